@@ -1,0 +1,138 @@
+//! A source that clients connect to.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use millstream_engine::{Inlet, Source, SourceError};
+use millstream_model::pipeline::SourceSpec;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+
+use super::receive::{End, receive};
+use crate::intake::{Intake, Origin};
+
+/// Clients served at once; more wait until one of these leaves.
+const CLIENTS_MAX: usize = 1024;
+/// Before the next attempt when the system has no room for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The server of clients that send records. In once mode it ends when the first clients have come and all are gone.
+pub(crate) struct Listen {
+    origin: Origin,
+    address: String,
+    /// Given by tests, which have to know the port.
+    listener: Option<TcpListener>,
+}
+
+/// The clients being served.
+struct Clients {
+    intake: Intake,
+    tasks: JoinSet<()>,
+    /// Whether there has been one.
+    served: bool,
+    /// Whether the operator knows that accepting fails.
+    reported: bool,
+}
+
+/// What happened next.
+enum Event {
+    Stopping,
+    Came(io::Result<(TcpStream, SocketAddr)>),
+    Left(Result<(), JoinError>),
+}
+
+impl Listen {
+    pub(crate) fn new(spec: &SourceSpec, address: &str) -> Self {
+        Self { origin: Origin::new(spec), address: address.to_owned(), listener: None }
+    }
+
+    #[cfg(test)]
+    pub(super) fn on(spec: &SourceSpec, listener: TcpListener) -> Self {
+        Self { origin: Origin::new(spec), address: String::new(), listener: Some(listener) }
+    }
+
+    async fn bind(&mut self) -> Result<TcpListener, SourceError> {
+        if let Some(listener) = self.listener.take() {
+            return Ok(listener);
+        }
+        TcpListener::bind(&self.address).await.map_err(|fault| {
+            let advice = match fault.kind() {
+                io::ErrorKind::AddrInUse => "; stop the program that uses it or choose another port",
+                io::ErrorKind::InvalidInput => "; an address is written host:port",
+                _ => "",
+            };
+            SourceError(format!("listening on {}: {fault}{advice}", self.address))
+        })
+    }
+}
+
+impl Clients {
+    async fn next(&mut self, listener: &TcpListener) -> Event {
+        let room = self.tasks.len() < CLIENTS_MAX;
+        tokio::select! {
+            () = self.intake.inlet().closed() => Event::Stopping,
+            Some(left) = self.tasks.join_next() => Event::Left(left),
+            came = listener.accept(), if room => Event::Came(came),
+        }
+    }
+
+    async fn came(&mut self, client: io::Result<(TcpStream, SocketAddr)>) {
+        match client {
+            Ok((stream, peer)) => {
+                (self.served, self.reported) = (true, false);
+                self.tasks.spawn(serve(stream, peer, self.intake.clone()));
+            }
+            Err(fault) => self.pause(&fault).await,
+        }
+    }
+
+    async fn pause(&mut self, fault: &io::Error) {
+        if !self.reported {
+            self.intake.inlet().report(&format!("accepting a connection: {fault}; trying again"));
+            self.reported = true;
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, intake: Intake) {
+    let (end, records) = receive(stream, &peer.to_string(), &intake).await;
+    match end {
+        End::Broken(fault) => {
+            intake
+                .inlet()
+                .report(&format!("the connection from {peer} broke after {records} records: {fault}"));
+        }
+        End::Finished | End::Stopping => {
+            tracing::debug!(source = intake.source(), %peer, records, "disconnected")
+        }
+    }
+}
+
+#[async_trait]
+impl Source for Listen {
+    async fn run(mut self: Box<Self>, inlet: Inlet) -> Result<(), SourceError> {
+        let listener = self.bind().await?;
+        let intake = self.origin.intake(inlet.clone());
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(source = intake.source(), %address, "listening");
+        }
+        let mut clients = Clients { intake, tasks: JoinSet::new(), served: false, reported: false };
+        loop {
+            match clients.next(&listener).await {
+                Event::Stopping => break,
+                Event::Came(client) => clients.came(client).await,
+                Event::Left(Err(fault)) => inlet.report(&format!("serving a client: {fault}")),
+                Event::Left(Ok(())) => {}
+            }
+            if inlet.once() && clients.tasks.is_empty() && clients.served {
+                break;
+            }
+        }
+        // They are stopping as well, and still hand over what they received.
+        while clients.tasks.join_next().await.is_some() {}
+        Ok(())
+    }
+}

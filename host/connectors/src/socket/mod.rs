@@ -1,0 +1,15 @@
+//! Records over TCP: from a server that is connected to, or from clients that connect here.
+//!
+//! Every connection counts its records from 0, so a CSV header is expected at the start of each. A record that
+//! is not whole when its connection ends cleanly is taken; if the connection breaks, it is a dead letter.
+
+mod backoff;
+mod connect;
+mod listen;
+mod receive;
+
+pub(crate) use connect::Connect;
+pub(crate) use listen::Listen;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,24 @@
+//! `millstream check`: everything that can be wrong with a pipeline, before anything runs.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::load::{Overrides, load, runtime};
+
+#[allow(clippy::print_stdout, reason = "the command's answer")]
+pub(crate) fn check(file: &Path) -> Result<()> {
+    let checked = runtime()?.block_on(load(file, Overrides::new()))?;
+    let pipeline = &checked.pipeline;
+    let counted = [
+        (pipeline.plugins.len(), "plugin"),
+        (pipeline.sources.len(), "source"),
+        (pipeline.streams.len(), "stream"),
+        (pipeline.sinks.len(), "sink"),
+        (pipeline.tests.len(), "test"),
+    ];
+    let plural = |(count, what): &(usize, &str)| format!("{count} {what}{}", if *count == 1 { "" } else { "s" });
+    let counted: Vec<String> = counted.iter().map(plural).collect();
+    println!("{}: ok ({})", file.display(), counted.join(", "));
+    Ok(())
+}

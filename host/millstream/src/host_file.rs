@@ -1,0 +1,82 @@
+//! How a running pipeline is found: a lock in its checkpoint folder, and beside it who holds it.
+//!
+//! The lock is the truth: it ends with the process, however that ends. `host.json` only says which process it is.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::load::Refused;
+
+/// What `host.json` says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HostFile {
+    pub(crate) pid: u32,
+}
+
+/// Held for as long as the pipeline runs.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+    host_file: PathBuf,
+}
+
+impl Lock {
+    /// Takes the checkpoint folder for this process. Refused while another process has it.
+    pub(crate) fn take(checkpoint: &Path) -> Result<Self> {
+        fs::create_dir_all(checkpoint).with_context(|| format!("making the checkpoint folder {}", checkpoint.display()))?;
+        let file = open(checkpoint).with_context(|| format!("opening the lock of {}", checkpoint.display()))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let by = read(checkpoint).map_or(String::new(), |host| format!(" (process {})", host.pid));
+                let folder = checkpoint.display();
+                return Err(Refused(format!("the checkpoint folder {folder} is in use by a running pipeline{by}")).into());
+            }
+            Err(TryLockError::Error(error)) => bail!("locking {}: {error}", checkpoint.display()),
+        }
+        let host_file = checkpoint.join("host.json");
+        let host = serde_json::to_string(&HostFile { pid: std::process::id() })?;
+        fs::write(&host_file, host).with_context(|| format!("writing {}", host_file.display()))?;
+        Ok(Self { _file: file, host_file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.host_file) {
+            tracing::warn!("removing {}: {error}", self.host_file.display());
+        }
+    }
+}
+
+/// The process that runs on the checkpoint folder, if one does.
+pub(crate) fn running(checkpoint: &Path) -> Result<Option<HostFile>> {
+    let file = match open(checkpoint) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.with_context(|| format!("opening the lock of {}", checkpoint.display()))?,
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => read(checkpoint).map(Some),
+        Err(TryLockError::Error(error)) => bail!("looking at the lock of {}: {error}", checkpoint.display()),
+    }
+}
+
+/// Waits until no process runs on the checkpoint folder.
+pub(crate) fn wait_until_ended(checkpoint: &Path) -> Result<()> {
+    open(checkpoint)?.lock().with_context(|| format!("waiting for the lock of {}", checkpoint.display()))
+}
+
+fn open(checkpoint: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).open(checkpoint.join("lock"))
+}
+
+fn read(checkpoint: &Path) -> Result<HostFile> {
+    let path = checkpoint.join("host.json");
+    let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))
+}

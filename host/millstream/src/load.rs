@@ -1,0 +1,62 @@
+//! From a pipeline file's path to a checked pipeline.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use millstream_model::pipeline::PluginSpec;
+use millstream_pipeline::{Checked, Component, Components, LoadError};
+use millstream_plugins::Sandbox;
+
+/// Something that the user gave is refused, with what to do instead.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refused(pub(crate) String);
+
+/// Components by plugin name that take the place of those the file names.
+pub(crate) type Overrides = BTreeMap<String, PathBuf>;
+
+/// Reads and checks the pipeline file, plugins included.
+pub(crate) async fn load(file: &Path, overrides: Overrides) -> Result<Checked> {
+    let text = read(file)?;
+    let components = Overridden { sandbox: Sandbox::new()?, overrides };
+    let checked = millstream_pipeline::check(file, &text, &components).await?;
+    let unknown = components.overrides.keys().find(|name| !checked.components.contains_key(*name));
+    match unknown {
+        Some(name) => Err(Refused(format!("--plugin {name}: {} has no plugin of that name", file.display())).into()),
+        None => Ok(checked),
+    }
+}
+
+/// The text of a pipeline file.
+pub(crate) fn read(file: &Path) -> Result<String> {
+    let bytes = fs::read(file).map_err(|error| Refused(format!("reading {}: {error}", file.display())))?;
+    let text = String::from_utf8(bytes);
+    text.map_err(|error| Refused(format!("reading {}: the file is not UTF-8: {error}", file.display())).into())
+}
+
+/// A runtime for commands that wait for nothing outside.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).enable_all().build().context("starting the runtime")
+}
+
+/// The sandbox, with other files for some plugins.
+struct Overridden {
+    sandbox: Sandbox,
+    overrides: Overrides,
+}
+
+#[async_trait]
+impl Components for Overridden {
+    async fn load(&self, spec: &PluginSpec) -> Result<Arc<dyn Component>, LoadError> {
+        let mut spec = spec.clone();
+        if let Some(path) = self.overrides.get(&spec.name.value) {
+            spec.component.value.clone_from(path);
+        }
+        self.sandbox.load(&spec).await
+    }
+}

@@ -1,0 +1,106 @@
+//! The `millstream` command line: what people and their scripts type, and what they see of it.
+//!
+//! Each command is a module. Output meant for people or programs goes to stdout, everything else to stderr;
+//! the exit code is 0 for success, 78 for a pipeline or component that is refused, 1 for what failed while running.
+
+mod check;
+mod host_file;
+mod inspect;
+mod load;
+mod run;
+mod stop;
+mod testing;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use millstream_pipeline::Diagnostics;
+use tracing_subscriber::EnvFilter;
+
+/// The exit code for configuration that is refused, as in `sysexits.h`.
+const EXIT_CONFIGURATION: u8 = 78;
+
+/// Stream processing whose application code is WebAssembly.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a pipeline until it is told to stop
+    Run(run::Options),
+    /// Check a pipeline file whole, without running anything
+    Check {
+        /// The pipeline file
+        pipeline: PathBuf,
+    },
+    /// Run the tests that a pipeline file holds
+    Test {
+        /// The pipeline file
+        pipeline: PathBuf,
+        /// Print a JSON object a test
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a component offers and what it asks for
+    Inspect {
+        /// The component's file
+        component: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop a running pipeline: receive no more, process what was received, end
+    Stop {
+        /// The pipeline file
+        pipeline: PathBuf,
+        /// Leave what was received and is not processed
+        #[arg(long)]
+        now: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_logging();
+    let done = match arguments.command {
+        Command::Run(options) => run::run(&options),
+        Command::Check { pipeline } => check::check(&pipeline),
+        Command::Test { pipeline, json } => testing::test(&pipeline, json),
+        Command::Inspect { component, json } => inspect::inspect(&component, json),
+        Command::Stop { pipeline, now } => stop::stop(&pipeline, now),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Logs go to stderr; `RUST_LOG` chooses which.
+fn start_logging() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal)
+        .with_target(false)
+        .init();
+}
+
+#[allow(clippy::print_stderr, reason = "the last word of a command that failed")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    if let Some(diagnostics) = error.downcast_ref::<Diagnostics>() {
+        eprintln!("{diagnostics}");
+        return ExitCode::from(EXIT_CONFIGURATION);
+    }
+    eprintln!("error: {error:#}");
+    match error.is::<load::Refused>() {
+        true => ExitCode::from(EXIT_CONFIGURATION),
+        false => ExitCode::FAILURE,
+    }
+}

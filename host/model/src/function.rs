@@ -1,0 +1,159 @@
+use std::fmt;
+
+use arrow::buffer::BooleanBuffer;
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use thiserror::Error;
+
+use crate::{BatchTime, Schema};
+
+/// What a function does with rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FunctionKind {
+    /// One row in, one row out.
+    Map,
+    /// One row in, any number out.
+    FlatMap,
+    /// One row in, kept or not.
+    Filter,
+    /// A whole partition in, a table out.
+    Transform,
+    /// Rows of a key combined into one.
+    Reduce,
+    /// What a reduce took in, taken out again.
+    Inverse,
+    /// New rows and states of keys in, new states and rows out.
+    UpdateState,
+    /// Brings rows in.
+    Receiver,
+    /// Takes rows out.
+    Sink,
+}
+
+impl FunctionKind {
+    /// The name that pipeline files use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Map => "map",
+            Self::FlatMap => "flat-map",
+            Self::Filter => "filter",
+            Self::Transform => "transform",
+            Self::Reduce => "reduce",
+            Self::Inverse => "inverse",
+            Self::UpdateState => "update-state",
+            Self::Receiver => "receiver",
+            Self::Sink => "sink",
+        }
+    }
+}
+
+impl fmt::Display for FunctionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a plugin says of one of its functions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionDescription {
+    /// In kebab-case, unique in the plugin.
+    pub name: String,
+    /// What it does with rows.
+    pub kind: FunctionKind,
+    /// The columns it reads.
+    pub input: Schema,
+    /// The columns it answers with.
+    pub output: Schema,
+    /// The fields of a key's state.
+    pub state: Schema,
+    /// The version of the state's meaning.
+    pub state_version: u32,
+    /// One line for people.
+    pub documentation: String,
+}
+
+/// What a plugin says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PluginDescription {
+    /// The name its author gave it.
+    pub name: String,
+    /// Its author's version.
+    pub version: String,
+    /// One line for people.
+    pub documentation: String,
+    /// In the order in which calls number them.
+    pub functions: Vec<FunctionDescription>,
+}
+
+/// Where a call's rows stand in the stream.
+#[derive(Clone, Copy, Debug)]
+pub struct CallContext {
+    /// The batch.
+    pub batch_time: BatchTime,
+    /// The partition of the batch, from 0.
+    pub partition: u32,
+    /// Calls of the function in this partition and batch before this one.
+    pub chunk: u32,
+}
+
+/// What a function answers to a chunk of rows.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// map and transform: the output columns.
+    Rows(RecordBatch),
+    /// flat-map: the output columns and where each row came from.
+    Expansion(Expansion),
+    /// filter: a bit for each input row, set where the row stays.
+    Selection(BooleanBuffer),
+}
+
+/// What a flat-map answers.
+#[derive(Clone, Debug)]
+pub struct Expansion {
+    /// The output columns.
+    pub rows: RecordBatch,
+    /// The input row of each output row; never falls, always below the number of input rows.
+    pub origins: Vec<u32>,
+}
+
+/// A transformation of rows: a plugin's, or the host's own in tests and benches.
+///
+/// Implementations keep the promises of [`Answer`]: whatever an untrusted guest returned has been checked
+/// before it is one.
+#[async_trait]
+pub trait Function: Send + Sync + fmt::Debug {
+    /// Name, kind and schemas.
+    fn description(&self) -> &FunctionDescription;
+
+    /// Calls it on `rows`, whose columns are the fields of the described input, in their Arrow types.
+    async fn call(&self, context: CallContext, rows: RecordBatch) -> Result<Answer, FunctionError>;
+}
+
+/// Why a call failed, by what the caller can do about it.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum FunctionError {
+    /// The function refused the rows, or answered with what its description rules out. The same call fails again.
+    #[error("{function}: {reason}")]
+    Rejected {
+        /// `plugin.function`.
+        function: String,
+        /// What was wrong.
+        reason: String,
+    },
+    /// The instance trapped, ran out of time or broke a limit, and was discarded. A fresh one may succeed.
+    #[error("{function}: {reason}")]
+    Broken {
+        /// `plugin.function`.
+        function: String,
+        /// What happened.
+        reason: String,
+    },
+    /// Something outside failed. The same call may succeed later.
+    #[error("{function}: {reason}")]
+    Unavailable {
+        /// `plugin.function`.
+        function: String,
+        /// What it needs.
+        reason: String,
+    },
+}

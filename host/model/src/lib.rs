@@ -1,0 +1,23 @@
+//! The values every layer speaks: types and schemas, blocks and batches, functions and their descriptions,
+//! and the pipeline as data.
+//!
+//! Nothing here touches the world: no clock, no disk, no network, no engine. Every other crate may depend on
+//! this one, and this one depends on none of them.
+
+mod block;
+mod dead_letter;
+mod function;
+pub mod pipeline;
+mod quantity;
+mod schema;
+mod time;
+
+pub use block::{Block, Payload, Position};
+pub use dead_letter::DeadLetter;
+pub use function::{
+    Answer, CallContext, Expansion, Function, FunctionDescription, FunctionError, FunctionKind,
+    PluginDescription,
+};
+pub use quantity::{ParseQuantityError, parse_duration, parse_size};
+pub use schema::{DataType, Field, Schema, SchemaError};
+pub use time::BatchTime;

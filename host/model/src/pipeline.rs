@@ -1,0 +1,279 @@
+//! The pipeline as data: what a pipeline file says, checked for form and not yet for meaning.
+//!
+//! Names and references carry their place in the file, so that every later check can point at them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{FunctionKind, Schema};
+
+/// A place in a pipeline file; both counted from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The line.
+    pub line: usize,
+    /// The character in the line.
+    pub column: usize,
+}
+
+/// A value and where the file says it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Located<T> {
+    /// What is said.
+    pub value: T,
+    /// Where.
+    pub place: Place,
+}
+
+impl<T: fmt::Display> fmt::Display for Located<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+/// A whole pipeline file. Everything in it keeps the order of the file.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    /// Its name.
+    pub name: String,
+    /// From one batch to the next.
+    pub batch_interval: Duration,
+    /// The folder of the journal and the state.
+    pub checkpoint: Option<PathBuf>,
+    /// The file that rejected records are appended to, as JSON lines.
+    pub dead_letters: Option<PathBuf>,
+    /// The most rows that one batch takes from one source; the rest waits for the next.
+    pub max_batch_rows: usize,
+    /// The most bytes of received records that one source keeps waiting; at that it stops receiving.
+    pub receive_memory_bytes: u64,
+    /// Components.
+    pub plugins: Vec<PluginSpec>,
+    /// Where rows come from.
+    pub sources: Vec<SourceSpec>,
+    /// Reference data.
+    pub tables: Vec<TableSpec>,
+    /// What is computed.
+    pub streams: Vec<StreamSpec>,
+    /// Where rows go.
+    pub sinks: Vec<SinkSpec>,
+    /// What `millstream test` runs.
+    pub tests: Vec<TestSpec>,
+}
+
+/// `[plugins.NAME]`
+#[derive(Clone, Debug)]
+pub struct PluginSpec {
+    /// The name that streams use.
+    pub name: Located<String>,
+    /// The component's file, absolute or relative to the working directory.
+    pub component: Located<PathBuf>,
+    /// What it may touch.
+    pub grant: Grant,
+    /// What it may use.
+    pub limit: Limit,
+    /// Handed to the plugin as it is.
+    pub config: BTreeMap<String, Value>,
+}
+
+/// What a plugin may touch; by default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// Addresses it may connect to, as `host:port`.
+    pub network: Vec<String>,
+    /// Folders it may read.
+    pub read: Vec<PathBuf>,
+    /// Folders it may read and write.
+    pub write: Vec<PathBuf>,
+    /// Environment variables it may see.
+    pub environment: Vec<String>,
+}
+
+/// What a plugin may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Linear memory of an instance.
+    pub memory_bytes: u64,
+    /// One call.
+    pub time: Duration,
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self { memory_bytes: 256 << 20, time: Duration::from_secs(10) }
+    }
+}
+
+/// `[sources.NAME]`
+#[derive(Clone, Debug)]
+pub struct SourceSpec {
+    /// The name that streams use.
+    pub name: Located<String>,
+    /// Where it reads.
+    pub kind: SourceKind,
+    /// How bytes become rows.
+    pub format: Format,
+    /// Rows a second, at most.
+    pub max_rate: Option<u64>,
+}
+
+/// Where a source reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// Records over TCP, from a server that is connected to.
+    SocketConnect {
+        /// `host:port`
+        address: Located<String>,
+    },
+    /// Records over TCP, from any number of clients that connect here.
+    SocketListen {
+        /// `host:port`; port 0 takes a free one.
+        address: Located<String>,
+    },
+    /// Files of a folder or a glob, each taken once.
+    Files {
+        /// A folder, a file or a glob.
+        path: Located<PathBuf>,
+    },
+}
+
+impl<T: Eq> Eq for Located<T> {}
+
+/// How bytes become rows, or rows bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A line is a row of one column, `value`. As a sink: text, the first column.
+    Lines,
+    /// A JSON object a line.
+    Json(Schema),
+    /// Comma-separated values.
+    Csv {
+        /// The columns, in order.
+        schema: Schema,
+        /// Whether the first record of every file holds the names.
+        header: bool,
+    },
+    /// Parquet files.
+    Parquet(Schema),
+}
+
+/// `[tables.NAME]`: reference data that SQL joins with.
+#[derive(Clone, Debug)]
+pub struct TableSpec {
+    /// The name that SQL uses.
+    pub name: Located<String>,
+    /// The file.
+    pub path: Located<PathBuf>,
+    /// How it is read.
+    pub format: Format,
+}
+
+/// `[streams.NAME]`
+#[derive(Clone, Debug)]
+pub struct StreamSpec {
+    /// The name that others use.
+    pub name: Located<String>,
+    /// The streams or sources it takes, as `from` names them; empty for SQL, whose text names them.
+    pub from: Vec<Located<String>>,
+    /// What it does.
+    pub operation: Located<Operation>,
+}
+
+/// A stream's one operation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation {
+    /// `map`, `flat-map`, `filter`, `transform`.
+    Call(CallSpec),
+    /// `sql`
+    Sql(Located<String>),
+    /// All rows of several streams: `from` alone, with more than one name.
+    Union,
+    /// `aggregate`
+    Aggregate(AggregateSpec),
+}
+
+/// A call of a plugin's function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallSpec {
+    /// The kind that the file's key names.
+    pub kind: FunctionKind,
+    /// The plugin's name in the file.
+    pub plugin: String,
+    /// The function's name in the plugin.
+    pub function: String,
+    /// Where `plugin.function` stands.
+    pub place: Place,
+    /// The stream's columns for the function's inputs, in their order; absent: found by name.
+    pub columns: Option<Vec<Located<String>>>,
+    /// Whether the columns that the function takes stay in the stream beside its output.
+    pub keep_columns: bool,
+}
+
+/// SQL aggregates by key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AggregateSpec {
+    /// The key's columns; none: the whole batch.
+    pub by: Vec<Located<String>>,
+    /// Output columns and their SQL expressions, in order.
+    pub outputs: Vec<(String, Located<String>)>,
+}
+
+/// `[sinks.NAME]`
+#[derive(Clone, Debug)]
+pub struct SinkSpec {
+    /// Its name.
+    pub name: Located<String>,
+    /// The stream or source it takes.
+    pub from: Located<String>,
+    /// Where it writes.
+    pub kind: SinkKind,
+}
+
+/// Where a sink writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkKind {
+    /// The screen: the batch's time and its first rows.
+    Print {
+        /// Rows shown of a batch.
+        rows: usize,
+    },
+    /// A folder per batch.
+    Files {
+        /// The folder of those folders.
+        path: Located<PathBuf>,
+        /// How rows are written.
+        format: FileFormat,
+    },
+}
+
+/// How a file sink writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    /// The values of one column, a line each.
+    Text,
+    /// A JSON object a line.
+    Json,
+    /// Comma-separated values under a line of names.
+    Csv,
+    /// Parquet.
+    Parquet,
+}
+
+/// `[[tests]]`: given rows a batch, expected rows a batch.
+#[derive(Clone, Debug)]
+pub struct TestSpec {
+    /// Its name.
+    pub name: Located<String>,
+    /// Sources and their rows, batch by batch.
+    pub given: Vec<(Located<String>, Vec<Vec<Row>>)>,
+    /// Streams and their rows, batch by batch.
+    pub expect: Vec<(Located<String>, Vec<Vec<Row>>)>,
+    /// Whether the order of rows matters.
+    pub ordered: bool,
+}
+
+/// Column names and values, as the file gives them.
+pub type Row = BTreeMap<String, Value>;

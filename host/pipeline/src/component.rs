@@ -1,0 +1,24 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use millstream_model::pipeline::PluginSpec;
+use millstream_model::{Function, PluginDescription};
+
+/// Why a component cannot be loaded: told to the author as it is, at the plugin's `component`.
+pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where checking finds components.
+#[async_trait]
+pub trait Components: Send + Sync {
+    /// Loads the component of a plugin, with its grants, limits and configuration.
+    async fn load(&self, plugin: &PluginSpec) -> Result<Arc<dyn Component>, LoadError>;
+}
+
+/// A loaded component.
+pub trait Component: Send + Sync {
+    /// What it says of itself.
+    fn description(&self) -> &PluginDescription;
+
+    /// The function that stands at `index` in the description.
+    fn function(&self, index: usize) -> Arc<dyn Function>;
+}

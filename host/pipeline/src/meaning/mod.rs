@@ -1,0 +1,305 @@
+//! The meaning of a pipeline file: what its names refer to, and whether the two ends of every edge fit.
+//!
+//! Streams are planned one after the other, each against the real columns of what it reads. A stream that is wrong
+//! is *unusable*, and so is all that reads it: of those nothing is said, for it would follow from what is said already.
+
+mod call;
+mod case;
+mod columns;
+mod graph;
+mod sink;
+mod sql;
+mod union;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
+use millstream_model::pipeline::{
+    Format, Located, Operation, Pipeline, Place, SourceSpec, StreamSpec,
+};
+use millstream_model::{DataType, Field, Schema};
+use millstream_query::{QueryError, Relations, sql_relations};
+
+use crate::diagnostic::Diagnostic;
+use crate::form::Draft;
+use crate::place::Lines;
+use crate::{Checked, Component, Components, Diagnostics, nearest};
+
+/// Why something is unusable; nothing, where that is reported elsewhere.
+type Faults = Vec<Diagnostic>;
+
+/// Checks a draft, and gives all that is wrong with it, the form included.
+pub(crate) async fn check(
+    lines: &Lines<'_>,
+    draft: Draft,
+    components: &dyn Components,
+) -> Result<Checked, Vec<Diagnostic>> {
+    let relations =
+        Relations::new().map_err(|error| vec![at(Place { line: 1, column: 1 }, &error)])?;
+    let mut meaning = Meaning {
+        lines,
+        pipeline: &draft.pipeline,
+        names: draft.broken.clone(),
+        complete: draft.complete,
+        unusable: draft.broken.clone(),
+        broken_plugins: draft.broken_plugins.clone(),
+        components: BTreeMap::new(),
+        relations,
+        diagnostics: draft.diagnostics.clone(),
+    };
+    meaning.load(components).await;
+    meaning.add_sources();
+    meaning.add_streams().await;
+    meaning.check_loose_ends(&draft.loose_ends);
+    meaning.check_sinks();
+    meaning.check_cases(&draft.cases);
+    let Meaning {
+        components,
+        relations,
+        diagnostics,
+        ..
+    } = meaning;
+    if diagnostics.is_empty() {
+        Ok(Checked {
+            pipeline: draft.pipeline,
+            relations,
+            components,
+        })
+    } else {
+        Err(diagnostics)
+    }
+}
+
+/// What is known so far.
+struct Meaning<'a> {
+    lines: &'a Lines<'a>,
+    pipeline: &'a Pipeline,
+    /// All that is defined, usable or not.
+    names: BTreeSet<String>,
+    /// Whether a name that is not defined is wrong: the file may hold a definition that could not be read.
+    complete: bool,
+    unusable: BTreeSet<String>,
+    broken_plugins: BTreeSet<String>,
+    components: BTreeMap<String, Arc<dyn Component>>,
+    relations: Relations,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Meaning<'_> {
+    fn report(&mut self, place: Place, message: impl Into<String>) {
+        self.diagnostics.push(Diagnostic::new(place, message));
+    }
+
+    async fn load(&mut self, components: &dyn Components) {
+        for plugin in &self.pipeline.plugins {
+            let name = plugin.name.value.clone();
+            match components.load(plugin).await {
+                Ok(component) => {
+                    self.components.insert(name, component);
+                }
+                Err(reason) => {
+                    let message =
+                        format!("the component of plugin \"{name}\" cannot be loaded: {reason}");
+                    self.report(plugin.component.place, message);
+                    self.broken_plugins.insert(name);
+                }
+            }
+        }
+    }
+
+    fn add_sources(&mut self) {
+        for source in &self.pipeline.sources {
+            let name = &source.name;
+            if !self.names.insert(name.value.clone()) {
+                continue;
+            }
+            if let Err(error) = self.relations.add_input(&name.value, source_schema(source)) {
+                self.diagnostics.push(at(name.place, &error));
+                self.unusable.insert(name.value.clone());
+            }
+        }
+    }
+
+    async fn add_streams(&mut self) {
+        let streams = &self.pipeline.streams;
+        self.names
+            .extend(streams.iter().map(|stream| stream.name.value.clone()));
+        let by_name: BTreeMap<_, _> = streams
+            .iter()
+            .enumerate()
+            .map(|(i, s)| (s.name.value.as_str(), i))
+            .collect();
+        let mut reads = Vec::new();
+        for stream in streams {
+            let names = self.reads(stream);
+            reads.push(
+                names
+                    .iter()
+                    .filter_map(|name| by_name.get(name.as_str()).copied())
+                    .collect(),
+            );
+        }
+        let order = graph::order(&reads);
+        let placed: BTreeSet<_> = order.ordered.iter().copied().collect();
+        let unplaced = (0..streams.len()).filter(|stream| !placed.contains(stream));
+        self.unusable
+            .extend(unplaced.map(|stream| streams[stream].name.value.clone()));
+        for circle in order.circles {
+            self.report_circle(&circle);
+        }
+        for stream in order.ordered {
+            let unusable_input = reads[stream]
+                .iter()
+                .any(|&read| self.unusable.contains(&streams[read].name.value));
+            if unusable_input || self.unusable.contains(&streams[stream].name.value) {
+                self.unusable.insert(streams[stream].name.value.clone());
+            } else if let Err(faults) = self.define(&streams[stream]).await {
+                self.diagnostics.extend(faults);
+                self.unusable.insert(streams[stream].name.value.clone());
+            }
+        }
+    }
+
+    /// The names that a stream reads. It is unusable if one of them is.
+    fn reads(&mut self, stream: &StreamSpec) -> Vec<String> {
+        let use_of = format!("stream \"{}\" takes its input from", stream.name);
+        let names = match &stream.operation.value {
+            Operation::Sql(text) => match sql_relations(&text.value) {
+                Ok(names) => sql::located(self.lines, text, names),
+                Err(error) => {
+                    let fault = sql::fault(self.lines, text, &error, &self.names);
+                    self.diagnostics.push(fault);
+                    self.unusable.insert(stream.name.value.clone());
+                    return Vec::new();
+                }
+            },
+            _ => stream.from.clone(),
+        };
+        let usable = names
+            .iter()
+            .filter(|name| self.usable(&use_of, name))
+            .count();
+        if usable < names.len() {
+            self.unusable.insert(stream.name.value.clone());
+        }
+        names.into_iter().map(|name| name.value).collect()
+    }
+
+    /// Whether `name` can be used; reports it if it is not defined, in a message that begins with `use_of`.
+    /// A stream that is not yet known to be unusable counts as usable.
+    fn usable(&mut self, use_of: &str, name: &Located<String>) -> bool {
+        if !self.names.contains(&name.value) && self.complete {
+            let names = self.names.iter().map(String::as_str);
+            // Nobody reads the hints of reports that are only counted, and each costs a look at every name.
+            let hint = match self.diagnostics.len() {
+                0..Diagnostics::SHOWN_MAX => {
+                    nearest::hint(&name.value, "sources and streams", names)
+                }
+                _ => String::new(),
+            };
+            self.report(
+                name.place,
+                format!("{use_of} \"{name}\", which does not exist{hint}"),
+            );
+        }
+        self.names.contains(&name.value) && !self.unusable.contains(&name.value)
+    }
+
+    fn report_circle(&mut self, circle: &[usize]) {
+        let streams = &self.pipeline.streams;
+        let names = circle
+            .iter()
+            .chain(circle.first())
+            .map(|&stream| streams[stream].name.value.as_str());
+        let flow = names.collect::<Vec<_>>().join(" → ");
+        if let Some(&first) = circle.first() {
+            let message = format!(
+                "streams take their input from each other in a circle: {flow}; take one from a source"
+            );
+            self.report(streams[first].name.place, message);
+        }
+    }
+
+    async fn define(&mut self, stream: &StreamSpec) -> Result<SchemaRef, Faults> {
+        let name = stream.name.value.as_str();
+        match &stream.operation.value {
+            Operation::Sql(text) => {
+                let planned = Box::pin(self.relations.add_sql(name, &text.value)).await;
+                planned.map_err(|error| vec![sql::fault(self.lines, text, &error, &self.names)])
+            }
+            Operation::Aggregate(aggregate) => {
+                let (from, input) = self.input(stream)?;
+                let query = sql::Aggregate::new(stream.operation.place, aggregate, from, &input)?;
+                let planned = Box::pin(self.relations.add_sql(name, &query.text)).await;
+                let schema = planned.map_err(|error| vec![query.fault(self.lines, &error)])?;
+                query.check_width(&schema).map(|()| schema)
+            }
+            Operation::Call(spec) => {
+                let (from, input) = self.input(stream)?;
+                if self.broken_plugins.contains(&spec.plugin) {
+                    return Err(Vec::new());
+                }
+                let who = format!("stream \"{name}\"");
+                let call = call::Binding {
+                    who: &who,
+                    spec,
+                    from,
+                    input: &input,
+                }
+                .call(&self.components, self.complete)?;
+                let planned = Box::pin(self.relations.add_call(name, from, call)).await;
+                planned.map_err(|error| vec![at(spec.place, &error)])
+            }
+            Operation::Union => {
+                union::check(&self.relations, &stream.from)?;
+                let from: Vec<_> = stream.from.iter().map(|name| name.value.as_str()).collect();
+                let planned = Box::pin(self.relations.add_union(name, &from)).await;
+                planned.map_err(|error| vec![at(stream.operation.place, &error)])
+            }
+        }
+    }
+
+    /// The one input of a stream, and its columns.
+    fn input<'s>(&self, stream: &'s StreamSpec) -> Result<(&'s str, SchemaRef), Faults> {
+        let from = stream.from.first().ok_or_else(Vec::new)?;
+        let schema = self.relations.schema(&from.value).ok_or_else(Vec::new)?;
+        Ok((&from.value, schema))
+    }
+
+    fn check_loose_ends(&mut self, loose_ends: &[(String, Located<String>)]) {
+        for (who, name) in loose_ends {
+            self.usable(&format!("{who} takes its input from"), name);
+        }
+    }
+
+    fn check_sinks(&mut self) {
+        for spec in &self.pipeline.sinks {
+            if !self.usable(
+                &format!("sink \"{}\" takes its input from", spec.name),
+                &spec.from,
+            ) {
+                continue;
+            }
+            if let Some(schema) = self.relations.schema(&spec.from.value) {
+                self.diagnostics.extend(sink::check(spec, &schema));
+            }
+        }
+    }
+}
+
+/// The columns that a source gives.
+fn source_schema(source: &SourceSpec) -> SchemaRef {
+    let schema: ArrowSchema = match &source.format {
+        Format::Lines => Schema::new([Field::new("value", DataType::Utf8)]).to_arrow(),
+        Format::Json(schema) | Format::Csv { schema, .. } | Format::Parquet(schema) => {
+            schema.to_arrow()
+        }
+    };
+    Arc::new(schema)
+}
+
+/// What planning refuses, where it does not know a place better than `place`.
+fn at(place: Place, error: &QueryError) -> Diagnostic {
+    Diagnostic::new(place, error.to_string())
+}

@@ -1,0 +1,47 @@
+use super::check;
+
+#[tokio::test]
+async fn tests_of_the_pipeline() {
+    let cases: &[(&str, &[&str])] = &[
+        ("[[tests]]\nexpect.lines = [[]]", &["1:1 lacks \"name\""]),
+        ("[[tests]]\nname = \"t\"", &["1:1 lacks \"expect\""]),
+        (
+            "[[tests]]\nname = \"t\"\nexpect.line = [[]]",
+            &["3:8 did you mean \"lines\"?"],
+        ),
+        (
+            "[[tests]]\nname = \"t\"\ngiven.line = [[]]\nexpect.lines = [[]]",
+            &["3:7 did you mean \"lines\"?"],
+        ),
+        (
+            "[[tests]]\nname = \"t\"\ngiven.lines = [{ value = \"a\" }]\nexpect.lines = [[]]",
+            &["3:16 expected a batch"],
+        ),
+        (
+            "[[tests]]\nname = \"t\"\ngiven.lines = [[{ valeu = \"a\" }]]\nexpect.lines = [[]]",
+            &[
+                "3:17 lacks column \"value\"",
+                "3:19 did you mean \"value\"?",
+            ],
+        ),
+        (
+            "[[tests]]\nname = \"t\"\ngiven.lines = [[{ value = 5 }]]\nexpect.lines = [[]]",
+            &["3:27 is utf8, and 5 is not"],
+        ),
+        (
+            "[[tests]]\nname = \"t\"\ngiven.events = [[{ at = \"noon\" }, { at = 2026-01-01T00:00:00Z }]]\nexpect.lines = [[]]",
+            &["3:25 is timestamp"],
+        ),
+        (
+            "[[tests]]\nname = \"t\"\nexpect.lines = [[]]\nrestart-after = [1]",
+            &["4:1 not supported by this version yet"],
+        ),
+        (
+            "[streams.a]\nfrom = \"lines\"\nmap = \"text.shout\"\n[[tests]]\nname = \"t\"\ngiven.a = [[]]\nexpect.a = [[]]",
+            &["6:7 is a stream"],
+        ),
+    ];
+    for (fragment, expected) in cases {
+        check(fragment, expected).await;
+    }
+}

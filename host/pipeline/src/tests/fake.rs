@@ -1,0 +1,118 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use millstream_model::pipeline::PluginSpec;
+use millstream_model::{
+    Answer, CallContext, DataType, Field, Function, FunctionDescription, FunctionError,
+    FunctionKind, PluginDescription, Schema,
+};
+
+use crate::{Component, Components, LoadError};
+
+/// Knows one component, `text.wasm`.
+pub(super) struct FakeComponents;
+
+#[async_trait]
+impl Components for FakeComponents {
+    async fn load(&self, plugin: &PluginSpec) -> Result<Arc<dyn Component>, LoadError> {
+        match plugin.component.value.to_str() {
+            Some("folder/text.wasm") => Ok(Arc::new(FakeComponent::text())),
+            _ => Err("no such file".into()),
+        }
+    }
+}
+
+struct FakeComponent(PluginDescription);
+
+impl FakeComponent {
+    fn text() -> Self {
+        use DataType::{Float64, Utf8};
+        use FunctionKind as K;
+        let functions = vec![
+            function(
+                "split-words",
+                K::FlatMap,
+                &[("line", Utf8)],
+                &[("word", Utf8)],
+            ),
+            function("shout", K::Map, &[("value", Utf8)], &[("value", Utf8)]),
+            function("is-long", K::Filter, &[("value", Utf8)], &[]),
+            function(
+                "scale",
+                K::Map,
+                &[("amount", Float64)],
+                &[("scaled", Float64)],
+            ),
+            function(
+                "tag",
+                K::Map,
+                &[("value", Utf8), ("word", Utf8)],
+                &[("tag", Utf8)],
+            ),
+            function("sort", K::Transform, &[("value", Utf8)], &[("value", Utf8)]),
+            function(
+                "add",
+                K::Reduce,
+                &[("amount", Float64)],
+                &[("amount", Float64)],
+            ),
+        ];
+        Self(PluginDescription {
+            name: "text".to_owned(),
+            functions,
+            ..PluginDescription::default()
+        })
+    }
+}
+
+impl Component for FakeComponent {
+    fn description(&self) -> &PluginDescription {
+        &self.0
+    }
+
+    fn function(&self, index: usize) -> Arc<dyn Function> {
+        Arc::new(FakeFunction(self.0.functions[index].clone()))
+    }
+}
+
+fn function(
+    name: &str,
+    kind: FunctionKind,
+    input: &[(&str, DataType)],
+    output: &[(&str, DataType)],
+) -> FunctionDescription {
+    let schema = |fields: &[(&str, DataType)]| {
+        Schema::new(
+            fields
+                .iter()
+                .map(|(name, data_type)| Field::new(*name, data_type.clone())),
+        )
+    };
+    FunctionDescription {
+        name: name.to_owned(),
+        kind,
+        input: schema(input),
+        output: schema(output),
+        state: Schema::default(),
+        state_version: 0,
+        documentation: String::new(),
+    }
+}
+
+#[derive(Debug)]
+struct FakeFunction(FunctionDescription);
+
+#[async_trait]
+impl Function for FakeFunction {
+    fn description(&self) -> &FunctionDescription {
+        &self.0
+    }
+
+    async fn call(
+        &self,
+        _: CallContext,
+        _: arrow::record_batch::RecordBatch,
+    ) -> Result<Answer, FunctionError> {
+        unreachable!("checking calls nothing")
+    }
+}

@@ -1,0 +1,99 @@
+//! One running instance of a component, and the calls into it.
+
+use std::time::Duration;
+
+use millstream_model::CallContext;
+use tokio::time::timeout;
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance as Raw, InstancePre, Lift, Lower};
+use wasmtime::{Engine, Store, Trap};
+
+use crate::contract::{Answer, CallError, Context, Plugin, TableIn};
+use crate::guest::{Guest, Terms};
+
+/// What a guest may hand over in one answer. Larger ones fail while they are read.
+const ANSWER_BYTES_MAX: usize = 128 << 20;
+
+/// An instance that is well: the calls that find otherwise consume it.
+pub(crate) struct Instance {
+    store: Store<Guest>,
+    raw: Raw,
+}
+
+impl Instance {
+    pub(crate) async fn new(
+        engine: &Engine,
+        component: &InstancePre<Guest>,
+        terms: &Terms,
+        time: Duration,
+    ) -> Result<Self, String> {
+        let guest = terms.guest().map_err(|error| error.to_string())?;
+        let mut store = Store::new(engine, guest);
+        store.limiter(|guest| &mut guest.limiter);
+        store.set_hostcall_fuel(ANSWER_BYTES_MAX);
+        // Before anything of the guest runs: without a deadline its first check would trap.
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        let started = timeout(time, component.instantiate_async(&mut store)).await;
+        match started {
+            Ok(Ok(raw)) => Ok(Self { store, raw }),
+            Ok(Err(error)) => Err(format!("failed to start: {}", explain(&mut store, &error))),
+            Err(_) => Err(format!("failed to start within its limit of {time:?}")),
+        }
+    }
+
+    pub(crate) async fn describe(self, describe: &ComponentExportIndex, time: Duration) -> Result<Plugin, String> {
+        let (_, (plugin,)) = self.call::<_, (Plugin,)>(describe, (), time).await?;
+        Ok(plugin)
+    }
+
+    /// Calls a function of the transform interface. Gives the instance back with the answer; a call that
+    /// trapped or ran out of time leaves none.
+    pub(crate) async fn transform(
+        mut self,
+        call: &ComponentExportIndex,
+        function: u32,
+        context: CallContext,
+        rows: TableIn<'_>,
+        time: Duration,
+    ) -> Result<(Self, Result<Answer, CallError>), String> {
+        self.store.data_mut().enter(context);
+        let context = Context { batch_time_ms: context.batch_time.as_ms(), partition: context.partition };
+        let (instance, (answer,)) = self.call(call, (function, context, rows), time).await?;
+        Ok((instance, answer))
+    }
+
+    async fn call<In, Out>(mut self, export: &ComponentExportIndex, input: In, time: Duration) -> Result<(Self, Out), String>
+    where
+        In: ComponentNamedList + Lower + Send + Sync,
+        Out: ComponentNamedList + Lift + Send + Sync + 'static,
+    {
+        let function = self.raw.get_typed_func::<In, Out>(&mut self.store, export);
+        let function = function.map_err(|error| format!("is not of the contract: {error:#}"))?;
+        let answered = timeout(time, function.call_async(&mut self.store, input)).await;
+        let result = match answered {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(explain(&mut self.store, &error)),
+            Err(_) => Err(format!("ran longer than its limit of {time:?}")),
+        };
+        for line in self.store.data().printed.take_lines() {
+            tracing::info!(plugin = self.store.data().plugin(), "{line}");
+        }
+        Ok((self, result?))
+    }
+}
+
+/// Why a guest stopped, in the words of whoever has to mend it.
+fn explain(store: &mut Store<Guest>, error: &wasmtime::Error) -> String {
+    if let Some(broken) = store.data_mut().limiter.broken.take() {
+        return broken;
+    }
+    let printed = store.data().printed.clone();
+    let panic = printed.take_lines().into_iter().filter(|line| !line.starts_with("note: run with")).collect::<Vec<_>>();
+    let said = if panic.is_empty() { String::new() } else { format!(" ({})", panic.join(" ")) };
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => format!("trapped: the stack overflowed its limit{said}"),
+        Some(Trap::UnreachableCodeReached) => format!("trapped: unreachable code, as after a panic{said}"),
+        Some(trap) => format!("trapped: {trap}{said}"),
+        None => format!("failed: {}{said}", error.root_cause()),
+    }
+}

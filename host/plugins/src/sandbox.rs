@@ -1,0 +1,61 @@
+//! The engine that all plugins share: how code is compiled, what is linked, and the tick that interrupts guests.
+
+use std::thread;
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, OptLevel};
+
+use crate::PluginError;
+use crate::guest::{Guest, add_to_linker};
+
+/// From one tick to the next. At each, running guests yield, so that a deadline can fall and others can run.
+const TICK: Duration = Duration::from_millis(5);
+/// Stack of a guest; deeper recursion traps.
+const STACK_BYTES_MAX: usize = 1 << 20;
+
+/// Where components are compiled and run.
+#[derive(Clone)]
+pub struct Sandbox {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<Guest>,
+}
+
+impl Sandbox {
+    /// Sets the engine up. Fails where this machine cannot run it.
+    pub fn new() -> Result<Self, PluginError> {
+        Self::try_new().map_err(|error| PluginError::Sandbox(format!("{error:#}")))
+    }
+
+    fn try_new() -> wasmtime::Result<Self> {
+        let mut config = Config::new();
+        config
+            .epoch_interruption(true)
+            .max_wasm_stack(STACK_BYTES_MAX)
+            .async_stack_size(2 * STACK_BYTES_MAX)
+            .cranelift_opt_level(OptLevel::Speed)
+            .wasm_component_model(true)
+            .wasm_memory64(false)
+            .concurrency_support(false);
+        let engine = Engine::new(&config)?;
+        tick(&engine)?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        add_to_linker(&mut linker)?;
+        Ok(Self { engine, linker })
+    }
+}
+
+/// Ticks for as long as the engine is in use.
+fn tick(engine: &Engine) -> wasmtime::Result<()> {
+    let engine = engine.weak();
+    let ticker = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::park_timeout(TICK);
+        }
+    };
+    thread::Builder::new().name("plugin-tick".to_owned()).spawn(ticker)?;
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! A call of a plugin's function in a running plan: chunk by chunk, in order, one call at a time in each partition.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatchOptions, UInt32Array};
+use arrow::compute::{cast, concat_batches, filter_record_batch, take};
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use millstream_model::{Answer, CallContext, FunctionKind};
+
+use crate::batch::CurrentBatch;
+use crate::call::{carried_columns, output_schema};
+use crate::{Call, QueryError};
+
+/// Rows of a call at most; larger chunks are called in slices. Bounds what crosses the boundary at once.
+const CALL_ROWS_MAX: usize = 65_536;
+
+#[derive(Debug)]
+pub(crate) struct CallExec {
+    call: Call,
+    input: Arc<dyn ExecutionPlan>,
+    batch: CurrentBatch,
+    binding: Arc<Binding>,
+    properties: Arc<PlanProperties>,
+}
+
+impl CallExec {
+    pub(crate) fn new(call: Call, input: Arc<dyn ExecutionPlan>, batch: CurrentBatch) -> Result<Self> {
+        let schema = output_schema(&call, &input.schema());
+        let binding = Arc::new(Binding::new(&call, &input.schema(), Arc::clone(&schema))?);
+        let properties = Arc::new(PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            input.output_partitioning().clone(),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        ));
+        Ok(Self { call, input, batch, binding, properties })
+    }
+}
+
+impl DisplayAs for CallExec {
+    fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CallExec: {}", self.call.function.description().name)
+    }
+}
+
+impl ExecutionPlan for CallExec {
+    fn name(&self) -> &str {
+        "CallExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn apply_expressions(
+        &self,
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let [input] = <[Arc<dyn ExecutionPlan>; 1]>::try_from(children)
+            .map_err(|_| DataFusionError::Internal("a call takes one input".to_owned()))?;
+        Ok(Arc::new(Self::new(self.call.clone(), input, self.batch.clone())?))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let input = self.input.execute(partition, context)?;
+        let batch_time = self.batch.time();
+        let partition = u32::try_from(partition).unwrap_or(u32::MAX);
+        let chunks = match self.call.function.description().kind {
+            FunctionKind::Transform => whole_partition(input),
+            _ => input.map_ok(|rows| stream::iter(slices(rows)).map(Ok)).try_flatten().boxed(),
+        };
+        let (call, binding) = (self.call.clone(), Arc::clone(&self.binding));
+        let answers = chunks.zip(stream::iter(0..)).then(move |(rows, chunk)| {
+            let (call, binding) = (call.clone(), Arc::clone(&binding));
+            let context = CallContext { batch_time, partition, chunk };
+            async move { binding.apply(&call, context, rows?).await }
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), answers)))
+    }
+}
+
+type RowStream = stream::BoxStream<'static, Result<RecordBatch>>;
+
+/// All of a partition's rows as one chunk, which may be empty.
+fn whole_partition(input: SendableRecordBatchStream) -> RowStream {
+    let schema = input.schema();
+    let whole = async move {
+        let chunks: Vec<RecordBatch> = input.try_collect().await?;
+        Ok(concat_batches(&schema, &chunks)?)
+    };
+    stream::once(whole).boxed()
+}
+
+/// `rows` in chunks that a call may take; none where there are no rows.
+fn slices(rows: RecordBatch) -> impl Iterator<Item = RecordBatch> {
+    let total = rows.num_rows();
+    (0..total)
+        .step_by(CALL_ROWS_MAX)
+        .map(move |start| rows.slice(start, CALL_ROWS_MAX.min(total - start)))
+}
+
+/// Which columns of the input a function reads, which are carried along, and what comes of both.
+#[derive(Debug)]
+struct Binding {
+    read: Vec<usize>,
+    read_schema: SchemaRef,
+    carried: Vec<usize>,
+    schema: SchemaRef,
+}
+
+impl Binding {
+    fn new(call: &Call, input: &Schema, schema: SchemaRef) -> Result<Self> {
+        let read = call.columns.iter().map(|name| input.index_of(name));
+        Ok(Self {
+            read: read.collect::<Result<_, _>>()?,
+            read_schema: Arc::new(call.function.description().input.to_arrow()),
+            carried: carried_columns(call, input),
+            schema,
+        })
+    }
+
+    async fn apply(&self, call: &Call, context: CallContext, rows: RecordBatch) -> Result<RecordBatch> {
+        let arguments = self.arguments(&rows)?;
+        let answer = call.function.call(context, arguments).await.map_err(QueryError::from)?;
+        match answer {
+            Answer::Rows(own) => self.join(self.carried_as_they_are(&rows), &own),
+            Answer::Expansion(expansion) => {
+                self.join(self.carried_from(&rows, expansion.origins)?, &expansion.rows)
+            }
+            Answer::Selection(kept) => Ok(filter_record_batch(&rows, &kept.into())?),
+        }
+    }
+
+    /// The columns that the function reads, in the types that it declares.
+    fn arguments(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let fields = self.read_schema.fields();
+        let column = |(&index, wanted): (&usize, &Arc<arrow::datatypes::Field>)| {
+            let column = rows.column(index);
+            match column.data_type() == wanted.data_type() {
+                true => Ok(Arc::clone(column)),
+                false => cast(column, wanted.data_type()),
+            }
+        };
+        let columns = self.read.iter().zip(fields).map(column).collect::<Result<Vec<_>, _>>()?;
+        Ok(table(Arc::clone(&self.read_schema), columns, rows.num_rows())?)
+    }
+
+    fn carried_as_they_are(&self, rows: &RecordBatch) -> Vec<ArrayRef> {
+        self.carried.iter().map(|&column| Arc::clone(rows.column(column))).collect()
+    }
+
+    fn carried_from(&self, rows: &RecordBatch, origins: Vec<u32>) -> Result<Vec<ArrayRef>> {
+        if self.carried.is_empty() {
+            return Ok(Vec::new());
+        }
+        let origins = UInt32Array::from(origins);
+        let column = |&column: &usize| Ok(take(rows.column(column), &origins, None)?);
+        self.carried.iter().map(column).collect()
+    }
+
+    fn join(&self, mut carried: Vec<ArrayRef>, own: &RecordBatch) -> Result<RecordBatch> {
+        carried.extend(own.columns().iter().map(Arc::clone));
+        Ok(table(Arc::clone(&self.schema), carried, own.num_rows())?)
+    }
+}
+
+/// A table that keeps its number of rows even without columns.
+fn table(
+    schema: SchemaRef,
+    columns: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(schema, columns, &options)
+}

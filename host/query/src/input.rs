@@ -1,0 +1,195 @@
+//! How a batch's rows get into a plan that was made once: a leaf that reads whatever its slot holds now.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+};
+use futures::stream;
+
+/// An input's rows for one batch, in chunks that partitions read on their own threads.
+pub trait Chunks: Send + Sync {
+    /// The number of rows in each chunk, in order.
+    fn rows(&self) -> Vec<usize>;
+
+    /// Reads a chunk. Each is read once in a run.
+    fn read(&self, chunk: usize) -> RecordBatch;
+}
+
+/// Rows that are in memory already, as chunks.
+#[derive(Clone, Debug, Default)]
+pub struct Rows(pub Vec<RecordBatch>);
+
+impl Chunks for Rows {
+    fn rows(&self) -> Vec<usize> {
+        self.0.iter().map(RecordBatch::num_rows).collect()
+    }
+
+    fn read(&self, chunk: usize) -> RecordBatch {
+        self.0[chunk].clone()
+    }
+}
+
+/// Where a leaf finds the rows of the running batch.
+#[derive(Clone, Default)]
+pub(crate) struct Slot(Arc<Mutex<Option<Arc<dyn Chunks>>>>);
+
+impl Slot {
+    pub(crate) fn fill(&self, chunks: Arc<dyn Chunks>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(chunks);
+    }
+
+    pub(crate) fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn chunks(&self) -> Option<Arc<dyn Chunks>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Slot")
+    }
+}
+
+/// A named input, as DataFusion's catalog sees it.
+#[derive(Debug)]
+pub(crate) struct InputTable {
+    pub(crate) name: String,
+    pub(crate) schema: SchemaRef,
+    pub(crate) slot: Slot,
+}
+
+#[async_trait]
+impl TableProvider for InputTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = match projection {
+            Some(columns) => Arc::new(self.schema.project(columns)?),
+            None => Arc::clone(&self.schema),
+        };
+        let partitions = session.config().target_partitions();
+        Ok(Arc::new(InputExec {
+            name: self.name.clone(),
+            slot: self.slot.clone(),
+            projection: projection.cloned(),
+            properties: Arc::new(PlanProperties::new(
+                EquivalenceProperties::new(schema),
+                Partitioning::UnknownPartitioning(partitions),
+                EmissionType::Incremental,
+                Boundedness::Bounded,
+            )),
+        }))
+    }
+}
+
+/// The leaf. Partition `i` of `n` reads a contiguous run of chunks, so that the rows' order is that of the
+/// partitions, and the same batch is always cut the same way.
+#[derive(Debug)]
+struct InputExec {
+    name: String,
+    slot: Slot,
+    projection: Option<Vec<usize>>,
+    properties: Arc<PlanProperties>,
+}
+
+impl DisplayAs for InputExec {
+    fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InputExec: {}", self.name)
+    }
+}
+
+impl ExecutionPlan for InputExec {
+    fn name(&self) -> &str {
+        "InputExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        _context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let chunks = self.slot.chunks().ok_or_else(|| {
+            DataFusionError::Internal(format!("input \"{}\" was not given for this batch", self.name))
+        })?;
+        let partitions = self.properties.partitioning.partition_count();
+        let share = share(&chunks.rows(), partition, partitions);
+        let projection = self.projection.clone();
+        let batches = share.map(move |chunk| {
+            let rows = chunks.read(chunk);
+            match &projection {
+                Some(columns) => rows.project(columns).map_err(DataFusionError::from),
+                None => Ok(rows),
+            }
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::iter(batches))))
+    }
+}
+
+/// The chunks of partition `partition`: those whose first row falls into its share of all rows.
+fn share(rows: &[usize], partition: usize, partitions: usize) -> Range<usize> {
+    let total: usize = rows.iter().sum();
+    let boundary = |partition: usize| {
+        let first_row = total * partition / partitions;
+        let mut before = 0;
+        rows.iter()
+            .position(|&rows| {
+                let starts_here = before >= first_row;
+                before += rows;
+                starts_here
+            })
+            .unwrap_or(rows.len())
+    };
+    let end = if partition + 1 == partitions { rows.len() } else { boundary(partition + 1) };
+    boundary(partition).min(end)..end
+}

@@ -1,0 +1,24 @@
+//! Plans over streams: DataFusion behind a plain interface.
+//!
+//! A pipeline's streams are [`Relations`]: named, each defined by SQL or by a call of a plugin's function over others.
+//! What the sinks want of them is compiled once to a [`Program`], which runs on every batch with its inputs swapped.
+//! No other crate knows DataFusion.
+//!
+//! Reading order: `relations` defines and checks, `program` compiles and runs; under them `input` feeds a batch's
+//! rows into a plan, `call` puts a function into one, and `session` says how DataFusion is set up.
+
+mod batch;
+mod call;
+mod call_exec;
+mod error;
+mod input;
+mod program;
+mod relations;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use error::QueryError;
+pub use input::{Chunks, Rows};
+pub use program::{Output, Program};
+pub use relations::{Call, Relations, sql_relations};

@@ -1,0 +1,68 @@
+//! The stock text plugin, and the example of a plugin to copy.
+//!
+//! Each function is plain Rust; its attribute says how the host calls it, its parameters and what it returns say which
+//! columns it reads and answers with. The last line makes the crate a plugin.
+
+use millstream_sdk::prelude::*;
+use regex_lite::Regex;
+
+#[cfg(test)]
+mod tests;
+
+/// Splits text into words at white space.
+#[flat_map(output = "word")]
+pub fn split_words(value: &str) -> impl Iterator<Item = &str> {
+    value.split_ascii_whitespace()
+}
+
+/// Turns a word into lower case.
+#[map(output = "word")]
+pub fn lower_case(word: &str) -> String {
+    word.to_lowercase()
+}
+
+/// Keeps the rows whose value matches the regular expression `pattern` of the configuration.
+#[filter]
+pub fn matches(value: &str) -> Result<bool, String> {
+    thread_local! {
+        // The configuration of an instance never changes, so the pattern is compiled once.
+        static PATTERN: Result<Regex, String> = pattern();
+    }
+    PATTERN.with(|pattern| {
+        pattern
+            .as_ref()
+            .map(|pattern| pattern.is_match(value))
+            .map_err(String::clone)
+    })
+}
+
+fn pattern() -> Result<Regex, String> {
+    let text = required_config("pattern")
+        .and_then(|setting| setting.text())
+        .map_err(|error| error.to_string())?;
+    Regex::new(&text).map_err(|error| {
+        format!("reading `pattern` of the plugin's config: `{text}` is no regular expression: {error}; correct it in the pipeline file")
+    })
+}
+
+/// A key and its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Row)]
+pub struct Pair<'a> {
+    /// What stands before the first `=`.
+    pub key: &'a str,
+    /// What stands after it.
+    pub value: &'a str,
+}
+
+/// Finds the `key=value` pairs among the words of a text.
+#[flat_map]
+pub fn parse_key_value(value: &str) -> impl Iterator<Item = Pair<'_>> {
+    let pairs = value
+        .split_ascii_whitespace()
+        .filter_map(|word| word.split_once('='));
+    pairs
+        .filter(|(key, _)| !key.is_empty())
+        .map(|(key, value)| Pair { key, value })
+}
+
+millstream_sdk::export!(split_words, lower_case, matches, parse_key_value);

@@ -1,0 +1,175 @@
+//! The code beside a function: its description, and how a chunk of rows is led through it.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::ext::IdentExt;
+use syn::{Ident, ItemFn, Result, Type};
+
+use crate::signature::{Kind, Parameter, Signature};
+use crate::{attribute, signature, types};
+
+/// The function as written and its `FUNCTION`, or what is wrong with it.
+pub(crate) fn expand(kind: Kind, attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let mut function: ItemFn = match syn::parse2(item.clone()) {
+        Ok(function) => function,
+        Err(_) => {
+            let message = format!("`#[{}]` stands on a function", kind.name());
+            let error = syn::Error::new_spanned(&item, message).into_compile_error();
+            return quote!(#item #error);
+        }
+    };
+    let beside =
+        description(kind, attribute, &mut function).unwrap_or_else(syn::Error::into_compile_error);
+    quote!(#function #beside)
+}
+
+fn description(kind: Kind, attribute: TokenStream, function: &mut ItemFn) -> Result<TokenStream> {
+    let signature = signature::read(kind, attribute, function)?;
+    let ident = &function.sig.ident;
+    let visibility = &function.vis;
+    let name = ident
+        .unraw()
+        .to_string()
+        .trim_matches('_')
+        .replace('_', "-");
+    let documentation = attribute::documentation(&function.attrs);
+    let variant = match kind {
+        Kind::Map => quote!(Map),
+        Kind::FlatMap => quote!(FlatMap),
+        Kind::Filter => quote!(Filter),
+        Kind::Transform => quote!(Transform),
+    };
+    let input = input_fields(&signature);
+    let output = output_fields(&signature);
+    let call = call(kind, ident, &signature);
+    Ok(quote! {
+        #[doc(hidden)]
+        #[allow(non_camel_case_types, reason = "the type is found by the function's name")]
+        #visibility struct #ident {}
+
+        impl #ident {
+            #[doc(hidden)]
+            pub const FUNCTION: ::millstream_sdk::Function = {
+                fn __millstream_input(schema: &mut ::millstream_sdk::Schema) {
+                    #input
+                }
+                fn __millstream_output(schema: &mut ::millstream_sdk::Schema) {
+                    #output
+                }
+                fn __millstream_call(
+                    __millstream_table: &::millstream_sdk::Table,
+                    __millstream_context: ::millstream_sdk::Context,
+                ) -> ::core::result::Result<::millstream_sdk::Answer, ::millstream_sdk::Error> {
+                    #call
+                }
+                ::millstream_sdk::Function {
+                    name: #name,
+                    kind: ::millstream_sdk::Kind::#variant,
+                    documentation: #documentation,
+                    input: __millstream_input,
+                    output: __millstream_output,
+                    call: __millstream_call,
+                }
+            };
+        }
+    })
+}
+
+fn input_fields(signature: &Signature) -> TokenStream {
+    let fields = signature
+        .parameters
+        .iter()
+        .filter_map(|parameter| match parameter {
+            Parameter::Input { name, r#type } => {
+                let r#type = anonymous(r#type);
+                Some(quote!(<#r#type as ::millstream_sdk::Row>::fields(#name, schema);))
+            }
+            Parameter::Context => None,
+        });
+    fields.collect()
+}
+
+fn output_fields(signature: &Signature) -> TokenStream {
+    let Some(output) = &signature.output else {
+        return quote!(let _ = schema;);
+    };
+    let (name, r#type) = (&signature.output_name, anonymous(output));
+    quote!(<#r#type as ::millstream_sdk::Row>::fields(#name, schema);)
+}
+
+/// The body of `call`: open the columns, then loop over the rows or, in a transform, hand them over.
+fn call(kind: Kind, ident: &Ident, signature: &Signature) -> TokenStream {
+    if kind == Kind::Transform {
+        return transform(ident, signature);
+    }
+    let readers = signature.parameters.iter().enumerate().filter_map(|(place, parameter)| match parameter {
+        Parameter::Input { name, r#type } => {
+            let (reader, r#type) = (reader(place), anonymous(r#type));
+            Some(quote!(let #reader = <#r#type as ::millstream_sdk::ReadRow>::open(#name, &mut __millstream_columns)?;))
+        }
+        Parameter::Context => None,
+    });
+    let arguments =
+        signature
+            .parameters
+            .iter()
+            .enumerate()
+            .map(|(place, parameter)| match parameter {
+                Parameter::Input { r#type, .. } => {
+                    let (reader, r#type) = (reader(place), anonymous(r#type));
+                    quote!(<#r#type as ::millstream_sdk::ReadRow>::read(&#reader, __millstream_row))
+                }
+                Parameter::Context => quote!(__millstream_context),
+            });
+    let answer = outcome(signature, quote!(#ident(#(#arguments),*)));
+    let run = match kind {
+        Kind::Map => quote!(map(__millstream_table.rows, |__millstream_row| #answer)),
+        Kind::Filter => quote!(filter(__millstream_table.rows, |__millstream_row| #answer)),
+        Kind::FlatMap | Kind::Transform => quote!(flat_map(
+            __millstream_table.rows,
+            {
+                static GROWTH: ::millstream_sdk::function::Growth = ::millstream_sdk::function::Growth::new();
+                &GROWTH
+            },
+            |__millstream_row| #answer,
+        )),
+    };
+    quote! {
+        let mut __millstream_columns = ::millstream_sdk::Columns::of(__millstream_table);
+        #(#readers)*
+        ::millstream_sdk::function::#run
+    }
+}
+
+fn transform(ident: &Ident, signature: &Signature) -> TokenStream {
+    let arguments = signature
+        .parameters
+        .iter()
+        .map(|parameter| match parameter {
+            Parameter::Input { name, r#type } => {
+                let r#type = anonymous(r#type);
+                quote!(__millstream_table.read::<#r#type>(#name)?)
+            }
+            Parameter::Context => quote!(__millstream_context),
+        });
+    let answer = outcome(signature, quote!(#ident(#(#arguments),*)));
+    quote!(::millstream_sdk::function::transform(#answer))
+}
+
+/// A function's answer as a `Result`, which costs nothing where there can be no error.
+fn outcome(signature: &Signature, answer: TokenStream) -> TokenStream {
+    if signature.fallible {
+        answer
+    } else {
+        quote!(::core::result::Result::Ok::<_, ::core::convert::Infallible>(#answer))
+    }
+}
+
+/// The type with its lifetimes left to be inferred, as it may stand inside a function.
+fn anonymous(r#type: &Type) -> TokenStream {
+    types::with_lifetime(r#type, "_")
+}
+
+fn reader(place: usize) -> Ident {
+    format_ident!("__millstream_reader_{place}")
+}

@@ -1,0 +1,48 @@
+//! The attributes and the derive of the Millstream SDK; its documentation says how they are used.
+//!
+//! An attribute leaves the function as it is and puts beside it an empty type of the same name, which lives in another
+//! namespace. That type carries the `FUNCTION` which `export!` gathers. What the macros cannot read off the tokens, such as
+//! the columns of a struct, the traits of the SDK tell.
+//!
+//! `signature` reads a function and finds its author's mistakes, `types` does so for types, `function` and `row` write code.
+
+use proc_macro::TokenStream;
+use signature::Kind;
+
+mod attribute;
+mod function;
+mod row;
+mod signature;
+#[cfg(test)]
+mod tests;
+mod types;
+
+/// A row in, a row out: returns a value or a row.
+#[proc_macro_attribute]
+pub fn map(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    function::expand(Kind::Map, attribute.into(), item.into()).into()
+}
+
+/// A row in, any number of rows out: returns `impl Iterator<Item = T>`, `Vec<T>` or `Option<T>`.
+#[proc_macro_attribute]
+pub fn flat_map(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    function::expand(Kind::FlatMap, attribute.into(), item.into()).into()
+}
+
+/// Whether a row stays: returns `bool`.
+#[proc_macro_attribute]
+pub fn filter(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    function::expand(Kind::Filter, attribute.into(), item.into()).into()
+}
+
+/// A whole partition in, rows out: returns `impl Iterator<Item = T>`, `Vec<T>` or `Option<T>`.
+#[proc_macro_attribute]
+pub fn transform(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    function::expand(Kind::Transform, attribute.into(), item.into()).into()
+}
+
+/// Makes a struct with named fields a row of a column per field. `#[column(name = "...")]` on a field renames its column.
+#[proc_macro_derive(Row, attributes(column))]
+pub fn row(item: TokenStream) -> TokenStream {
+    row::expand(item.into()).into()
+}

@@ -1,0 +1,119 @@
+//! What can go wrong in a call.
+//!
+//! Every error rejects the call: the same rows would fail again, and the host puts the ones at fault among its dead letters.
+
+use std::fmt::Display;
+
+/// Why a call, or a look at the configuration, has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The function returned an error for a row, counted from 0 in the chunk.
+    #[error("row {row}: {message}")]
+    Row {
+        /// The row, from 0.
+        row: usize,
+        /// What the function said.
+        message: String,
+    },
+    /// A transform returned an error for its partition.
+    #[error("{0}")]
+    Partition(String),
+    /// The table has fewer columns than the function has inputs.
+    #[error(
+        "reading column `{column}`: the table has no such column; pass the columns in the order of the function's inputs"
+    )]
+    MissingColumn {
+        /// The name of the input.
+        column: String,
+    },
+    /// A column holds another type than the function reads.
+    #[error(
+        "reading column `{column}`: it should be {expected} but is {found}; pass a column of the type that the function describes"
+    )]
+    WrongType {
+        /// The name of the input.
+        column: String,
+        /// The type that the function describes.
+        expected: &'static str,
+        /// The type of the column.
+        found: &'static str,
+    },
+    /// A column is too short for the table's rows.
+    #[error(
+        "reading column `{column}`: its buffers are too short for {rows} rows; pass one value a row"
+    )]
+    TooShort {
+        /// The name of the input.
+        column: String,
+        /// The rows that the column should have.
+        rows: usize,
+    },
+    /// A column has a null that the function has no place for.
+    #[error(
+        "reading column `{column}`: row {row} is null; take the input as an `Option`, or filter nulls out before"
+    )]
+    Null {
+        /// The name of the input.
+        column: String,
+        /// The first row that is null, from 0.
+        row: usize,
+    },
+    /// A list column refers to an item column that cannot be its own.
+    #[error(
+        "reading column `{column}`: its list refers to item {item}, which the table does not have; pass one item column a list"
+    )]
+    MissingItem {
+        /// The name of the input.
+        column: String,
+        /// The place of the item.
+        item: usize,
+    },
+    /// The plugin has no function of that number.
+    #[error(
+        "calling function {function}: the plugin has {functions} functions; count them from 0 in the order of its description"
+    )]
+    UnknownFunction {
+        /// The number that was called.
+        function: usize,
+        /// How many functions the plugin has.
+        functions: usize,
+    },
+    /// A value of the configuration is not what was asked for.
+    #[error(
+        "reading `{key}` of the plugin's config: it should be {expected} but is {json}; change it in the pipeline file"
+    )]
+    Setting {
+        /// The key in `config`.
+        key: String,
+        /// The kind of value that was asked for.
+        expected: &'static str,
+        /// The value as JSON text.
+        json: String,
+    },
+    /// A key of the configuration is missing.
+    #[error(
+        "reading `{key}` of the plugin's config: there is no such key; set it in the pipeline file, like `config = {{ {key} = ... }}`"
+    )]
+    MissingSetting {
+        /// The key in `config`.
+        key: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn row(row: usize, message: impl Display) -> Self {
+        Self::Row {
+            row,
+            message: message.to_string(),
+        }
+    }
+
+    pub(crate) fn wrong_type(column: &str, expected: &'static str, found: &'static str) -> Self {
+        Self::WrongType {
+            column: column.to_owned(),
+            expected,
+            found,
+        }
+    }
+}

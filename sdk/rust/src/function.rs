@@ -1,0 +1,231 @@
+//! Functions as the host calls them: by number, on a chunk of rows.
+//!
+//! The attributes make a `Function` of each of an author's functions: its description, and a `call` that opens the columns
+//! and hands one of the loops below a closure that reads row `n` and calls the author's function. The loops are generic over
+//! that closure, so that the compiler makes one tight loop of the reading, the author's code and the writing.
+
+use std::fmt::Display;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use crate::bits::Bits;
+use crate::error::Error;
+use crate::row::WriteRow;
+use crate::schema::Schema;
+use crate::table::Table;
+
+/// How a function is called and what it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A row in, a row out.
+    Map,
+    /// A row in, any number of rows out.
+    FlatMap,
+    /// A row in, yes or no.
+    Filter,
+    /// A whole partition in, a table out.
+    Transform,
+}
+
+/// Where a call's rows stand in the stream. A parameter of this type is no column.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Context {
+    /// The batch's time in milliseconds since 1970-01-01T00:00:00Z. The only clock a function should go by:
+    /// a batch that is run again has the same time.
+    pub batch_time_ms: i64,
+    /// The partition of the batch, from 0.
+    pub partition: u32,
+}
+
+/// What a function answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// map and transform: the output columns.
+    Rows(Table),
+    /// flat-map: the output columns, and for each output row the input row it came from.
+    Expansion {
+        /// The output columns.
+        rows: Table,
+        /// For each output row the input row; never falling.
+        origins: Vec<u32>,
+    },
+    /// filter: a bitmap with a bit for each input row, 1 where the row stays.
+    Selection(Vec<u8>),
+}
+
+/// A function of a plugin. The attributes make these; see [`function!`](crate::function).
+#[derive(Clone, Copy, Debug)]
+pub struct Function {
+    /// The name in kebab-case.
+    pub name: &'static str,
+    /// How it is called.
+    pub kind: Kind,
+    /// One line for people.
+    pub documentation: &'static str,
+    /// The columns that it reads.
+    pub input: fn(&mut Schema),
+    /// The columns that it answers with.
+    pub output: fn(&mut Schema),
+    /// Calls it on a chunk of rows.
+    pub call: fn(&Table, Context) -> Result<Answer, Error>,
+}
+
+impl Function {
+    /// The columns that the function reads.
+    #[must_use]
+    pub fn input(&self) -> Schema {
+        let mut schema = Schema::default();
+        (self.input)(&mut schema);
+        schema
+    }
+
+    /// The columns that the function answers with.
+    #[must_use]
+    pub fn output(&self) -> Schema {
+        let mut schema = Schema::default();
+        (self.output)(&mut schema);
+        schema
+    }
+
+    /// Calls the function on a chunk of rows, as the host does.
+    ///
+    /// # Errors
+    /// If the columns are not those of the input, or the function returns an error.
+    pub fn call(&self, rows: &Table, context: Context) -> Result<Answer, Error> {
+        (self.call)(rows, context)
+    }
+}
+
+/// What `export!` gathers: a plugin's description and its functions in the order of their numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Plugin {
+    /// The package's name.
+    pub name: &'static str,
+    /// The package's version.
+    pub version: &'static str,
+    /// The package's description.
+    pub documentation: &'static str,
+    /// The functions.
+    pub functions: &'static [Function],
+}
+
+impl Plugin {
+    /// Calls a function by its number.
+    ///
+    /// # Errors
+    /// If there is no such function, or the call fails.
+    pub fn call(&self, function: usize, rows: &Table, context: Context) -> Result<Answer, Error> {
+        let unknown = Error::UnknownFunction {
+            function,
+            functions: self.functions.len(),
+        };
+        self.functions
+            .get(function)
+            .ok_or(unknown)?
+            .call(rows, context)
+    }
+}
+
+/// How many rows a flat-map answers for each row it gets: what it did last time, to reserve by.
+#[derive(Debug)]
+pub struct Growth(AtomicUsize);
+
+/// The unit of [`Growth`]: 256 is a row for a row.
+const GROWTH_ONE: usize = 256;
+
+impl Growth {
+    /// A row for a row, before the first call.
+    #[must_use]
+    #[allow(
+        clippy::new_without_default,
+        reason = "statics need a const constructor"
+    )]
+    pub const fn new() -> Self {
+        Self(AtomicUsize::new(GROWTH_ONE))
+    }
+
+    /// The rows to expect, with a little to spare.
+    fn expect(&self, rows: usize) -> usize {
+        rows.saturating_mul(self.0.load(Relaxed)) / GROWTH_ONE + rows / 8
+    }
+
+    fn observe(&self, rows: usize, answered: usize) {
+        self.0.store(
+            (answered.saturating_mul(GROWTH_ONE)).div_ceil(rows.max(1)),
+            Relaxed,
+        );
+    }
+}
+
+/// Calls a map on every row.
+///
+/// # Errors
+/// The first error that the function returns.
+pub fn map<T: WriteRow, E: Display>(
+    rows: usize,
+    mut call: impl FnMut(usize) -> Result<T, E>,
+) -> Result<Answer, Error> {
+    let mut builders = T::builders(rows);
+    for row in 0..rows {
+        let answer = call(row).map_err(|error| Error::row(row, error))?;
+        answer.write(&mut builders);
+    }
+    Ok(Answer::Rows(Table::finish::<T>(rows, builders)))
+}
+
+/// Calls a flat-map on every row.
+///
+/// # Errors
+/// The first error that the function returns.
+pub fn flat_map<I: IntoIterator<Item: WriteRow>, E: Display>(
+    rows: usize,
+    growth: &Growth,
+    mut call: impl FnMut(usize) -> Result<I, E>,
+) -> Result<Answer, Error> {
+    let expected = growth.expect(rows);
+    let mut builders = I::Item::builders(expected);
+    let mut origins = Vec::with_capacity(expected);
+    let mut count = 0;
+    for row in 0..rows {
+        let answers = call(row).map_err(|error| Error::row(row, error))?;
+        answers.into_iter().for_each(|answer| {
+            answer.write(&mut builders);
+            count += 1;
+        });
+        origins.resize(
+            count,
+            u32::try_from(row).expect("a chunk has less than 4 billion rows"),
+        );
+    }
+    growth.observe(rows, count);
+    Ok(Answer::Expansion {
+        rows: Table::finish::<I::Item>(count, builders),
+        origins,
+    })
+}
+
+/// Calls a filter on every row.
+///
+/// # Errors
+/// The first error that the function returns.
+pub fn filter<E: Display>(
+    rows: usize,
+    mut call: impl FnMut(usize) -> Result<bool, E>,
+) -> Result<Answer, Error> {
+    let mut selection = Bits::with_capacity(rows);
+    for row in 0..rows {
+        selection.push(call(row).map_err(|error| Error::row(row, error))?);
+    }
+    Ok(Answer::Selection(selection.into_bytes()))
+}
+
+/// Gathers what a transform answers.
+///
+/// # Errors
+/// The error that the function returned.
+pub fn transform<I: IntoIterator<Item: WriteRow>, E: Display>(
+    answers: Result<I, E>,
+) -> Result<Answer, Error> {
+    answers
+        .map(|rows| Answer::Rows(Table::of(rows)))
+        .map_err(|error| Error::Partition(error.to_string()))
+}

@@ -1,0 +1,100 @@
+//! What the suites share: the built components, the binary, and folders of pipelines.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+/// The folder of the workspace.
+pub(crate) fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// A plugin of the workspace, built. `cargo xtask` builds them all first and says so; other callers build them here.
+pub(crate) fn component(name: &str) -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        if std::env::var_os("MILLSTREAM_PLUGINS_BUILT").is_none() {
+            let status = Command::new(env!("CARGO")).args(["xtask", "plugins"]).current_dir(root()).status();
+            assert!(status.unwrap().success(), "cargo xtask plugins");
+        }
+    });
+    root().join(format!("plugins/bin/{name}.wasm")).canonicalize().unwrap()
+}
+
+/// Runs the binary to its end.
+pub(crate) fn millstream(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+/// The binary, to be started.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    command.args(arguments);
+    command
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A folder with a pipeline file in it; `{text}` and `{hostile}` in the file stand for the components.
+pub(crate) struct Project(TempDir);
+
+impl Project {
+    pub(crate) fn new(pipeline: &str) -> Self {
+        let project = Self(tempfile::tempdir().unwrap());
+        let mut text = pipeline.to_owned();
+        for name in ["text", "hostile"] {
+            let place = format!("{{{name}}}");
+            if text.contains(&place) {
+                text = text.replace(&place, component(name).to_str().unwrap());
+            }
+        }
+        project.write("pipeline.toml", text);
+        project
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    /// Runs the binary's `command` on the pipeline.
+    pub(crate) fn run(&self, command: &str, more: &[&str]) -> Output {
+        let file = self.path("pipeline.toml");
+        let mut arguments = vec![command, file.to_str().unwrap()];
+        arguments.extend(more);
+        millstream(&arguments)
+    }
+
+    /// The lines of all files that a file sink wrote, in the order of batches and parts.
+    pub(crate) fn lines(&self, folder: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        for batch in entries(&self.path(folder)) {
+            for part in entries(&batch) {
+                lines.extend(std::fs::read_to_string(part).unwrap().lines().map(str::to_owned));
+            }
+        }
+        lines
+    }
+}
+
+/// A folder's visible entries, sorted.
+pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let visible = |path: &PathBuf| !path.file_name().unwrap().to_str().unwrap().starts_with('.');
+    let mut entries: Vec<PathBuf> = entries.filter(visible).collect();
+    entries.sort();
+    entries
+}

@@ -1,0 +1,99 @@
+//! The whole gate, a step after the other. A failed step does not hide what the next ones would say.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::toolchain::{PLUGIN_TARGET, need_component, need_plugin_target};
+use crate::workspace::{Workspace, cargo, run as run_command, succeeds};
+use crate::{features, plugins, test};
+
+/// A step's name and what it does.
+type Step = (&'static str, fn() -> Result<Outcome>);
+
+/// How a step ended that did not fail.
+enum Outcome {
+    Passed,
+    /// With the reason.
+    Skipped(&'static str),
+}
+
+const STEPS: &[Step] = &[
+    ("format", || format().map(passed)),
+    ("lints", || lints().map(passed)),
+    ("lints of plugins", || plugin_lints().map(passed)),
+    ("plugins", || plugins::run().map(passed)),
+    ("tests", || test::tests().map(passed)),
+    ("doctests", || test::doctests().map(passed)),
+    ("docs", || docs().map(passed)),
+    ("features", || features::run().map(passed)),
+    ("licences and advisories", deny),
+];
+
+pub(crate) fn run() -> Result<()> {
+    let mut report = Vec::new();
+    let mut failed = 0;
+    for (name, step) in STEPS {
+        println!("\n== {name}");
+        let (outcome, took) = timed(step);
+        let word = match outcome {
+            Ok(Outcome::Passed) => "passed".to_owned(),
+            Ok(Outcome::Skipped(reason)) => format!("skipped: {reason}"),
+            Err(error) => {
+                failed += 1;
+                format!("FAILED: {error:#}")
+            }
+        };
+        println!("{name}: {word}");
+        report.push(format!("{:>7.1} s  {name}: {word}", took.as_secs_f64()));
+    }
+    println!("\n== summary\n{}", report.join("\n"));
+    if failed > 0 {
+        bail!("{failed} of {} steps failed", STEPS.len());
+    }
+    Ok(())
+}
+
+#[allow(clippy::disallowed_methods, reason = "how long a step took is for the person who waited for it")]
+fn timed(step: &fn() -> Result<Outcome>) -> (Result<Outcome>, Duration) {
+    let start = std::time::Instant::now();
+    (step(), start.elapsed())
+}
+
+fn passed((): ()) -> Outcome {
+    Outcome::Passed
+}
+
+fn format() -> Result<()> {
+    need_component("rustfmt", "fmt")?;
+    run_command(&mut cargo(&["fmt", "--all", "--check"]))
+}
+
+fn lints() -> Result<()> {
+    need_component("clippy", "clippy")?;
+    run_command(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+/// Some of a plugin's code, and of the SDK's, is only there where it is compiled to WebAssembly.
+fn plugin_lints() -> Result<()> {
+    need_plugin_target()?;
+    let mut clippy =
+        cargo(&["clippy", "--release", "--target", PLUGIN_TARGET, "--package", "millstream-sdk"]);
+    for plugin in Workspace::load()?.plugins() {
+        clippy.args(["--package", &plugin.name]);
+    }
+    run_command(clippy.args(["--", "-D", "warnings"]))
+}
+
+fn docs() -> Result<()> {
+    let mut doc: Command = cargo(&["doc", "--workspace", "--no-deps"]);
+    run_command(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn deny() -> Result<Outcome> {
+    if !succeeds(&mut cargo(&["deny", "--version"])) {
+        return Ok(Outcome::Skipped("cargo-deny is not installed; `cargo install cargo-deny` installs it"));
+    }
+    run_command(&mut cargo(&["deny", "check"])).map(passed)
+}
