@@ -1,3 +1,8 @@
-//! One binary, a module per feature.
+//! The integration tests: one binary, a module per feature.
 
 mod architecture;
+mod commands;
+mod hostile;
+mod mistakes;
+mod running;
+mod support;

@@ -10,6 +10,9 @@ use anyhow::{Result, bail};
 
 use crate::workspace::{Workspace, cargo, read};
 
+#[cfg(test)]
+mod tests;
+
 /// What takes minutes to compile. A crate without either may differ: a second copy of the rest is cheap.
 const ENGINES: &[&str] = &["datafusion v", "wasmtime v"];
 
@@ -38,9 +41,13 @@ pub(crate) fn run() -> Result<()> {
 /// Each dependency once: its name, its version and its features.
 fn tree(selection: &[&str]) -> Result<BTreeSet<String>> {
     let mut tree = cargo(&["tree", "--edges", "normal,build", "--format", "{p} [{f}]", "--prefix", "none"]);
-    let text = read(tree.args(selection))?;
+    Ok(dependencies(&read(tree.args(selection))?))
+}
+
+/// The lines of a tree's text, without the marks of those that stand in it more than once.
+fn dependencies(text: &str) -> BTreeSet<String> {
     let lines = text.lines().map(|line| line.trim_end_matches(" (*)").trim());
-    Ok(lines.filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
 /// The workspace's features of the dependency that `line` is about.

@@ -15,12 +15,12 @@ const BIN: &str = "plugins/bin";
 pub(crate) fn run() -> Result<()> {
     need_plugin_target()?;
     let workspace = Workspace::load()?;
-    let mut build = cargo(&["build", "--release", "--target", PLUGIN_TARGET]);
+    let mut build = cargo(&["build", "--profile", "plugin", "--target", PLUGIN_TARGET]);
     for plugin in workspace.plugins() {
         build.args(["--package", &plugin.name]);
     }
     run_command(&mut build)?;
-    let built = workspace.target.join(PLUGIN_TARGET).join("release");
+    let built = workspace.target.join(PLUGIN_TARGET).join("plugin");
     let bin = root().join(BIN);
     fs::create_dir_all(&bin).with_context(|| format!("making the folder {}", bin.display()))?;
     workspace.plugins().try_for_each(|plugin| place(plugin, &built, &bin))

@@ -16,7 +16,7 @@ pub(crate) fn tests() -> Result<()> {
     let mut tests = if succeeds(&mut cargo(&["nextest", "--version"])) {
         cargo(&["nextest", "run", "--workspace"])
     } else {
-        cargo(&["test", "--workspace", "--all-targets"])
+        cargo(&["test", "--workspace", "--tests"])
     };
     run_command(tests.env("MILLSTREAM_PLUGINS_BUILT", "1"))
 }
