@@ -56,7 +56,9 @@ fn tests_of_a_pipeline_in_json() {
 
 #[test]
 fn a_function_that_fails_in_a_test_is_told_by_name() {
-    let text = TESTED.replace("{text}", "{hostile}").replace("flat-map = \"text.split-words\"", "map = \"text.trap\"");
+    let text = TESTED
+        .replace("{text}", "{hostile}")
+        .replace("flat-map = \"text.split-words\"", "map = \"text.trap\"");
     let tested = Project::new(&text).run("test", &[]);
     assert!(stdout(&tested).contains("text.trap: trapped"), "{} {}", stdout(&tested), stderr(&tested));
 }
@@ -65,7 +67,12 @@ fn a_function_that_fails_in_a_test_is_told_by_name() {
 fn inspect_shows_functions_imports_and_digest() {
     let path = component("text");
     let shown = stdout(&millstream(&["inspect", path.to_str().unwrap()]));
-    for expected in ["split-words  flat-map  { line: utf8 } -> { word: utf8 }", "sha-256 ", "imports of Millstream", "wasi:"] {
+    for expected in [
+        "split-words  flat-map  { value: utf8 } -> { word: utf8 }",
+        "sha-256 ",
+        "imports of Millstream",
+        "wasi:",
+    ] {
         assert!(shown.contains(expected), "{expected} in {shown}");
     }
     let json = millstream(&["inspect", path.to_str().unwrap(), "--json"]);
@@ -84,7 +91,13 @@ fn the_examples_pass_their_tests() {
     for example in entries(&root().join("examples")).iter().flat_map(|folder| entries(folder)) {
         if example.extension().is_some_and(|extension| extension == "toml") {
             let outcome = millstream(&["test", example.to_str().unwrap()]);
-            assert!(outcome.status.success(), "{}: {}{}", example.display(), stdout(&outcome), stderr(&outcome));
+            assert!(
+                outcome.status.success(),
+                "{}: {}{}",
+                example.display(),
+                stdout(&outcome),
+                stderr(&outcome)
+            );
             tested += 1;
         }
     }

@@ -44,7 +44,8 @@ fn totals(project: &Project) -> BTreeMap<String, i64> {
     let mut totals = BTreeMap::new();
     for line in project.lines("out") {
         let row: serde_json::Value = serde_json::from_str(&line).unwrap();
-        *totals.entry(row["word"].as_str().unwrap().to_owned()).or_default() += row["total"].as_i64().unwrap();
+        *totals.entry(row["word"].as_str().unwrap().to_owned()).or_default() +=
+            row["total"].as_i64().unwrap();
     }
     totals
 }
@@ -67,7 +68,11 @@ fn run_once(project: &Project) -> String {
 /// Starts the binary and waits until it says that it runs.
 fn start(project: &Project) -> (Child, BufReader<std::process::ChildStderr>) {
     let file = project.path("pipeline.toml");
-    let mut child = command(&["run", file.to_str().unwrap()]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = command(&["run", file.to_str().unwrap()])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap());
     wait_for(&mut log, "runs");
     (child, log)
@@ -84,7 +89,8 @@ fn wait_for(log: &mut impl BufRead, fragment: &str) {
 
 #[test]
 fn words_of_the_repositorys_own_texts_are_counted_as_other_tools_count_them() {
-    let texts: Vec<_> = entries(root()).into_iter().filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
+    let texts: Vec<_> =
+        entries(root()).into_iter().filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
     assert!(texts.len() >= 3, "{texts:?}");
     let project = counting("type = \"files\"\npath = \"in/*.md\"");
     let mut all = String::new();
@@ -103,7 +109,9 @@ fn words_of_the_repositorys_own_texts_are_counted_as_other_tools_count_them() {
 fn a_large_file_is_cut_into_bounded_batches_that_lose_nothing() {
     let project = counting("type = \"files\"\npath = \"in\"");
     let file = project.path("pipeline.toml");
-    let text = std::fs::read_to_string(&file).unwrap().replace("checkpoint = \"checkpoint\"", "max-batch-rows = 10000");
+    let text = std::fs::read_to_string(&file)
+        .unwrap()
+        .replace("checkpoint = \"checkpoint\"", "max-batch-rows = 10000");
     std::fs::write(&file, text).unwrap();
     let lines: String = (0..95_000).map(|i| format!("w{} x{}\n", i % 997, i % 10)).collect();
     project.write("in/big.txt", &lines);
@@ -116,7 +124,9 @@ fn a_large_file_is_cut_into_bounded_batches_that_lose_nothing() {
 fn print_shows_a_header_and_aligned_rows_or_json_lines() {
     let project = counting("type = \"files\"\npath = \"in\"");
     let file = project.path("pipeline.toml");
-    let text = std::fs::read_to_string(&file).unwrap().replace("type = \"files\"\npath = \"out\"\nformat = \"json\"", "type = \"print\"");
+    let text = std::fs::read_to_string(&file)
+        .unwrap()
+        .replace("type = \"files\"\npath = \"out\"\nformat = \"json\"", "type = \"print\"");
     std::fs::write(&file, text).unwrap();
     project.write("in/a.txt", "to be or not to be\n");
     let ran = project.run("run", &["--once"]);
@@ -124,7 +134,8 @@ fn print_shows_a_header_and_aligned_rows_or_json_lines() {
     assert!(shown.contains("Time: ") && shown.contains(" ms\n"), "{shown}");
     assert!(shown.contains("| word | total |") && shown.contains("| be   |     2 |"), "{shown}");
     let ran = project.run("run", &["--once", "--json"]);
-    let rows: Vec<serde_json::Value> = stdout(&ran).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let rows: Vec<serde_json::Value> =
+        stdout(&ran).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows.len(), 4);
     assert!(rows.iter().any(|row| row["row"]["word"] == "or" && row["row"]["total"] == 1), "{rows:?}");
 }

@@ -19,6 +19,8 @@ enum Outcome {
     Skipped(&'static str),
 }
 
+const DENY_WARNINGS: &[&str] = &["--", "-D", "warnings"];
+
 const STEPS: &[Step] = &[
     ("format", || format().map(passed)),
     ("lints", || lints().map(passed)),
@@ -67,27 +69,27 @@ fn passed((): ()) -> Outcome {
 
 fn format() -> Result<()> {
     need_component("rustfmt", "fmt")?;
-    run_command(&mut cargo(&["fmt", "--all", "--check"]))
+    run_command(&mut cargo(&["fmt", "--all", "--check", "--", "--files-with-diff"]))
 }
 
 fn lints() -> Result<()> {
     need_component("clippy", "clippy")?;
-    run_command(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    let mut clippy = cargo(&["clippy", "--keep-going", "--workspace", "--all-targets"]);
+    run_command(clippy.args(DENY_WARNINGS))
 }
 
 /// Some of a plugin's code, and of the SDK's, is only there where it is compiled to WebAssembly.
 fn plugin_lints() -> Result<()> {
     need_plugin_target()?;
-    let mut clippy =
-        cargo(&["clippy", "--release", "--target", PLUGIN_TARGET, "--package", "millstream-sdk"]);
+    let mut clippy = cargo(&["clippy", "--keep-going", "--profile", "plugin", "--target", PLUGIN_TARGET]);
     for plugin in Workspace::load()?.plugins() {
         clippy.args(["--package", &plugin.name]);
     }
-    run_command(clippy.args(["--", "-D", "warnings"]))
+    run_command(clippy.args(["--package", "millstream-sdk"]).args(DENY_WARNINGS))
 }
 
 fn docs() -> Result<()> {
-    let mut doc: Command = cargo(&["doc", "--workspace", "--no-deps"]);
+    let mut doc: Command = cargo(&["doc", "--workspace", "--no-deps", "--keep-going"]);
     run_command(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 

@@ -31,7 +31,8 @@ pub(crate) fn run() -> Result<()> {
     }
     if differences > 0 {
         bail!(
-            "{differences} dependencies get other features alone than in the workspace; add what they lack to host/model/Cargo.toml"
+            "{differences} differences in features; add what a crate alone lacks to host/model/Cargo.toml, \
+             so that it finds the engines compiled"
         );
     }
     println!("every crate that uses an engine finds it compiled as the workspace compiles it");

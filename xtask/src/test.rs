@@ -14,9 +14,9 @@ pub(crate) fn run() -> Result<()> {
 /// The tests of all crates. Those that run components are told that the plugins are built.
 pub(crate) fn tests() -> Result<()> {
     let mut tests = if succeeds(&mut cargo(&["nextest", "--version"])) {
-        cargo(&["nextest", "run", "--workspace"])
+        cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])
     } else {
-        cargo(&["test", "--workspace", "--tests"])
+        cargo(&["test", "--workspace", "--tests", "--no-fail-fast"])
     };
     run_command(tests.env("MILLSTREAM_PLUGINS_BUILT", "1"))
 }

@@ -40,9 +40,8 @@ impl DeadLetters {
         }
         match &self.path {
             _ if letters.is_empty() => Ok(()),
-            Some(path) => {
-                append(path, letters).map_err(|source| EngineError::DeadLetters { path: path.clone(), source })
-            }
+            Some(path) => append(path, letters)
+                .map_err(|source| EngineError::DeadLetters { path: path.clone(), source }),
             None => {
                 log(letters);
                 Ok(())
@@ -78,6 +77,9 @@ fn log(letters: &[DeadLetter]) {
         tracing::warn!(source, %position, "record rejected: {}", letter.error);
     }
     if letters.len() > LOGGED_MAX {
-        tracing::warn!("{} more records rejected; name a file `dead-letters` to keep them", letters.len() - LOGGED_MAX);
+        tracing::warn!(
+            "{} more records rejected; name a file `dead-letters` to keep them",
+            letters.len() - LOGGED_MAX
+        );
     }
 }

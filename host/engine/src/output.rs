@@ -28,7 +28,8 @@ impl Staged {
         let mut by_relation: HashMap<String, Vec<Entry>> = HashMap::new();
         for binding in sinks {
             let begun = binding.sink.begin(time).await;
-            let batch = begun.map_err(|source| EngineError::Sink { time, sink: binding.name.clone(), source })?;
+            let batch =
+                begun.map_err(|source| EngineError::Sink { time, sink: binding.name.clone(), source })?;
             let entry = Entry { sink: binding.name.clone(), batch: Mutex::new(batch) };
             by_relation.entry(binding.from.clone()).or_default().push(entry);
         }

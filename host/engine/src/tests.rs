@@ -27,21 +27,26 @@ fn block(text: &str) -> Block {
     }
 }
 
-/// Sends the blocks that the test feeds it.
-struct Fed(mpsc::UnboundedReceiver<Block>);
+/// Sends the blocks that the test feeds it, and counts them once it runs.
+struct Fed {
+    blocks: mpsc::UnboundedReceiver<Block>,
+    sent: watch::Sender<Option<usize>>,
+}
 
 #[async_trait]
 impl Source for Fed {
     async fn run(mut self: Box<Self>, inlet: Inlet) -> Result<(), SourceError> {
+        self.sent.send_replace(Some(0));
         loop {
             let block = tokio::select! {
-                block = self.0.recv() => block,
+                block = self.blocks.recv() => block,
                 () = inlet.closed() => return Ok(()),
             };
             let Some(block) = block else { return Ok(()) };
             if inlet.send(block).await.is_err() {
                 return Ok(());
             }
+            self.sent.send_modify(|sent| *sent = sent.map(|sent| sent + 1));
         }
     }
 }
@@ -128,7 +133,8 @@ impl SinkBatch for KeepingBatch {
     }
 
     async fn commit(self: Box<Self>) -> Result<(), SinkError> {
-        self.committed.0.send_modify(|all| all.push((self.time.as_ms(), self.rows)));
+        let Self { committed, time, rows, .. } = *self;
+        committed.0.send_modify(|all| all.push((time.as_ms(), rows)));
         Ok(())
     }
 }
@@ -136,6 +142,7 @@ impl SinkBatch for KeepingBatch {
 /// A pipeline from a fed source to a keeping sink, with batches of a second.
 struct Lab {
     feed: mpsc::UnboundedSender<Block>,
+    sent: watch::Receiver<Option<usize>>,
     committed: Committed,
     clock: ManualClock,
     stop: StopHandle,
@@ -146,7 +153,9 @@ struct Lab {
 async fn lab(max_batch_rows: usize) -> Lab {
     let mut relations = Relations::new().unwrap();
     relations.add_input("in", schema()).unwrap();
-    let (feed, fed) = mpsc::unbounded_channel();
+    let (feed, blocks) = mpsc::unbounded_channel();
+    let (counter, sent) = watch::channel(None);
+    let fed = Fed { blocks, sent: counter };
     let committed = Committed::new();
     let (stop, told) = StopHandle::new();
     let application = Application {
@@ -154,7 +163,7 @@ async fn lab(max_batch_rows: usize) -> Lab {
         max_batch_rows,
         receive_memory_bytes: 1 << 20,
         program: Program::compile(&relations, &["in"], 2).await.unwrap(),
-        sources: vec![SourceBinding { name: "in".into(), source: Box::new(Fed(fed)), decoder: Arc::new(Lines) }],
+        sources: vec![SourceBinding { name: "in".into(), source: Box::new(fed), decoder: Arc::new(Lines) }],
         sinks: vec![SinkBinding {
             name: "kept".into(),
             from: "in".into(),
@@ -162,20 +171,21 @@ async fn lab(max_batch_rows: usize) -> Lab {
         }],
         dead_letters: DeadLetters::new(None),
     };
-    Lab { feed, committed, clock: ManualClock::new(10_500), stop, application, told }
+    Lab { feed, sent, committed, clock: ManualClock::new(10_500), stop, application, told }
 }
 
 impl Lab {
     fn start(self, mode: Mode) -> (Handles, tokio::task::JoinHandle<Result<Summary, EngineError>>) {
-        let Self { feed, committed, clock, stop, application, told } = self;
+        let Self { feed, sent, committed, clock, stop, application, told } = self;
         let engine = Engine::new(2, Arc::new(clock.clone())).unwrap();
         let running = tokio::spawn(async move { engine.run(application, mode, told).await });
-        (Handles { feed: Some(feed), committed, clock, stop }, running)
+        (Handles { feed: Some(feed), sent, committed, clock, stop }, running)
     }
 }
 
 struct Handles {
     feed: Option<mpsc::UnboundedSender<Block>>,
+    sent: watch::Receiver<Option<usize>>,
     committed: Committed,
     clock: ManualClock,
     stop: StopHandle,
@@ -193,7 +203,8 @@ fn rows(rows: &[&str]) -> Vec<String> {
 
 #[tokio::test]
 async fn batches_are_cut_at_the_ticks_and_missed_ticks_have_none() {
-    let (lab, running) = lab(100).await.start(Mode::Continuous);
+    let (mut lab, running) = lab(100).await.start(Mode::Continuous);
+    lab.sent.wait_for(Option::is_some).await.unwrap();
     lab.clock.set(11_000);
     lab.committed.wait_for(1).await;
     lab.clock.set(12_001);
@@ -215,7 +226,8 @@ async fn once_ends_with_the_sources_and_no_batch_is_larger_than_allowed() {
     lab.feed("g");
     lab.feed = None;
     let summary = running.await.unwrap().unwrap();
-    let expected = [(10_000, rows(&["a", "b", "c"])), (11_000, rows(&["d", "e", "f"])), (12_000, rows(&["g"]))];
+    let expected =
+        [(10_000, rows(&["a", "b", "c"])), (11_000, rows(&["d", "e", "f"])), (12_000, rows(&["g"]))];
     assert_eq!(lab.committed.all(), expected);
     assert_eq!(summary, Summary { batches: 3, rows: 7, dead_letters: 0 });
 }
@@ -230,14 +242,11 @@ async fn once_without_rows_is_one_empty_batch() {
 
 #[tokio::test]
 async fn a_graceful_stop_processes_everything_that_was_received() {
-    let (lab, running) = lab(2).await.start(Mode::Continuous);
+    let (mut lab, running) = lab(2).await.start(Mode::Continuous);
     for line in ["a\n", "b\n", "c\n", "d\n", "e\n"] {
         lab.feed(line);
     }
-    // The source has handed all five over once a sixth is taken from it.
-    while !lab.feed.as_ref().unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    lab.sent.wait_for(|sent| *sent == Some(5)).await.unwrap();
     lab.stop.gracefully();
     running.await.unwrap().unwrap();
     let received: Vec<String> = lab.committed.all().into_iter().flat_map(|(_, rows)| rows).collect();

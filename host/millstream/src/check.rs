@@ -17,7 +17,8 @@ pub(crate) fn check(file: &Path) -> Result<()> {
         (pipeline.sinks.len(), "sink"),
         (pipeline.tests.len(), "test"),
     ];
-    let plural = |(count, what): &(usize, &str)| format!("{count} {what}{}", if *count == 1 { "" } else { "s" });
+    let plural =
+        |(count, what): &(usize, &str)| format!("{count} {what}{}", if *count == 1 { "" } else { "s" });
     let counted: Vec<String> = counted.iter().map(plural).collect();
     println!("{}: ok ({})", file.display(), counted.join(", "));
     Ok(())

@@ -27,14 +27,19 @@ pub(crate) struct Lock {
 impl Lock {
     /// Takes the checkpoint folder for this process. Refused while another process has it.
     pub(crate) fn take(checkpoint: &Path) -> Result<Self> {
-        fs::create_dir_all(checkpoint).with_context(|| format!("making the checkpoint folder {}", checkpoint.display()))?;
-        let file = open(checkpoint).with_context(|| format!("opening the lock of {}", checkpoint.display()))?;
+        fs::create_dir_all(checkpoint)
+            .with_context(|| format!("making the checkpoint folder {}", checkpoint.display()))?;
+        let file =
+            open(checkpoint).with_context(|| format!("opening the lock of {}", checkpoint.display()))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let by = read(checkpoint).map_or(String::new(), |host| format!(" (process {})", host.pid));
                 let folder = checkpoint.display();
-                return Err(Refused(format!("the checkpoint folder {folder} is in use by a running pipeline{by}")).into());
+                return Err(Refused(format!(
+                    "the checkpoint folder {folder} is in use by a running pipeline{by}"
+                ))
+                .into());
             }
             Err(TryLockError::Error(error)) => bail!("locking {}: {error}", checkpoint.display()),
         }

@@ -45,7 +45,8 @@ fn as_text(plugin: &Plugin) -> String {
         plugin.imports().iter().partition(|import| import.name.starts_with("millstream:"));
     text += "\nimports of Millstream\n";
     text.extend(own.iter().map(|import| format!("  {}\n", import.name)));
-    text += "\nimports of WASI (a toolchain imports more than the code uses; all are denied unless granted)\n";
+    text +=
+        "\nimports of WASI (a toolchain imports more than the code uses; all are denied unless granted)\n";
     text.extend(wasi.iter().map(|import| format!("  {}\n", import.name)));
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
@@ -82,8 +83,6 @@ fn as_json(plugin: &Plugin) -> serde_json::Value {
 }
 
 fn schema_json(schema: &Schema) -> serde_json::Value {
-    let field = |field: &millstream_model::Field| {
-        json!({ "name": field.name, "type": field.data_type.to_string(), "nullable": field.nullable })
-    };
+    let field = |field: &millstream_model::Field| json!({ "name": field.name, "type": field.data_type.to_string(), "nullable": field.nullable });
     schema.fields.iter().map(field).collect()
 }

@@ -26,7 +26,9 @@ pub(crate) async fn load(file: &Path, overrides: Overrides) -> Result<Checked> {
     let checked = millstream_pipeline::check(file, &text, &components).await?;
     let unknown = components.overrides.keys().find(|name| !checked.components.contains_key(*name));
     match unknown {
-        Some(name) => Err(Refused(format!("--plugin {name}: {} has no plugin of that name", file.display())).into()),
+        Some(name) => {
+            Err(Refused(format!("--plugin {name}: {} has no plugin of that name", file.display())).into())
+        }
         None => Ok(checked),
     }
 }
@@ -35,7 +37,9 @@ pub(crate) async fn load(file: &Path, overrides: Overrides) -> Result<Checked> {
 pub(crate) fn read(file: &Path) -> Result<String> {
     let bytes = fs::read(file).map_err(|error| Refused(format!("reading {}: {error}", file.display())))?;
     let text = String::from_utf8(bytes);
-    text.map_err(|error| Refused(format!("reading {}: the file is not UTF-8: {error}", file.display())).into())
+    text.map_err(|error| {
+        Refused(format!("reading {}: the file is not UTF-8: {error}", file.display())).into()
+    })
 }
 
 /// A runtime for commands that wait for nothing outside.

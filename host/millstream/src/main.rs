@@ -7,6 +7,7 @@ mod check;
 mod host_file;
 mod inspect;
 mod load;
+mod new;
 mod run;
 mod stop;
 mod testing;
@@ -62,6 +63,8 @@ enum Command {
         #[arg(long)]
         now: bool,
     },
+    /// Begin a plugin project
+    New(new::Options),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Test { pipeline, json } => testing::test(&pipeline, json),
         Command::Inspect { component, json } => inspect::inspect(&component, json),
         Command::Stop { pipeline, now } => stop::stop(&pipeline, now),
+        Command::New(options) => new::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,9 @@ use std::thread::available_parallelism;
 use anyhow::{Context, Result};
 use clap::Args;
 use millstream_connectors::{Screen, decoder, sink, source};
-use millstream_engine::{Application, DeadLetters, Engine, Mode, SinkBinding, SourceBinding, Stop, StopHandle};
+use millstream_engine::{
+    Application, DeadLetters, Engine, Mode, SinkBinding, SourceBinding, Stop, StopHandle,
+};
 use millstream_model::pipeline::Pipeline;
 use millstream_pipeline::Checked;
 use millstream_platform::SystemClock;
@@ -92,7 +94,8 @@ async fn wire(checked: &Checked, screen: &Screen) -> Result<Application> {
     let sinks = pipeline.sinks.iter().map(|spec| {
         let schema = checked.relations.schema(&spec.from.value);
         let schema = schema.with_context(|| format!("sink \"{}\" has no input", spec.name))?;
-        let sink = sink(spec, schema, screen.clone()).map_err(|error| Refused(format!("sink \"{}\": {error}", spec.name)))?;
+        let sink = sink(spec, schema, screen.clone())
+            .map_err(|error| Refused(format!("sink \"{}\": {error}", spec.name)))?;
         Ok(SinkBinding { name: spec.name.value.clone(), from: spec.from.value.clone(), sink })
     });
     Ok(Application {

@@ -29,9 +29,7 @@ pub enum DataType {
 
 /// A name that is no type.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error(
-    "\"{0}\" is no type; the types are boolean, int64, float64, timestamp, utf8, binary and list<...>"
-)]
+#[error("\"{0}\" is no type; the types are boolean, int64, float64, timestamp, utf8, binary and list<...>")]
 pub struct SchemaError(String);
 
 impl DataType {
@@ -44,9 +42,7 @@ impl DataType {
             Self::Timestamp => ArrowType::Timestamp(TimeUnit::Microsecond, None),
             Self::Utf8 => ArrowType::Utf8View,
             Self::Binary => ArrowType::BinaryView,
-            Self::List(item) => {
-                ArrowType::List(Arc::new(ArrowField::new_list_field(item.to_arrow(), true)))
-            }
+            Self::List(item) => ArrowType::List(Arc::new(ArrowField::new_list_field(item.to_arrow(), true))),
         }
     }
 
@@ -55,10 +51,9 @@ impl DataType {
         use ArrowType as A;
         match self {
             Self::Boolean => matches!(given, A::Boolean),
-            Self::Int64 => matches!(
-                given,
-                A::Int8 | A::Int16 | A::Int32 | A::Int64 | A::UInt8 | A::UInt16 | A::UInt32
-            ),
+            Self::Int64 => {
+                matches!(given, A::Int8 | A::Int16 | A::Int32 | A::Int64 | A::UInt8 | A::UInt16 | A::UInt32)
+            }
             Self::Float64 => matches!(
                 given,
                 A::Float16
@@ -72,7 +67,11 @@ impl DataType {
                     | A::UInt32
             ),
             Self::Timestamp => {
-                matches!(given, A::Timestamp(TimeUnit::Second | TimeUnit::Millisecond | TimeUnit::Microsecond, _) | A::Date32)
+                matches!(
+                    given,
+                    A::Timestamp(TimeUnit::Second | TimeUnit::Millisecond | TimeUnit::Microsecond, _)
+                        | A::Date32
+                )
             }
             Self::Utf8 => matches!(given, A::Utf8 | A::LargeUtf8 | A::Utf8View),
             Self::Binary => matches!(given, A::Binary | A::LargeBinary | A::BinaryView),

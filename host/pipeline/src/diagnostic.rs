@@ -14,10 +14,7 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     pub(crate) fn new(place: Place, message: impl Into<String>) -> Self {
-        Self {
-            place,
-            message: message.into(),
-        }
+        Self { place, message: message.into() }
     }
 }
 
@@ -38,10 +35,7 @@ impl Diagnostics {
     pub(crate) fn new(file: &Path, mut all: Vec<Diagnostic>) -> Self {
         all.sort();
         all.dedup();
-        Self {
-            file: file.to_owned(),
-            all,
-        }
+        Self { file: file.to_owned(), all }
     }
 }
 
@@ -51,8 +45,7 @@ impl fmt::Display for Diagnostics {
     /// A line each: `pipeline.toml:14:8: message`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = self.file.display();
-        for (i, Diagnostic { place, message }) in self.all.iter().take(Self::SHOWN_MAX).enumerate()
-        {
+        for (i, Diagnostic { place, message }) in self.all.iter().take(Self::SHOWN_MAX).enumerate() {
             let end = if i == 0 { "" } else { "\n" };
             write!(f, "{end}{file}:{}:{}: {message}", place.line, place.column)?;
         }

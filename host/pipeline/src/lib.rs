@@ -44,10 +44,7 @@ impl fmt::Debug for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plugins: Vec<_> = self.components.keys().collect();
         let mut checked = f.debug_struct("Checked");
-        checked
-            .field("pipeline", &self.pipeline)
-            .field("plugins", &plugins)
-            .finish_non_exhaustive()
+        checked.field("pipeline", &self.pipeline).field("plugins", &plugins).finish_non_exhaustive()
     }
 }
 
@@ -63,14 +60,8 @@ pub fn parse(file: &Path, text: &str) -> Result<Pipeline, Diagnostics> {
 }
 
 /// Reads a pipeline file's text and checks its form and its meaning.
-pub async fn check(
-    file: &Path,
-    text: &str,
-    components: &dyn Components,
-) -> Result<Checked, Diagnostics> {
+pub async fn check(file: &Path, text: &str, components: &dyn Components) -> Result<Checked, Diagnostics> {
     let lines = Lines::new(text);
     let draft = form::read(file, &lines);
-    meaning::check(&lines, draft, components)
-        .await
-        .map_err(|all| Diagnostics::new(file, all))
+    meaning::check(&lines, draft, components).await.map_err(|all| Diagnostics::new(file, all))
 }

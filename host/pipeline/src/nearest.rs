@@ -4,10 +4,7 @@
 const NAME_CHARS_MAX: usize = 64;
 
 /// The name among `names` that `given` is a likely misspelling of.
-pub(crate) fn nearest<'n>(
-    given: &str,
-    names: impl IntoIterator<Item = &'n str>,
-) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(given: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let length = given.chars().count();
     if length > NAME_CHARS_MAX {
         return None;
@@ -17,23 +14,14 @@ pub(crate) fn nearest<'n>(
     names
         .into_iter()
         .filter(|name| name.chars().count().abs_diff(length) <= distance_max)
-        .map(|name| {
-            (
-                strsim::damerau_levenshtein(&given, &name.to_lowercase()),
-                name,
-            )
-        })
+        .map(|name| (strsim::damerau_levenshtein(&given, &name.to_lowercase()), name))
         .filter(|(distance, _)| *distance <= distance_max)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
 
 /// How to go on from a name that does not exist: the nearest of `names`, else all of them if they are few.
-pub(crate) fn hint<'n>(
-    given: &str,
-    what: &str,
-    names: impl IntoIterator<Item = &'n str> + Clone,
-) -> String {
+pub(crate) fn hint<'n>(given: &str, what: &str, names: impl IntoIterator<Item = &'n str> + Clone) -> String {
     const LISTED_MAX: usize = 20;
     if let Some(name) = nearest(given, names.clone()) {
         return format!("; did you mean \"{name}\"?");

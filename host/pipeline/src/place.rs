@@ -12,10 +12,7 @@ pub(crate) struct Lines<'t> {
 impl<'t> Lines<'t> {
     pub(crate) fn new(text: &'t str) -> Self {
         let after_feeds = text.match_indices('\n').map(|(offset, _)| offset + 1);
-        Self {
-            text,
-            starts: std::iter::once(0).chain(after_feeds).collect(),
-        }
+        Self { text, starts: std::iter::once(0).chain(after_feeds).collect() }
     }
 
     /// The place of a byte. One beyond the text or inside a character is taken back to the last that is not.
@@ -28,17 +25,9 @@ impl<'t> Lines<'t> {
 
     /// The byte at a place.
     fn offset(&self, place: Place) -> usize {
-        let start = self
-            .starts
-            .get(place.line.saturating_sub(1))
-            .copied()
-            .unwrap_or(self.text.len());
+        let start = self.starts.get(place.line.saturating_sub(1)).copied().unwrap_or(self.text.len());
         let rest = self.text[start..].char_indices();
-        start
-            + rest
-                .map(|(offset, _)| offset)
-                .nth(place.column.saturating_sub(1))
-                .unwrap_or(0)
+        start + rest.map(|(offset, _)| offset).nth(place.column.saturating_sub(1)).unwrap_or(0)
     }
 
     /// The place in the file of the character at `inner` in a string of the file; its end, if it is shorter.
@@ -59,14 +48,8 @@ impl<'t> Lines<'t> {
             };
             rest = &rest[literal.character_bytes(rest).min(rest.len())..];
             now = match character {
-                '\n' => Place {
-                    line: now.line + 1,
-                    column: 1,
-                },
-                _ => Place {
-                    line: now.line,
-                    column: now.column + 1,
-                },
+                '\n' => Place { line: now.line + 1, column: 1 },
+                _ => Place { line: now.line, column: now.column + 1 },
             };
         }
         self.place(self.text.len() - literal.skip_continuation(rest).len())
@@ -83,29 +66,19 @@ struct Literal<'t> {
 impl<'t> Literal<'t> {
     fn at(text: &'t str, start: usize) -> Option<Self> {
         let quotes = ["\"\"\"", "'''", "\"", "'"];
-        let quote = quotes
-            .into_iter()
-            .find(|quote| text[start..].starts_with(quote))?;
+        let quote = quotes.into_iter().find(|quote| text[start..].starts_with(quote))?;
         let mut content = &text[start + quote.len()..];
         if quote.len() == 3 {
-            let unfed = content
-                .strip_prefix("\r\n")
-                .or_else(|| content.strip_prefix('\n'));
+            let unfed = content.strip_prefix("\r\n").or_else(|| content.strip_prefix('\n'));
             content = unfed.unwrap_or(content);
         }
-        Some(Self {
-            content,
-            escapes: quote.starts_with('"'),
-        })
+        Some(Self { content, escapes: quote.starts_with('"') })
     }
 
     /// Skips line ends that a backslash takes out of the string.
     fn skip_continuation<'r>(&self, mut rest: &'r str) -> &'r str {
         let continues = |rest: &str| {
-            self.escapes
-                && ["\\ ", "\\\t", "\\\r", "\\\n"]
-                    .iter()
-                    .any(|start| rest.starts_with(start))
+            self.escapes && ["\\ ", "\\\t", "\\\r", "\\\n"].iter().any(|start| rest.starts_with(start))
         };
         while continues(rest) {
             rest = rest[1..].trim_start();

@@ -158,7 +158,12 @@ pub(crate) struct Limiter {
 }
 
 impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, _now: usize, wanted: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        _now: usize,
+        wanted: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         if wanted <= self.memory_bytes {
             return Ok(true);
         }
@@ -167,7 +172,12 @@ impl ResourceLimiter for Limiter {
         Err(wasmtime::Error::msg("out of memory"))
     }
 
-    fn table_growing(&mut self, _now: usize, wanted: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        _now: usize,
+        wanted: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         if wanted <= TABLE_ELEMENTS_MAX {
             return Ok(true);
         }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use millstream_model::CallContext;
 use tokio::time::timeout;
-use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance as Raw, InstancePre, Lift, Lower};
+use wasmtime::component::{
+    ComponentExportIndex, ComponentNamedList, Instance as Raw, InstancePre, Lift, Lower,
+};
 use wasmtime::{Engine, Store, Trap};
 
 use crate::contract::{Answer, CallError, Context, Plugin, TableIn};
@@ -41,7 +43,11 @@ impl Instance {
         }
     }
 
-    pub(crate) async fn describe(self, describe: &ComponentExportIndex, time: Duration) -> Result<Plugin, String> {
+    pub(crate) async fn describe(
+        self,
+        describe: &ComponentExportIndex,
+        time: Duration,
+    ) -> Result<Plugin, String> {
         let (_, (plugin,)) = self.call::<_, (Plugin,)>(describe, (), time).await?;
         Ok(plugin)
     }
@@ -62,7 +68,12 @@ impl Instance {
         Ok((instance, answer))
     }
 
-    async fn call<In, Out>(mut self, export: &ComponentExportIndex, input: In, time: Duration) -> Result<(Self, Out), String>
+    async fn call<In, Out>(
+        mut self,
+        export: &ComponentExportIndex,
+        input: In,
+        time: Duration,
+    ) -> Result<(Self, Out), String>
     where
         In: ComponentNamedList + Lower + Send + Sync,
         Out: ComponentNamedList + Lift + Send + Sync + 'static,
@@ -88,7 +99,11 @@ fn explain(store: &mut Store<Guest>, error: &wasmtime::Error) -> String {
         return broken;
     }
     let printed = store.data().printed.clone();
-    let panic = printed.take_lines().into_iter().filter(|line| !line.starts_with("note: run with")).collect::<Vec<_>>();
+    let panic = printed
+        .take_lines()
+        .into_iter()
+        .filter(|line| !line.starts_with("note: run with"))
+        .collect::<Vec<_>>();
     let said = if panic.is_empty() { String::new() } else { format!(" ({})", panic.join(" ")) };
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => format!("trapped: the stack overflowed its limit{said}"),

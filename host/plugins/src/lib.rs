@@ -1,7 +1,7 @@
 //! Sandboxed components: load, describe, limit, call.
 //!
 //! The host believes nothing that a guest returns. `lift` turns what crossed the boundary into Arrow columns only
-//! after checking every offset, length, character boundary and bitmap; an [`Instance`](instance) that trapped, ran out
+//! after checking every offset, length, character boundary and bitmap; an `Instance` that trapped, ran out
 //! of time or broke a limit is dropped with its store and never called again. No other crate knows wasmtime or WIT.
 //!
 //! Reading order: `sandbox` is the engine that all plugins share, `plugin` a loaded component, `function` the central

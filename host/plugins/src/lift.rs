@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryViewArray, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatchOptions, StringViewArray,
-    TimestampMicrosecondArray, make_view,
+    ArrayRef, BinaryViewArray, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatchOptions,
+    StringViewArray, TimestampMicrosecondArray, make_view,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::Field as ArrowField;
@@ -138,7 +138,10 @@ fn lift_lists(
     Ok(Arc::new(array.map_err(|error| error.to_string())?))
 }
 
-fn numbers<T: arrow::datatypes::ArrowNativeType>(values: Vec<T>, rows: usize) -> Result<ScalarBuffer<T>, String> {
+fn numbers<T: arrow::datatypes::ArrowNativeType>(
+    values: Vec<T>,
+    rows: usize,
+) -> Result<ScalarBuffer<T>, String> {
     match values.len() == rows {
         true => Ok(ScalarBuffer::from(values)),
         false => Err(format!("has {} values in {rows} rows", values.len())),

@@ -3,9 +3,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray};
 use arrow::buffer::{BooleanBuffer, Buffer, ScalarBuffer};
-use arrow::datatypes::{
-    ByteViewType, DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
-};
+use arrow::datatypes::{ByteViewType, DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 
 use crate::contract::{ColumnIn, ListsIn, TableIn, ValuesIn, VaryingIn};

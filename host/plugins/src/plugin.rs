@@ -76,13 +76,17 @@ impl Plugin {
         let bytes = read(path)?;
         check_kind(&bytes).map_err(refused)?;
         let compiled = Component::new(&sandbox.engine, &bytes);
-        let component = compiled.map_err(|error| refused(format!("does not compile: {}", error.root_cause())))?;
+        let component =
+            compiled.map_err(|error| refused(format!("does not compile: {}", error.root_cause())))?;
         let describe = export(&component, DESCRIPTION, "describe");
         let describe = describe.ok_or_else(|| {
-            refused(format!("does not export {DESCRIPTION}; is it a Millstream plugin, built against this version?"))
+            refused(format!(
+                "does not export {DESCRIPTION}; is it a Millstream plugin, built against this version?"
+            ))
         })?;
         let linked = sandbox.linker.instantiate_pre(&component);
-        let linked = linked.map_err(|error| refused(format!("needs what this host does not offer: {error:#}")))?;
+        let linked =
+            linked.map_err(|error| refused(format!("needs what this host does not offer: {error:#}")))?;
         let shared = Shared {
             name: spec.name.value.clone(),
             sandbox: sandbox.clone(),
@@ -161,9 +165,11 @@ fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
 fn check_kind(bytes: &[u8]) -> Result<(), String> {
     match bytes {
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
-        [0, b'a', b's', b'm', ..] => Err("is a core WebAssembly module, not a component; in Rust, build for \
+        [0, b'a', b's', b'm', ..] => {
+            Err("is a core WebAssembly module, not a component; in Rust, build for \
              the target wasm32-wasip2"
-            .to_owned()),
+                .to_owned())
+        }
         _ => Err("is not WebAssembly; a component in binary form is expected".to_owned()),
     }
 }
@@ -205,9 +211,12 @@ fn function(said: contract::Function) -> Result<FunctionDescription, String> {
     let part = |part: &str, said: contract::Schema| {
         schema(said).map_err(|wrong| format!("describes function \"{name}\" wrongly: its {part} {wrong}"))
     };
-    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let is_name =
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if !is_name {
-        return Err(format!("describes a function with the name {name:?}; letters, digits and hyphens make a name"));
+        return Err(format!(
+            "describes a function with the name {name:?}; letters, digits and hyphens make a name"
+        ));
     }
     Ok(FunctionDescription {
         kind: kind(said.kind),
@@ -249,7 +258,9 @@ fn data_type(
         contract::DataType::List(item) => {
             let index = *item as usize;
             let item = items.get(index).filter(|_| index >= first_item && depth < NESTING_MAX);
-            let item = item.ok_or_else(|| format!("has a list of item {index}, which is not there or nested too deep"))?;
+            let item = item.ok_or_else(|| {
+                format!("has a list of item {index}, which is not there or nested too deep")
+            })?;
             DataType::List(Box::new(data_type(&item.data_type, items, index + 1, depth + 1)?))
         }
     })

@@ -125,9 +125,7 @@ fn whole_partition(input: SendableRecordBatchStream) -> RowStream {
 /// `rows` in chunks that a call may take; none where there are no rows.
 fn slices(rows: RecordBatch) -> impl Iterator<Item = RecordBatch> {
     let total = rows.num_rows();
-    (0..total)
-        .step_by(CALL_ROWS_MAX)
-        .map(move |start| rows.slice(start, CALL_ROWS_MAX.min(total - start)))
+    (0..total).step_by(CALL_ROWS_MAX).map(move |start| rows.slice(start, CALL_ROWS_MAX.min(total - start)))
 }
 
 /// Which columns of the input a function reads, which are carried along, and what comes of both.

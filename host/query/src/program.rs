@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
@@ -272,7 +272,12 @@ impl Compiler {
     }
 
     /// Lets `name` be read from the slot `slot` from here on.
-    fn add_leaf(&mut self, name: &str, slot: String, schema: &arrow::datatypes::SchemaRef) -> Result<(), QueryError> {
+    fn add_leaf(
+        &mut self,
+        name: &str,
+        slot: String,
+        schema: &arrow::datatypes::SchemaRef,
+    ) -> Result<(), QueryError> {
         let slot = self.slots.entry(slot).or_default().clone();
         self.catalog.forget(name)?;
         self.catalog.add_leaf(name, Arc::clone(schema), slot)

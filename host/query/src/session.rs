@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use async_trait::async_trait;
+use datafusion::catalog::Session;
 use datafusion::common::ScalarValue;
 use datafusion::common::utils::take_function_args;
 use datafusion::error::Result;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{
     ColumnarValue, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -16,8 +18,6 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion::catalog::Session;
-use datafusion::execution::context::QueryPlanner;
 
 use crate::batch::CurrentBatch;
 use crate::call::CallPlanner;
@@ -125,4 +125,3 @@ impl ScalarUDFImpl for BatchTimeFunction {
         Ok(ColumnarValue::Scalar(ScalarValue::TimestampMicrosecond(Some(micros), None)))
     }
 }
-

@@ -1,13 +1,13 @@
 use std::sync::{Arc, Mutex};
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringViewArray, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Schema as ArrowSchema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
 use millstream_model::{
-    Answer, BatchTime, CallContext, DataType, Expansion, Field, Function, FunctionDescription,
-    FunctionError, FunctionKind, Schema,
+    Answer, BatchTime, CallContext, DataType, Expansion, Field, Function, FunctionDescription, FunctionError,
+    FunctionKind, Schema,
 };
 
 use crate::{Call, Chunks, Output, Program, QueryError, Relations, Rows, sql_relations};
@@ -163,11 +163,14 @@ async fn a_program_runs_batch_after_batch_with_its_inputs_swapped() {
 async fn large_batches_run_in_partitions_and_keep_their_order() {
     let mut relations = relations().await;
     relations.add_call("out", "lines", call(FunctionKind::Map, false)).await.unwrap();
-    relations.add_sql("total", "SELECT sum(number) AS total, count(DISTINCT number) AS rows FROM out").await.unwrap();
+    relations
+        .add_sql("total", "SELECT sum(number) AS total, count(DISTINCT number) AS rows FROM out")
+        .await
+        .unwrap();
     let mut program = Program::compile(&relations, &["out", "total"], 2).await.unwrap();
     let chunk = vec!["x"; 5_000];
     for _ in 0..2 {
-        let written = run(&mut program, 0, lines(&vec![chunk.as_slice(); 8])).await.unwrap();
+        let written = run(&mut program, 0, lines(&[chunk.as_slice(); 8])).await.unwrap();
         let expected: Vec<String> = (0..40_000).map(|number| format!("{number}|X")).collect();
         assert_eq!(written.rows("out"), expected);
         assert_eq!(written.rows("total"), ["799980000|40000"]);
@@ -190,7 +193,10 @@ async fn shared_streams_and_inputs_are_read_once() {
         }
     }
     let mut relations = relations().await;
-    relations.add_sql("pairs", "SELECT a.line FROM lines a JOIN lines b ON a.number = b.number").await.unwrap();
+    relations
+        .add_sql("pairs", "SELECT a.line FROM lines a JOIN lines b ON a.number = b.number")
+        .await
+        .unwrap();
     relations.add_sql("first", "SELECT line FROM pairs ORDER BY line LIMIT 1").await.unwrap();
     relations.add_union("both", &["pairs", "first", "pairs"]).await.unwrap();
     let mut program = Program::compile(&relations, &["both", "pairs", "lines"], 2).await.unwrap();
@@ -211,7 +217,10 @@ async fn only_needed_columns_and_streams_are_planned() {
     let mut relations = relations().await;
     relations.add_call("words", "lines", call(FunctionKind::FlatMap, true)).await.unwrap();
     relations.add_sql("unused", "SELECT 1 / 0 AS never FROM words").await.unwrap();
-    relations.add_sql("counted", "SELECT number, count(*) AS n FROM words GROUP BY number ORDER BY number").await.unwrap();
+    relations
+        .add_sql("counted", "SELECT number, count(*) AS n FROM words GROUP BY number ORDER BY number")
+        .await
+        .unwrap();
     let mut program = Program::compile(&relations, &["counted"], 2).await.unwrap();
     let written = run(&mut program, 0, lines(&[&["a b"], &["c"]])).await.unwrap();
     assert_eq!(written.rows("counted"), ["0|2", "1|1"]);

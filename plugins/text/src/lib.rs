@@ -28,18 +28,12 @@ pub fn matches(value: &str) -> Result<bool, String> {
         // The configuration of an instance never changes, so the pattern is compiled once.
         static PATTERN: Result<Regex, String> = pattern();
     }
-    PATTERN.with(|pattern| {
-        pattern
-            .as_ref()
-            .map(|pattern| pattern.is_match(value))
-            .map_err(String::clone)
-    })
+    PATTERN.with(|pattern| pattern.as_ref().map(|pattern| pattern.is_match(value)).map_err(String::clone))
 }
 
 fn pattern() -> Result<Regex, String> {
-    let text = required_config("pattern")
-        .and_then(|setting| setting.text())
-        .map_err(|error| error.to_string())?;
+    let text =
+        required_config("pattern").and_then(|setting| setting.text()).map_err(|error| error.to_string())?;
     Regex::new(&text).map_err(|error| {
         format!("reading `pattern` of the plugin's config: `{text}` is no regular expression: {error}; correct it in the pipeline file")
     })
@@ -57,12 +51,8 @@ pub struct Pair<'a> {
 /// Finds the `key=value` pairs among the words of a text.
 #[flat_map]
 pub fn parse_key_value(value: &str) -> impl Iterator<Item = Pair<'_>> {
-    let pairs = value
-        .split_ascii_whitespace()
-        .filter_map(|word| word.split_once('='));
-    pairs
-        .filter(|(key, _)| !key.is_empty())
-        .map(|(key, value)| Pair { key, value })
+    let pairs = value.split_ascii_whitespace().filter_map(|word| word.split_once('='));
+    pairs.filter(|(key, _)| !key.is_empty()).map(|(key, value)| Pair { key, value })
 }
 
 millstream_sdk::export!(split_words, lower_case, matches, parse_key_value);

@@ -4,8 +4,7 @@ use super::*;
 
 #[test]
 fn words_are_split_at_white_space() {
-    let check =
-        |text: &str, words: &[&str]| assert_eq!(split_words(text).collect::<Vec<_>>(), words);
+    let check = |text: &str, words: &[&str]| assert_eq!(split_words(text).collect::<Vec<_>>(), words);
     check("  the quick\tfox\n", &["the", "quick", "fox"]);
     check(" ", &[]);
     check("für\u{a0}sich", &["für\u{a0}sich"]);
@@ -25,36 +24,22 @@ fn the_pattern_decides() {
 #[test]
 fn a_missing_pattern_is_asked_for() {
     let error = matches("a").expect_err("the call is refused");
-    assert!(
-        error.contains("`pattern`") && error.contains("pipeline file"),
-        "{error}"
-    );
+    assert!(error.contains("`pattern`") && error.contains("pipeline file"), "{error}");
 }
 
 #[test]
 fn a_wrong_pattern_is_explained() {
     testing::set_config("pattern", r#""(""#);
     let error = matches("a").expect_err("the call is refused");
-    assert!(
-        error.contains("`(`") && error.contains("pipeline file"),
-        "{error}"
-    );
+    assert!(error.contains("`(`") && error.contains("pipeline file"), "{error}");
 }
 
 #[test]
 fn pairs_are_found_among_words() {
     let check = |text: &str, pairs: &[(&str, &str)]| {
-        let found: Vec<_> = parse_key_value(text)
-            .map(|pair| (pair.key, pair.value))
-            .collect();
+        let found: Vec<_> = parse_key_value(text).map(|pair| (pair.key, pair.value)).collect();
         assert_eq!(found, pairs, "{text}");
     };
-    check(
-        "user=ann amount=3 paid",
-        &[("user", "ann"), ("amount", "3")],
-    );
-    check(
-        "query=a=b empty= =nothing",
-        &[("query", "a=b"), ("empty", "")],
-    );
+    check("user=ann amount=3 paid", &[("user", "ann"), ("amount", "3")]);
+    check("query=a=b empty= =nothing", &[("query", "a=b"), ("empty", "")]);
 }

@@ -10,10 +10,7 @@ pub struct Bits {
 impl Bits {
     /// An empty bitmap with room for `length` bits.
     pub(crate) fn with_capacity(length: usize) -> Self {
-        Self {
-            bytes: Vec::with_capacity(length.div_ceil(8)),
-            length: 0,
-        }
+        Self { bytes: Vec::with_capacity(length.div_ceil(8)), length: 0 }
     }
 
     /// `length` bits that are all 1.

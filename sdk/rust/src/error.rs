@@ -40,9 +40,7 @@ pub enum Error {
         found: &'static str,
     },
     /// A column is too short for the table's rows.
-    #[error(
-        "reading column `{column}`: its buffers are too short for {rows} rows; pass one value a row"
-    )]
+    #[error("reading column `{column}`: its buffers are too short for {rows} rows; pass one value a row")]
     TooShort {
         /// The name of the input.
         column: String,
@@ -103,17 +101,10 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn row(row: usize, message: impl Display) -> Self {
-        Self::Row {
-            row,
-            message: message.to_string(),
-        }
+        Self::Row { row, message: message.to_string() }
     }
 
     pub(crate) fn wrong_type(column: &str, expected: &'static str, found: &'static str) -> Self {
-        Self::WrongType {
-            column: column.to_owned(),
-            expected,
-            found,
-        }
+        Self::WrongType { column: column.to_owned(), expected, found }
     }
 }

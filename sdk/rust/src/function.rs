@@ -114,14 +114,8 @@ impl Plugin {
     /// # Errors
     /// If there is no such function, or the call fails.
     pub fn call(&self, function: usize, rows: &Table, context: Context) -> Result<Answer, Error> {
-        let unknown = Error::UnknownFunction {
-            function,
-            functions: self.functions.len(),
-        };
-        self.functions
-            .get(function)
-            .ok_or(unknown)?
-            .call(rows, context)
+        let unknown = Error::UnknownFunction { function, functions: self.functions.len() };
+        self.functions.get(function).ok_or(unknown)?.call(rows, context)
     }
 }
 
@@ -135,10 +129,7 @@ const GROWTH_ONE: usize = 256;
 impl Growth {
     /// A row for a row, before the first call.
     #[must_use]
-    #[allow(
-        clippy::new_without_default,
-        reason = "statics need a const constructor"
-    )]
+    #[allow(clippy::new_without_default, reason = "statics need a const constructor")]
     pub const fn new() -> Self {
         Self(AtomicUsize::new(GROWTH_ONE))
     }
@@ -149,10 +140,7 @@ impl Growth {
     }
 
     fn observe(&self, rows: usize, answered: usize) {
-        self.0.store(
-            (answered.saturating_mul(GROWTH_ONE)).div_ceil(rows.max(1)),
-            Relaxed,
-        );
+        self.0.store((answered.saturating_mul(GROWTH_ONE)).div_ceil(rows.max(1)), Relaxed);
     }
 }
 
@@ -191,16 +179,10 @@ pub fn flat_map<I: IntoIterator<Item: WriteRow>, E: Display>(
             answer.write(&mut builders);
             count += 1;
         });
-        origins.resize(
-            count,
-            u32::try_from(row).expect("a chunk has less than 4 billion rows"),
-        );
+        origins.resize(count, u32::try_from(row).expect("a chunk has less than 4 billion rows"));
     }
     growth.observe(rows, count);
-    Ok(Answer::Expansion {
-        rows: Table::finish::<I::Item>(count, builders),
-        origins,
-    })
+    Ok(Answer::Expansion { rows: Table::finish::<I::Item>(count, builders), origins })
 }
 
 /// Calls a filter on every row.
@@ -225,7 +207,5 @@ pub fn filter<E: Display>(
 pub fn transform<I: IntoIterator<Item: WriteRow>, E: Display>(
     answers: Result<I, E>,
 ) -> Result<Answer, Error> {
-    answers
-        .map(|rows| Answer::Rows(Table::of(rows)))
-        .map_err(|error| Error::Partition(error.to_string()))
+    answers.map(|rows| Answer::Rows(Table::of(rows))).map_err(|error| Error::Partition(error.to_string()))
 }

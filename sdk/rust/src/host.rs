@@ -39,7 +39,5 @@ pub fn config(key: &str) -> Option<Setting> {
 /// # Errors
 /// If the key is missing; the message says how to set it.
 pub fn required_config(key: &str) -> Result<Setting, Error> {
-    config(key).ok_or_else(|| Error::MissingSetting {
-        key: key.to_owned(),
-    })
+    config(key).ok_or_else(|| Error::MissingSetting { key: key.to_owned() })
 }

@@ -85,8 +85,8 @@ pub use value::{Read, Required, Timestamp, Value, Write};
 /// What a plugin's author needs.
 pub mod prelude {
     pub use crate::{
-        Context, Level, List, Row, Rows, Timestamp, config, filter, flat_map, log, map,
-        required_config, transform,
+        Context, Level, List, Row, Rows, Timestamp, config, filter, flat_map, log, map, required_config,
+        transform,
     };
 }
 

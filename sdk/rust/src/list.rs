@@ -29,10 +29,7 @@ enum Source<'a, T: ReadRow + 'a> {
 
 impl<'a, T: ReadRow> List<'a, T> {
     pub(crate) fn new(readers: T::Readers<'a>, range: Range<usize>) -> Self {
-        Self {
-            source: Source::Columns(readers),
-            range,
-        }
+        Self { source: Source::Columns(readers), range }
     }
 
     /// How many elements there are.
@@ -80,10 +77,7 @@ impl<'a, T: ReadRow> Clone for Source<'a, T> {
 
 impl<'a, T: ReadRow> Clone for List<'a, T> {
     fn clone(&self) -> Self {
-        Self {
-            source: self.source.clone(),
-            range: self.range.clone(),
-        }
+        Self { source: self.source.clone(), range: self.range.clone() }
     }
 }
 
@@ -101,10 +95,7 @@ impl<'a, T: ReadRow<At<'a>: PartialEq>> PartialEq for List<'a, T> {
 
 impl<'a, T: ReadRow<At<'a> = T> + Clone> From<&'a [T]> for List<'a, T> {
     fn from(slice: &'a [T]) -> Self {
-        Self {
-            source: Source::Slice(slice, T::clone),
-            range: 0..slice.len(),
-        }
+        Self { source: Source::Slice(slice, T::clone), range: 0..slice.len() }
     }
 }
 
@@ -185,27 +176,11 @@ impl<'b, T: Read> Read for List<'b, T> {
         };
         cell.require(lists.offsets.len() > cell.rows)?;
         let item = lists.item as usize;
-        let missing = || Error::MissingItem {
-            column: cell.name.to_owned(),
-            item,
-        };
-        let column = cell
-            .items
-            .get(item)
-            .filter(|_| item >= cell.first_item)
-            .ok_or_else(missing)?;
+        let missing = || Error::MissingItem { column: cell.name.to_owned(), item };
+        let column = cell.items.get(item).filter(|_| item >= cell.first_item).ok_or_else(missing)?;
         let rows = lists.offsets[cell.rows] as usize;
-        let elements = Cell {
-            rows,
-            column,
-            first_item: item + 1,
-            ..*cell
-        }
-        .open::<T>()?;
-        Ok(Runs {
-            offsets: &lists.offsets,
-            elements,
-        })
+        let elements = Cell { rows, column, first_item: item + 1, ..*cell }.open::<T>()?;
+        Ok(Runs { offsets: &lists.offsets, elements })
     }
 
     #[inline]
@@ -213,10 +188,7 @@ impl<'b, T: Read> Read for List<'b, T> {
     where
         Self: 'a,
     {
-        List::new(
-            reader.elements,
-            reader.offsets[row] as usize..reader.offsets[row + 1] as usize,
-        )
+        List::new(reader.elements, reader.offsets[row] as usize..reader.offsets[row + 1] as usize)
     }
 }
 
@@ -257,9 +229,7 @@ impl<B: Builder> Lengths<B> {
         let mut end = self.offsets.last().copied().unwrap_or_default();
         for value in values {
             value.append(&mut self.elements);
-            end = end
-                .checked_add(1)
-                .expect("a chunk's lists hold less than 4 billion elements");
+            end = end.checked_add(1).expect("a chunk's lists hold less than 4 billion elements");
         }
         self.offsets.push(end);
     }
@@ -269,33 +239,20 @@ impl<B: Builder> Builder for Lengths<B> {
     fn with_capacity(rows: usize) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(0);
-        Self {
-            offsets,
-            elements: B::with_capacity(rows),
-        }
+        Self { offsets, elements: B::with_capacity(rows) }
     }
 
     fn append_null(&mut self) {
-        self.offsets
-            .push(self.offsets.last().copied().unwrap_or_default());
+        self.offsets.push(self.offsets.last().copied().unwrap_or_default());
     }
 
     fn finish(self, items: &mut Vec<Column>) -> Column {
         // Items are numbered as `Schema::add_item` numbers them: a list's element before the elements of that.
         let place = items.len();
-        items.push(Column {
-            validity: None,
-            values: Values::Boolean(Vec::new()),
-        });
+        items.push(Column { validity: None, values: Values::Boolean(Vec::new()) });
         items[place] = self.elements.finish(items);
         let item = u32::try_from(place).expect("a type nests less than 4 billion lists");
-        Column {
-            validity: None,
-            values: Values::List(Lists {
-                offsets: self.offsets,
-                item,
-            }),
-        }
+        Column { validity: None, values: Values::List(Lists { offsets: self.offsets, item }) }
     }
 }
 

@@ -84,11 +84,7 @@ impl<B> Nullable<B> {
 
 impl<B: Builder> Builder for Nullable<B> {
     fn with_capacity(rows: usize) -> Self {
-        Self {
-            values: B::with_capacity(rows),
-            rows: 0,
-            validity: None,
-        }
+        Self { values: B::with_capacity(rows), rows: 0, validity: None }
     }
 
     fn append_null(&mut self) {
@@ -97,9 +93,6 @@ impl<B: Builder> Builder for Nullable<B> {
     }
 
     fn finish(self, items: &mut Vec<Column>) -> Column {
-        Column {
-            validity: self.validity.map(Bits::into_bytes),
-            ..self.values.finish(items)
-        }
+        Column { validity: self.validity.map(Bits::into_bytes), ..self.values.finish(items) }
     }
 }

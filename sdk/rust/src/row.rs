@@ -93,18 +93,9 @@ impl<'a> Columns<'a> {
             .table
             .columns
             .get(self.next)
-            .ok_or_else(|| Error::MissingColumn {
-                column: name.to_owned(),
-            })?;
+            .ok_or_else(|| Error::MissingColumn { column: name.to_owned() })?;
         self.next += 1;
-        Cell {
-            name,
-            rows: self.table.rows,
-            column,
-            items: &self.table.items,
-            first_item: 0,
-        }
-        .open::<T>()
+        Cell { name, rows: self.table.rows, column, items: &self.table.items, first_item: 0 }.open::<T>()
     }
 }
 
@@ -125,10 +116,7 @@ impl<'a> Cell<'a, '_> {
             self.require(validity.len() >= self.rows.div_ceil(8))?;
             let null = crate::bits::first_zero(validity, self.rows);
             if let (false, Some(row)) = (T::NULLABLE, null) {
-                return Err(Error::Null {
-                    column: self.name.to_owned(),
-                    row,
-                });
+                return Err(Error::Null { column: self.name.to_owned(), row });
             }
         }
         T::reader(self)
@@ -139,10 +127,7 @@ impl<'a> Cell<'a, '_> {
         if long_enough {
             Ok(())
         } else {
-            Err(Error::TooShort {
-                column: self.name.to_owned(),
-                rows: self.rows,
-            })
+            Err(Error::TooShort { column: self.name.to_owned(), rows: self.rows })
         }
     }
 
@@ -154,11 +139,7 @@ impl<'a> Cell<'a, '_> {
 impl<T: Value> Row for T {
     fn fields(name: &str, schema: &mut Schema) {
         let data_type = T::data_type(schema);
-        schema.fields.push(Field {
-            name: name.to_owned(),
-            data_type,
-            nullable: T::NULLABLE,
-        });
+        schema.fields.push(Field { name: name.to_owned(), data_type, nullable: T::NULLABLE });
     }
 }
 

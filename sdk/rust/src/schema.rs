@@ -43,17 +43,9 @@ pub struct Schema {
 
 impl Schema {
     /// Adds a list's element, whose own type may add further items, and answers with its place.
-    pub(crate) fn add_item(
-        &mut self,
-        nullable: bool,
-        data_type: fn(&mut Schema) -> DataType,
-    ) -> u32 {
+    pub(crate) fn add_item(&mut self, nullable: bool, data_type: fn(&mut Schema) -> DataType) -> u32 {
         let place = self.items.len();
-        self.items.push(Field {
-            name: "item".to_owned(),
-            data_type: DataType::Boolean,
-            nullable,
-        });
+        self.items.push(Field { name: "item".to_owned(), data_type: DataType::Boolean, nullable });
         self.items[place].data_type = data_type(self);
         u32::try_from(place).expect("a type nests less than 4 billion lists")
     }

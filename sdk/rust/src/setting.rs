@@ -11,10 +11,7 @@ pub struct Setting {
 
 impl Setting {
     pub(crate) fn new(key: &str, json: String) -> Self {
-        Self {
-            key: key.to_owned(),
-            json,
-        }
+        Self { key: key.to_owned(), json }
     }
 
     /// The value as JSON text, for lists and tables.
@@ -56,11 +53,7 @@ impl Setting {
     }
 
     fn not(&self, expected: &'static str) -> Error {
-        Error::Setting {
-            key: self.key.clone(),
-            expected,
-            json: self.json.clone(),
-        }
+        Error::Setting { key: self.key.clone(), expected, json: self.json.clone() }
     }
 }
 
@@ -101,14 +94,10 @@ fn unicode(rest: &mut std::str::Chars<'_>) -> Option<char> {
     if (rest.next(), rest.next()) != (Some('\\'), Some('u')) {
         return None;
     }
-    let low = hexadecimal(rest)?
-        .checked_sub(0xDC00)
-        .filter(|low| *low < 0x400)?;
+    let low = hexadecimal(rest)?.checked_sub(0xDC00).filter(|low| *low < 0x400)?;
     char::from_u32(0x10000 + ((high - 0xD800) << 10) + low)
 }
 
 fn hexadecimal(rest: &mut std::str::Chars<'_>) -> Option<u32> {
-    (0..4).try_fold(0, |number, _| {
-        Some(number * 16 + rest.next()?.to_digit(16)?)
-    })
+    (0..4).try_fold(0, |number, _| Some(number * 16 + rest.next()?.to_digit(16)?))
 }

@@ -85,10 +85,7 @@ impl Table {
     }
 
     pub(crate) fn finish<T: WriteRow>(rows: usize, builders: T::Builders) -> Self {
-        let mut table = Self {
-            rows,
-            ..Self::default()
-        };
+        let mut table = Self { rows, ..Self::default() };
         T::finish(builders, &mut table);
         table
     }

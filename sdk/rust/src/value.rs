@@ -128,10 +128,7 @@ macro_rules! number {
 
         impl Builder for Numbers<$type, $stored> {
             fn with_capacity(rows: usize) -> Self {
-                Self {
-                    values: Vec::with_capacity(rows),
-                    of: std::marker::PhantomData,
-                }
+                Self { values: Vec::with_capacity(rows), of: std::marker::PhantomData }
             }
 
             fn append_null(&mut self) {
@@ -139,10 +136,7 @@ macro_rules! number {
             }
 
             fn finish(self, _: &mut Vec<Column>) -> Column {
-                Column {
-                    validity: None,
-                    values: Values::$variant(self.values),
-                }
+                Column { validity: None, values: Values::$variant(self.values) }
             }
         }
     };
@@ -157,14 +151,7 @@ pub struct Numbers<T, S> {
 
 number!(i64, i64, Int64, "int64", |value| value, |value| value);
 number!(f64, f64, Float64, "float64", |value| value, |value| value);
-number!(
-    Timestamp,
-    i64,
-    Timestamp,
-    "timestamp",
-    Timestamp,
-    |value: Timestamp| value.0
-);
+number!(Timestamp, i64, Timestamp, "timestamp", Timestamp, |value: Timestamp| value.0);
 
 impl Value for bool {
     fn data_type(_: &mut Schema) -> DataType {
@@ -217,9 +204,6 @@ impl Builder for Bits {
     }
 
     fn finish(self, _: &mut Vec<Column>) -> Column {
-        Column {
-            validity: None,
-            values: Values::Boolean(self.into_bytes()),
-        }
+        Column { validity: None, values: Values::Boolean(self.into_bytes()) }
     }
 }

@@ -53,8 +53,7 @@ impl Bytes {
     #[inline]
     fn append(&mut self, bytes: &[u8]) {
         append(&mut self.data, bytes);
-        self.offsets
-            .push(u32::try_from(self.data.len()).expect("a chunk's column holds less than 4 GiB"));
+        self.offsets.push(u32::try_from(self.data.len()).expect("a chunk's column holds less than 4 GiB"));
     }
 }
 
@@ -103,10 +102,7 @@ impl Builder for Bytes {
     fn with_capacity(rows: usize) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(0);
-        Self {
-            offsets,
-            data: Vec::with_capacity(rows * BYTES_PER_VALUE),
-        }
+        Self { offsets, data: Vec::with_capacity(rows * BYTES_PER_VALUE) }
     }
 
     fn append_null(&mut self) {
@@ -114,13 +110,7 @@ impl Builder for Bytes {
     }
 
     fn finish(self, _: &mut Vec<Column>) -> Column {
-        Column {
-            validity: None,
-            values: Values::Binary(Varying {
-                offsets: self.offsets,
-                data: self.data,
-            }),
-        }
+        Column { validity: None, values: Values::Binary(Varying { offsets: self.offsets, data: self.data }) }
     }
 }
 
@@ -136,13 +126,7 @@ impl Builder for Texts {
     fn finish(self, _: &mut Vec<Column>) -> Column {
         // SAFETY: only whole strings were appended.
         let data = unsafe { String::from_utf8_unchecked(self.0.data) };
-        Column {
-            validity: None,
-            values: Values::Utf8(Varying {
-                offsets: self.0.offsets,
-                data,
-            }),
-        }
+        Column { validity: None, values: Values::Utf8(Varying { offsets: self.0.offsets, data }) }
     }
 }
 
@@ -182,10 +166,7 @@ macro_rules! varying {
                     return Err(cell.wrong_type($name));
                 };
                 cell.require(values.offsets.len() > cell.rows)?;
-                Ok(Slices {
-                    offsets: &values.offsets,
-                    data: &values.data,
-                })
+                Ok(Slices { offsets: &values.offsets, data: &values.data })
             }
 
             #[inline]
@@ -237,19 +218,5 @@ macro_rules! varying {
     };
 }
 
-varying!(
-    String,
-    str,
-    Utf8,
-    "utf8",
-    Texts,
-    |texts: &mut Texts, text: &str| texts.0.append(text.as_bytes())
-);
-varying!(
-    Vec<u8>,
-    [u8],
-    Binary,
-    "binary",
-    Bytes,
-    |bytes: &mut Bytes, value: &[u8]| bytes.append(value)
-);
+varying!(String, str, Utf8, "utf8", Texts, |texts: &mut Texts, text: &str| texts.0.append(text.as_bytes()));
+varying!(Vec<u8>, [u8], Binary, "binary", Bytes, |bytes: &mut Bytes, value: &[u8]| bytes.append(value));

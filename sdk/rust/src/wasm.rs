@@ -1,8 +1,5 @@
 //! The component's edge: the generated bindings, and the moves between their types and the SDK's. No buffer is copied.
-#![allow(
-    unsafe_code,
-    reason = "text from the host is UTF-8 by contract and is not checked again"
-)]
+#![allow(unsafe_code, reason = "text from the host is UTF-8 by contract and is not checked again")]
 
 use crate::function::{Answer, Context, Kind, Plugin};
 use crate::host::Level;
@@ -14,13 +11,7 @@ use bindings::millstream::plugin::{host, types};
 
 /// What `wit-bindgen` makes of the world `transforms`.
 #[doc(hidden)]
-#[allow(
-    missing_docs,
-    unsafe_code,
-    unreachable_pub,
-    clippy::all,
-    reason = "generated"
-)]
+#[allow(missing_docs, unsafe_code, unreachable_pub, clippy::all, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "wit",
@@ -53,10 +44,7 @@ impl<C: Component> transform::Guest for C {
         context: transform::Context,
         rows: types::Table,
     ) -> Result<transform::Answer, types::Error> {
-        let context = Context {
-            batch_time_ms: context.batch_time_ms,
-            partition: context.partition,
-        };
+        let context = Context { batch_time_ms: context.batch_time_ms, partition: context.partition };
         C::PLUGIN
             .call(function as usize, &table_in(rows), context)
             .map(answer)
@@ -112,20 +100,15 @@ fn field(field: Field) -> types::Field {
         DataType::Binary => types::DataType::Binary,
         DataType::List(item) => types::DataType::List(item),
     };
-    types::Field {
-        name: field.name,
-        data_type,
-        nullable: field.nullable,
-    }
+    types::Field { name: field.name, data_type, nullable: field.nullable }
 }
 
 fn answer(answer: Answer) -> transform::Answer {
     match answer {
         Answer::Rows(rows) => transform::Answer::Rows(table_out(rows)),
-        Answer::Expansion { rows, origins } => transform::Answer::Expansion(transform::Expansion {
-            rows: table_out(rows),
-            origins,
-        }),
+        Answer::Expansion { rows, origins } => {
+            transform::Answer::Expansion(transform::Expansion { rows: table_out(rows), origins })
+        }
         Answer::Selection(bits) => transform::Answer::Selection(bits),
     }
 }
@@ -147,30 +130,19 @@ fn column_in(column: types::Column) -> Column {
         types::Values::Utf8(varying) => {
             // SAFETY: the contract has the host pass UTF-8, which it checks for every source.
             let data = unsafe { String::from_utf8_unchecked(varying.data) };
-            Values::Utf8(Varying {
-                offsets: varying.offsets,
-                data,
-            })
+            Values::Utf8(Varying { offsets: varying.offsets, data })
         }
-        types::Values::Binary(varying) => Values::Binary(Varying {
-            offsets: varying.offsets,
-            data: varying.data,
-        }),
-        types::Values::List(lists) => Values::List(Lists {
-            offsets: lists.offsets,
-            item: lists.item,
-        }),
+        types::Values::Binary(varying) => {
+            Values::Binary(Varying { offsets: varying.offsets, data: varying.data })
+        }
+        types::Values::List(lists) => Values::List(Lists { offsets: lists.offsets, item: lists.item }),
     };
-    Column {
-        validity: column.validity,
-        values,
-    }
+    Column { validity: column.validity, values }
 }
 
 fn table_out(table: Table) -> types::Table {
     types::Table {
-        rows: u32::try_from(table.rows)
-            .expect("a component's memory holds less than 4 billion rows"),
+        rows: u32::try_from(table.rows).expect("a component's memory holds less than 4 billion rows"),
         columns: table.columns.into_iter().map(column_out).collect(),
         items: table.items.into_iter().map(column_out).collect(),
     }
@@ -182,21 +154,13 @@ fn column_out(column: Column) -> types::Column {
         Values::Int64(values) => types::Values::Int64(values),
         Values::Float64(values) => types::Values::Float64(values),
         Values::Timestamp(values) => types::Values::Timestamp(values),
-        Values::Utf8(text) => types::Values::Utf8(types::Varying {
-            offsets: text.offsets,
-            data: text.data.into_bytes(),
-        }),
-        Values::Binary(bytes) => types::Values::Binary(types::Varying {
-            offsets: bytes.offsets,
-            data: bytes.data,
-        }),
-        Values::List(lists) => types::Values::List(types::Lists {
-            offsets: lists.offsets,
-            item: lists.item,
-        }),
+        Values::Utf8(text) => {
+            types::Values::Utf8(types::Varying { offsets: text.offsets, data: text.data.into_bytes() })
+        }
+        Values::Binary(bytes) => {
+            types::Values::Binary(types::Varying { offsets: bytes.offsets, data: bytes.data })
+        }
+        Values::List(lists) => types::Values::List(types::Lists { offsets: lists.offsets, item: lists.item }),
     };
-    types::Column {
-        validity: column.validity,
-        values,
-    }
+    types::Column { validity: column.validity, values }
 }

@@ -29,16 +29,8 @@ struct Scored {
 
 #[map]
 fn score(order: Order<'_>) -> Scored {
-    let tags = order
-        .tags
-        .iter()
-        .map(|tag| (!tag.is_empty()).then(|| tag.to_owned()))
-        .collect();
-    Scored {
-        label: format!("{}:{}", order.user, order.note.unwrap_or("-")),
-        score: order.amount * 2.0,
-        tags,
-    }
+    let tags = order.tags.iter().map(|tag| (!tag.is_empty()).then(|| tag.to_owned())).collect();
+    Scored { label: format!("{}:{}", order.user, order.note.unwrap_or("-")), score: order.amount * 2.0, tags }
 }
 
 #[map(output = "total")]
@@ -85,10 +77,7 @@ struct Ranked {
 #[transform(output = "number")]
 fn count(value: Rows<'_, &[u8]>) -> Result<Option<i64>, String> {
     log(Level::Info, "counting");
-    let unit = config("unit")
-        .ok_or("no unit")?
-        .integer()
-        .map_err(|error| error.to_string())?;
+    let unit = config("unit").ok_or("no unit")?.integer().map_err(|error| error.to_string())?;
     Ok(Some(value.len() as i64 * unit))
 }
 
@@ -97,38 +86,14 @@ fn halves(pair: List<'_, List<'_, bool>>) -> Vec<Vec<bool>> {
     pair.iter().map(|half| half.iter().collect()).collect()
 }
 
-millstream_sdk::export!(
-    split_words,
-    score,
-    total,
-    parse,
-    longer,
-    large,
-    ranked,
-    count,
-    halves
-);
+millstream_sdk::export!(split_words, score, total, parse, longer, large, ranked, count, halves);
 
-fn call<T: WriteRow>(
-    function: Function,
-    rows: impl IntoIterator<Item = T>,
-) -> Result<Answer, Error> {
-    function.call(
-        &Table::of(rows),
-        Context {
-            batch_time_ms: 7,
-            partition: 0,
-        },
-    )
+fn call<T: WriteRow>(function: Function, rows: impl IntoIterator<Item = T>) -> Result<Answer, Error> {
+    function.call(&Table::of(rows), Context { batch_time_ms: 7, partition: 0 })
 }
 
 fn order<'a>(user: &'a str, amount: f64, note: Option<&'a str>, tags: &'a [&'a str]) -> Order<'a> {
-    Order {
-        user,
-        amount,
-        note,
-        tags: List::from(tags),
-    }
+    Order { user, amount, note, tags: List::from(tags) }
 }
 
 #[test]
@@ -140,11 +105,7 @@ fn functions_describe_themselves() {
                  output: &[(&str, DataType, bool)]| {
         assert_eq!((function.name, function.kind), (name, kind));
         let fields = |schema: millstream_sdk::Schema| -> Vec<_> {
-            schema
-                .fields
-                .into_iter()
-                .map(|field| (field.name, field.data_type, field.nullable))
-                .collect()
+            schema.fields.into_iter().map(|field| (field.name, field.data_type, field.nullable)).collect()
         };
         let owned = |fields: &[(&str, DataType, bool)]| -> Vec<_> {
             fields
@@ -162,11 +123,7 @@ fn functions_describe_themselves() {
         ("foot-note", Utf8, true),
         ("tags", List(0), false),
     ];
-    let scored = [
-        ("label", Utf8, false),
-        ("score", Float64, false),
-        ("tags", List(0), false),
-    ];
+    let scored = [("label", Utf8, false), ("score", Float64, false), ("tags", List(0), false)];
     check(
         function!(split_words),
         "split-words",
@@ -182,13 +139,7 @@ fn functions_describe_themselves() {
         &[("price", Float64, false), ("count", Int64, false)],
         &[("total", Float64, false)],
     );
-    check(
-        function!(parse),
-        "parse",
-        Kind::Map,
-        &[("raw-text", Utf8, false)],
-        &[("value", Int64, false)],
-    );
+    check(function!(parse), "parse", Kind::Map, &[("raw-text", Utf8, false)], &[("value", Int64, false)]);
     check(
         function!(longer),
         "longer",
@@ -196,24 +147,13 @@ fn functions_describe_themselves() {
         &[("left", Utf8, false), ("right", Utf8, true)],
         &[("value", Utf8, true)],
     );
-    check(
-        function!(large),
-        "large",
-        Kind::Filter,
-        &[("amount", Float64, false)],
-        &[],
-    );
+    check(function!(large), "large", Kind::Filter, &[("amount", Float64, false)], &[]);
     check(
         function!(ranked),
         "ranked",
         Kind::Transform,
         &order,
-        &[
-            ("user", Utf8, false),
-            ("rank", Int64, false),
-            ("at", Timestamp, false),
-            ("kind", Utf8, false),
-        ],
+        &[("user", Utf8, false), ("rank", Int64, false), ("at", Timestamp, false), ("kind", Utf8, false)],
     );
     check(
         function!(count),
@@ -222,10 +162,7 @@ fn functions_describe_themselves() {
         &[("value", Binary, false)],
         &[("number", Int64, false)],
     );
-    assert_eq!(
-        function!(split_words).documentation,
-        "Splits a line into words at white space."
-    );
+    assert_eq!(function!(split_words).documentation, "Splits a line into words at white space.");
 }
 
 #[test]
@@ -240,49 +177,24 @@ fn nested_lists_refer_to_later_items() {
 
 #[test]
 fn the_plugin_lists_its_functions_in_order() {
-    let names: Vec<_> = MILLSTREAM_PLUGIN
-        .functions
-        .iter()
-        .map(|function| function.name)
-        .collect();
+    let names: Vec<_> = MILLSTREAM_PLUGIN.functions.iter().map(|function| function.name).collect();
     assert_eq!(
         names,
-        [
-            "split-words",
-            "score",
-            "total",
-            "parse",
-            "longer",
-            "large",
-            "ranked",
-            "count",
-            "halves"
-        ]
+        ["split-words", "score", "total", "parse", "longer", "large", "ranked", "count", "halves"]
     );
     assert_eq!(MILLSTREAM_PLUGIN.name, "millstream-sdk");
     let unknown = MILLSTREAM_PLUGIN.call(9, &Table::default(), Context::default());
-    assert_eq!(
-        unknown,
-        Err(Error::UnknownFunction {
-            function: 9,
-            functions: 9
-        })
-    );
+    assert_eq!(unknown, Err(Error::UnknownFunction { function: 9, functions: 9 }));
 }
 
 #[test]
 fn a_flat_map_says_where_its_rows_come_from() {
     let check = |lines: &[&str], expected: &[&str], from: &[u32]| {
-        let Ok(Answer::Expansion { rows, origins }) =
-            call(function!(split_words), lines.iter().copied())
+        let Ok(Answer::Expansion { rows, origins }) = call(function!(split_words), lines.iter().copied())
         else {
             panic!("a flat-map answers with an expansion");
         };
-        let words: Vec<_> = rows
-            .read::<&str>("word")
-            .expect("the columns fit")
-            .iter()
-            .collect();
+        let words: Vec<_> = rows.read::<&str>("word").expect("the columns fit").iter().collect();
         assert_eq!((words.as_slice(), origins.as_slice()), (expected, from));
     };
     check(&["a b", "", " c "], &["a", "b", "c"], &[0, 0, 2]);
@@ -290,46 +202,19 @@ fn a_flat_map_says_where_its_rows_come_from() {
     // Every length around the border between short and long copies.
     let words: Vec<String> = (1..40).map(|length| "é".repeat(length)).collect();
     let line = words.join(" ");
-    check(
-        &[&line],
-        &words.iter().map(String::as_str).collect::<Vec<_>>(),
-        &[0; 39],
-    );
-    let words: Vec<String> = (1..40)
-        .map(|length| "xyz".repeat(length)[..length].to_owned())
-        .collect();
-    check(
-        &[&words.join("\t")],
-        &words.iter().map(String::as_str).collect::<Vec<_>>(),
-        &[0; 39],
-    );
+    check(&[&line], &words.iter().map(String::as_str).collect::<Vec<_>>(), &[0; 39]);
+    let words: Vec<String> = (1..40).map(|length| "xyz".repeat(length)[..length].to_owned()).collect();
+    check(&[&words.join("\t")], &words.iter().map(String::as_str).collect::<Vec<_>>(), &[0; 39]);
 }
 
 #[test]
 fn a_map_takes_rows_and_returns_rows() {
-    let orders = [
-        order("ann", 1.5, Some("hi"), &["x", ""]),
-        order("bob", 2.0, None, &[]),
-    ];
-    let Ok(Answer::Rows(table)) = call(function!(score), orders) else {
-        panic!("a map answers with rows")
-    };
-    let scored: Vec<_> = table
-        .read::<Scored>("")
-        .expect("the columns fit")
-        .iter()
-        .collect();
+    let orders = [order("ann", 1.5, Some("hi"), &["x", ""]), order("bob", 2.0, None, &[])];
+    let Ok(Answer::Rows(table)) = call(function!(score), orders) else { panic!("a map answers with rows") };
+    let scored: Vec<_> = table.read::<Scored>("").expect("the columns fit").iter().collect();
     let expected = [
-        Scored {
-            label: "ann:hi".into(),
-            score: 3.0,
-            tags: vec![Some("x".into()), None],
-        },
-        Scored {
-            label: "bob:-".into(),
-            score: 4.0,
-            tags: vec![],
-        },
+        Scored { label: "ann:hi".into(), score: 3.0, tags: vec![Some("x".into()), None] },
+        Scored { label: "bob:-".into(), score: 4.0, tags: vec![] },
     ];
     assert_eq!(scored, expected);
 }
@@ -347,21 +232,14 @@ fn an_error_names_the_row() {
 fn a_filter_answers_with_a_bitmap() {
     let amounts = (0..20).map(|amount| f64::from(amount) + 0.5);
     let selection = vec![0, 0b1111_1100, 0b0000_1111];
-    assert_eq!(
-        call(function!(large), amounts),
-        Ok(Answer::Selection(selection))
-    );
+    assert_eq!(call(function!(large), amounts), Ok(Answer::Selection(selection)));
 }
 
 #[test]
 fn a_transform_sees_the_partition_and_the_batch() {
     let orders = [order("ann", 1.0, None, &[]), order("bob", 2.0, None, &[])];
-    let ranked = |user: &str, rank| Ranked {
-        user: user.to_owned(),
-        rank,
-        at: Timestamp(7000),
-        kind: "order",
-    };
+    let ranked =
+        |user: &str, rank| Ranked { user: user.to_owned(), rank, at: Timestamp(7000), kind: "order" };
     let expected = Table::of([ranked("bob", 0), ranked("ann", 1)]);
     assert_eq!(call(function!(ranked), orders), Ok(Answer::Rows(expected)));
 }
@@ -369,17 +247,8 @@ fn a_transform_sees_the_partition_and_the_batch() {
 #[test]
 fn the_host_is_played_in_tests() {
     let rows = || [&b"a"[..], b""];
-    assert_eq!(
-        call(function!(count), rows()),
-        Err(Error::Partition("no unit".to_owned()))
-    );
+    assert_eq!(call(function!(count), rows()), Err(Error::Partition("no unit".to_owned())));
     testing::set_config("unit", "3");
-    assert_eq!(
-        call(function!(count), rows()),
-        Ok(Answer::Rows(Table::of([6_i64])))
-    );
-    assert_eq!(
-        testing::logged(),
-        vec![(Level::Info, "counting".to_owned()); 2]
-    );
+    assert_eq!(call(function!(count), rows()), Ok(Answer::Rows(Table::of([6_i64]))));
+    assert_eq!(testing::logged(), vec![(Level::Info, "counting".to_owned()); 2]);
 }

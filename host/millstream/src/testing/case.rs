@@ -28,7 +28,8 @@ impl Outcome {
 /// Runs a test of a pipeline. Its first batch has the time of one interval after 1970-01-01T00:00:00Z.
 pub(crate) async fn run(checked: &Checked, test: &TestSpec) -> Result<Outcome> {
     let wanted: Vec<&str> = test.expect.iter().map(|(stream, _)| stream.value.as_str()).collect();
-    let mut program = Program::compile(&checked.relations, &wanted, 1).await.context("compiling the pipeline")?;
+    let mut program =
+        Program::compile(&checked.relations, &wanted, 1).await.context("compiling the pipeline")?;
     let interval = checked.pipeline.batch_interval;
     let mut outcome = Outcome::default();
     for batch in 0..batches(test) {
@@ -64,7 +65,8 @@ fn inputs(
         let schema = schema(checked, name)?;
         let given = test.given.iter().find(|(source, _)| source.value == name);
         let rows = given.and_then(|(_, batches)| batches.get(batch)).map_or(&[][..], Vec::as_slice);
-        let rows = from_rows(rows, &schema).with_context(|| format!("reading the rows given to \"{name}\""))?;
+        let rows =
+            from_rows(rows, &schema).with_context(|| format!("reading the rows given to \"{name}\""))?;
         Ok((name.to_owned(), Arc::new(Rows(vec![rows])) as Arc<dyn Chunks>))
     };
     program.inputs().map(input).collect()

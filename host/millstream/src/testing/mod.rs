@@ -23,7 +23,9 @@ pub(crate) fn test(file: &Path, as_json: bool) -> Result<()> {
     })?;
     for (name, outcome) in &outcomes {
         match as_json {
-            true => println!("{}", json!({ "test": name, "passed": outcome.passed(), "differences": outcome.0 })),
+            true => {
+                println!("{}", json!({ "test": name, "passed": outcome.passed(), "differences": outcome.0 }))
+            }
             false => print!("{}", report(name, outcome)),
         }
     }

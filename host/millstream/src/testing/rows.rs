@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use arrow_json::writer::{JsonArray, WriterBuilder};
 use arrow_json::ReaderBuilder;
+use arrow_json::writer::{JsonArray, WriterBuilder};
 use millstream_model::pipeline::Row;
 use serde_json::{Map, Value};
 
@@ -18,7 +18,8 @@ const TOLERANCE: f64 = 1e-9;
 
 /// Rows as columns of `schema`; columns that a row lacks are null.
 pub(super) fn from_rows(rows: &[Row], schema: &SchemaRef) -> Result<RecordBatch> {
-    let mut decoder = ReaderBuilder::new(Arc::clone(schema)).with_batch_size(rows.len().max(1)).build_decoder()?;
+    let mut decoder =
+        ReaderBuilder::new(Arc::clone(schema)).with_batch_size(rows.len().max(1)).build_decoder()?;
     decoder.serialize(rows)?;
     Ok(decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(schema))))
 }

@@ -24,12 +24,7 @@ pub(super) struct Item<'f> {
 
 impl<'f> Item<'f> {
     pub(super) fn new(form: &'f Form<'f>, key: &'f str, value: &'f Spanned<DeValue<'f>>) -> Self {
-        Self {
-            form,
-            key,
-            place: form.lines.place(value.span().start),
-            value: value.get_ref(),
-        }
+        Self { form, key, place: form.lines.place(value.span().start), value: value.get_ref() }
     }
 
     pub(super) fn report(self, message: impl Into<String>) {
@@ -42,10 +37,7 @@ impl<'f> Item<'f> {
             kind @ ("integer" | "array") => format!("an {kind}"),
             kind => format!("a {kind}"),
         };
-        self.report(format!(
-            "\"{}\": expected {expected}, found {found}",
-            self.key
-        ));
+        self.report(format!("\"{}\": expected {expected}, found {found}", self.key));
         None
     }
 
@@ -58,10 +50,7 @@ impl<'f> Item<'f> {
     }
 
     fn located<T>(self, value: T) -> Located<T> {
-        Located {
-            value,
-            place: self.place,
-        }
+        Located { value, place: self.place }
     }
 
     /// A string that is not empty.
@@ -89,10 +78,7 @@ impl<'f> Item<'f> {
         match u64::from_str_radix(digits.as_str(), digits.radix()) {
             Ok(count) if count > 0 => Some(count),
             _ => {
-                self.report(format!(
-                    "\"{}\": expected {expected}, found {digits}",
-                    self.key
-                ));
+                self.report(format!("\"{}\": expected {expected}, found {digits}", self.key));
                 None
             }
         }
@@ -100,8 +86,7 @@ impl<'f> Item<'f> {
 
     /// [`Item::count`] as a number of things in memory.
     pub(super) fn quantity(self) -> Option<usize> {
-        self.count()
-            .map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+        self.count().map(|count| usize::try_from(count).unwrap_or(usize::MAX))
     }
 
     /// At least a millisecond.
@@ -138,10 +123,7 @@ impl<'f> Item<'f> {
         match address_fault(&address.value, listens) {
             None => Some(address),
             Some(fault) => {
-                self.report(format!(
-                    "\"{}\" is no address: {fault}; write host:port",
-                    address.value
-                ));
+                self.report(format!("\"{}\" is no address: {fault}; write host:port", address.value));
                 None
             }
         }
@@ -165,20 +147,11 @@ impl<'f> Item<'f> {
         let Some(array) = self.value.as_array() else {
             return self.wrong(expected);
         };
-        Some(
-            array
-                .iter()
-                .map(|element| Self::new(self.form, self.key, element))
-                .collect(),
-        )
+        Some(array.iter().map(|element| Self::new(self.form, self.key, element)).collect())
     }
 
     /// What `read` makes of each element; nothing if it makes nothing of one, after all are read.
-    pub(super) fn each<T>(
-        self,
-        expected: &str,
-        read: impl FnMut(Self) -> Option<T>,
-    ) -> Option<Vec<T>> {
+    pub(super) fn each<T>(self, expected: &str, read: impl FnMut(Self) -> Option<T>) -> Option<Vec<T>> {
         let read: Vec<_> = self.list(expected)?.into_iter().map(read).collect();
         read.into_iter().collect()
     }
@@ -213,19 +186,13 @@ impl<'f> Item<'f> {
             }
             DeValue::Float(digits) => {
                 let number: Option<f64> = digits.as_str().parse().ok();
-                self.number(
-                    number
-                        .and_then(serde_json::Number::from_f64)
-                        .map(Value::from),
-                    digits.as_str(),
-                )
+                self.number(number.and_then(serde_json::Number::from_f64).map(Value::from), digits.as_str())
             }
             DeValue::Array(_) => self.each("an array", Self::json).map(Value::from),
             DeValue::Table(_) => {
                 let entries = self.entries("a table")?.into_iter();
-                let read: Vec<_> = entries
-                    .map(|(key, item)| Some((key.value.to_owned(), item.json()?)))
-                    .collect();
+                let read: Vec<_> =
+                    entries.map(|(key, item)| Some((key.value.to_owned(), item.json()?))).collect();
                 let object: Option<serde_json::Map<_, _>> = read.into_iter().collect();
                 object.map(Value::from)
             }
@@ -241,22 +208,13 @@ impl<'f> Item<'f> {
 }
 
 /// The keys and values of a table, in the order of the file.
-pub(super) fn entries<'f>(
-    form: &'f Form<'f>,
-    table: &'f DeTable<'f>,
-) -> Vec<(Located<&'f str>, Item<'f>)> {
+pub(super) fn entries<'f>(form: &'f Form<'f>, table: &'f DeTable<'f>) -> Vec<(Located<&'f str>, Item<'f>)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     let item = |(key, value): (&'f Spanned<_>, &'f Spanned<_>)| {
         let name: &'f std::borrow::Cow<'f, str> = key.get_ref();
         let place = form.lines.place(key.span().start);
-        (
-            Located {
-                value: name.as_ref(),
-                place,
-            },
-            Item::new(form, name, value),
-        )
+        (Located { value: name.as_ref(), place }, Item::new(form, name, value))
     };
     entries.into_iter().map(item).collect()
 }

@@ -63,9 +63,7 @@ struct Form<'f> {
 
 impl Form<'_> {
     fn report(&self, place: Place, message: impl Into<String>) {
-        self.diagnostics
-            .borrow_mut()
-            .push(Diagnostic::new(place, message));
+        self.diagnostics.borrow_mut().push(Diagnostic::new(place, message));
     }
 
     fn report_missing(&self, place: Place, message: impl Into<String>) {
@@ -79,19 +77,13 @@ impl Form<'_> {
 pub(crate) fn read(file: &Path, lines: &Lines<'_>) -> Draft {
     if lines.text.len() > FILE_BYTES_MAX {
         let size = lines.text.len();
-        let message =
-            format!("a pipeline file has at most {FILE_BYTES_MAX} bytes, and this one {size}");
+        let message = format!("a pipeline file has at most {FILE_BYTES_MAX} bytes, and this one {size}");
         let mut draft = Draft::empty();
-        draft
-            .diagnostics
-            .push(Diagnostic::new(lines.place(0), message));
+        draft.diagnostics.push(Diagnostic::new(lines.place(0), message));
         return draft;
     }
     let (table, errors) = DeTable::parse_recoverable(lines.text);
-    let syntax: Vec<_> = errors
-        .iter()
-        .map(|error| syntax_error(lines, error))
-        .collect();
+    let syntax: Vec<_> = errors.iter().map(|error| syntax_error(lines, error)).collect();
     let form = Form {
         lines,
         folder: file.parent().unwrap_or(Path::new("")),
@@ -104,9 +96,7 @@ pub(crate) fn read(file: &Path, lines: &Lines<'_>) -> Draft {
     draft.loose_ends = form.loose_ends.into_inner();
     draft.diagnostics = form.diagnostics.into_inner();
     let broken_lines: BTreeSet<_> = syntax.iter().map(|error| error.place.line).collect();
-    draft
-        .diagnostics
-        .retain(|diagnostic| !broken_lines.contains(&diagnostic.place.line));
+    draft.diagnostics.retain(|diagnostic| !broken_lines.contains(&diagnostic.place.line));
     draft.diagnostics.extend(syntax);
     draft
 }
@@ -120,19 +110,13 @@ fn syntax_error(lines: &Lines<'_>, error: &toml::de::Error) -> Diagnostic {
 fn root<'f>(form: &'f Form<'f>, table: &'f DeTable<'f>) -> Draft {
     let mut draft = Draft::empty();
     let place = Place { line: 1, column: 1 };
-    let mut root = Section::new(
-        form,
-        "the pipeline".to_owned(),
-        place,
-        item::entries(form, table),
-    );
+    let mut root = Section::new(form, "the pipeline".to_owned(), place, item::entries(form, table));
     settings(&mut root, &mut draft.pipeline);
     let interval = draft.pipeline.batch_interval;
     let read_stream = |name, section| stream::read(form, name, section, interval);
     let (plugins, plugin_names) = definitions(form, &mut root, "plugins", "plugin", plugin::read);
     let (sources, source_names) = definitions(form, &mut root, "sources", "source", source::read);
-    let (tables, table_names) =
-        definitions(form, &mut root, "tables", "table", source::refuse_table);
+    let (tables, table_names) = definitions(form, &mut root, "tables", "table", source::refuse_table);
     let (streams, stream_names) = definitions(form, &mut root, "streams", "stream", read_stream);
     let (sinks, sink_names) = definitions(form, &mut root, "sinks", "sink", sink::read);
     let cases = root.optional("tests").map(case::read).unwrap_or_default();
@@ -140,56 +124,31 @@ fn root<'f>(form: &'f Form<'f>, table: &'f DeTable<'f>) -> Draft {
 
     sink::refuse_shared_paths(form, &sinks);
     if source_names.all.is_empty() {
-        form.report_missing(
-            place,
-            "the pipeline has no source; add a table [sources.NAME]",
-        );
+        form.report_missing(place, "the pipeline has no source; add a table [sources.NAME]");
     }
     if sink_names.all.is_empty() && cases.is_empty() {
         form.report_missing(place, "the pipeline has no sink; add a table [sinks.NAME]");
     }
     let relations = [source_names, table_names, stream_names];
-    draft.broken = relations
-        .iter()
-        .flat_map(|names| names.broken.iter().cloned())
-        .collect();
-    draft.broken.extend(refuse_duplicates(
-        form,
-        relations.into_iter().flat_map(|names| names.all),
-    ));
+    draft.broken = relations.iter().flat_map(|names| names.broken.iter().cloned()).collect();
+    draft.broken.extend(refuse_duplicates(form, relations.into_iter().flat_map(|names| names.all)));
     draft.broken_plugins = plugin_names.broken.into_iter().collect();
     draft.pipeline.tests = cases.iter().map(CaseDraft::spec).collect();
     draft.cases = cases;
-    draft.pipeline = Pipeline {
-        plugins,
-        sources,
-        tables,
-        streams,
-        sinks,
-        ..draft.pipeline
-    };
+    draft.pipeline = Pipeline { plugins, sources, tables, streams, sinks, ..draft.pipeline };
     draft
 }
 
 fn settings(root: &mut Section<'_>, pipeline: &mut Pipeline) {
     let name = root.required("name", "add a line such as name = \"word-count\"");
-    let interval = root.required(
-        "batch-interval",
-        "add a line such as batch-interval = \"1s\"",
-    );
+    let interval = root.required("batch-interval", "add a line such as batch-interval = \"1s\"");
     let string = name.and_then(|item| item.string("a string such as \"word-count\""));
     pipeline.name = string.map(|name| name.value).unwrap_or_default();
     if let Some(interval) = interval.and_then(Item::duration) {
         pipeline.batch_interval = interval;
     }
-    pipeline.checkpoint = root
-        .optional("checkpoint")
-        .and_then(Item::path)
-        .map(|path| path.value);
-    pipeline.dead_letters = root
-        .optional("dead-letters")
-        .and_then(Item::path)
-        .map(|path| path.value);
+    pipeline.checkpoint = root.optional("checkpoint").and_then(Item::path).map(|path| path.value);
+    pipeline.dead_letters = root.optional("dead-letters").and_then(Item::path).map(|path| path.value);
     let rows = root.optional("max-batch-rows").and_then(Item::quantity);
     pipeline.max_batch_rows = rows.unwrap_or(MAX_BATCH_ROWS);
     let memory = root.optional("receive-memory").and_then(Item::size);
@@ -214,28 +173,16 @@ fn definitions<'f, T>(
 ) -> (Vec<T>, Names) {
     let (mut defined, mut names) = (Vec::new(), Names::default());
     let expected = format!("tables of the form [{key}.NAME]");
-    let entries = root
-        .optional(key)
-        .and_then(|item| item.entries(&expected))
-        .unwrap_or_default();
+    let entries = root.optional(key).and_then(|item| item.entries(&expected)).unwrap_or_default();
     if let Some((name, _)) = entries.get(DEFINITIONS_MAX) {
-        form.report(
-            name.place,
-            format!("a pipeline has at most {DEFINITIONS_MAX} {key}"),
-        );
+        form.report(name.place, format!("a pipeline has at most {DEFINITIONS_MAX} {key}"));
     }
     for (name, item) in entries.into_iter().take(DEFINITIONS_MAX) {
         let what = format!("{kind} \"{}\"", name.value);
-        let name = Located {
-            value: name.value.to_owned(),
-            place: name.place,
-        };
+        let name = Located { value: name.value.to_owned(), place: name.place };
         refuse_odd_name(form, &what, &name);
         names.all.push(name.clone());
-        match item
-            .section(what, name.place)
-            .and_then(|section| read(name.clone(), section))
-        {
+        match item.section(what, name.place).and_then(|section| read(name.clone(), section)) {
             Some(definition) => defined.push(definition),
             None => names.broken.push(name.value),
         }
@@ -246,8 +193,7 @@ fn definitions<'f, T>(
 fn refuse_odd_name(form: &Form<'_>, what: &str, name: &Located<String>) {
     const NAME_CHARS_MAX: usize = 64;
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if name.value.is_empty() || name.value.len() > NAME_CHARS_MAX || !name.value.chars().all(plain)
-    {
+    if name.value.is_empty() || name.value.len() > NAME_CHARS_MAX || !name.value.chars().all(plain) {
         let rule = "names are up to 64 letters, digits, \"-\" and \"_\"";
         form.report(name.place, format!("{what} cannot have that name; {rule}"));
     }
@@ -265,10 +211,7 @@ fn refuse_duplicates(form: &Form<'_>, names: impl Iterator<Item = Located<String
             continue;
         };
         let reason = "sources, tables and streams share their names";
-        let message = format!(
-            "the name \"{name}\" is taken at line {}; {reason}",
-            place.line
-        );
+        let message = format!("the name \"{name}\" is taken at line {}; {reason}", place.line);
         form.report(name.place, message);
         taken.push(name.value);
     }

@@ -8,17 +8,10 @@ use super::item::Item;
 use super::section::Section;
 
 pub(super) fn read(name: Located<String>, mut section: Section<'_>) -> Option<PluginSpec> {
-    let component = section.required(
-        "component",
-        "name its file, as in component = \"text.wasm\"",
-    );
+    let component = section.required("component", "name its file, as in component = \"text.wasm\"");
     let component = component.and_then(Item::path);
-    let grant = section
-        .optional("grant")
-        .and_then(|item| grant(item, &section.what));
-    let limit = section
-        .optional("limit")
-        .and_then(|item| limit(item, &section.what));
+    let grant = section.optional("grant").and_then(|item| grant(item, &section.what));
+    let limit = section.optional("limit").and_then(|item| limit(item, &section.what));
     let config = section.optional("config").and_then(config);
     section.finish();
     Some(PluginSpec {
@@ -33,10 +26,7 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>) -> Option<Pl
 fn grant(item: Item<'_>, plugin: &str) -> Option<Grant> {
     let mut section = item.section(format!("the grant of {plugin}"), item.place)?;
     let network = section.optional("network").and_then(|item| {
-        item.each(
-            "a list of addresses such as [\"127.0.0.1:9999\"]",
-            |address| address.address(false),
-        )
+        item.each("a list of addresses such as [\"127.0.0.1:9999\"]", |address| address.address(false))
     });
     let mut folders = |key| {
         let item = section.optional(key)?;
@@ -45,8 +35,7 @@ fn grant(item: Item<'_>, plugin: &str) -> Option<Grant> {
     };
     let (read, write) = (folders("read"), folders("write"));
     let environment = section.optional("environment");
-    let environment =
-        environment.and_then(|item| item.strings("a list of variables such as [\"LANG\"]"));
+    let environment = environment.and_then(|item| item.strings("a list of variables such as [\"LANG\"]"));
     section.finish();
     Some(Grant {
         network: values(network),
@@ -57,11 +46,7 @@ fn grant(item: Item<'_>, plugin: &str) -> Option<Grant> {
 }
 
 fn values(located: Option<Vec<Located<String>>>) -> Vec<String> {
-    located
-        .unwrap_or_default()
-        .into_iter()
-        .map(|item| item.value)
-        .collect()
+    located.unwrap_or_default().into_iter().map(|item| item.value).collect()
 }
 
 fn limit(item: Item<'_>, plugin: &str) -> Option<Limit> {
@@ -70,19 +55,10 @@ fn limit(item: Item<'_>, plugin: &str) -> Option<Limit> {
     let time = section.optional("time").and_then(Item::duration);
     section.finish();
     let default = Limit::default();
-    Some(Limit {
-        memory_bytes: memory.unwrap_or(default.memory_bytes),
-        time: time.unwrap_or(default.time),
-    })
+    Some(Limit { memory_bytes: memory.unwrap_or(default.memory_bytes), time: time.unwrap_or(default.time) })
 }
 
 fn config(item: Item<'_>) -> Option<BTreeMap<String, serde_json::Value>> {
-    let entries = item
-        .entries("a table of the plugin's own keys")?
-        .into_iter();
-    Some(
-        entries
-            .filter_map(|(key, value)| Some((key.value.to_owned(), value.json()?)))
-            .collect(),
-    )
+    let entries = item.entries("a table of the plugin's own keys")?.into_iter();
+    Some(entries.filter_map(|(key, value)| Some((key.value.to_owned(), value.json()?))).collect())
 }

@@ -24,23 +24,13 @@ impl<'f> Section<'f> {
         place: Place,
         entries: Vec<(Located<&'f str>, Item<'f>)>,
     ) -> Self {
-        Self {
-            form,
-            what,
-            place,
-            entries,
-            asked: Vec::new(),
-            missing: Vec::new(),
-        }
+        Self { form, what, place, entries, asked: Vec::new(), missing: Vec::new() }
     }
 
     /// The value of a key that need not be there.
     pub(super) fn optional(&mut self, key: &'static str) -> Option<Item<'f>> {
         self.asked.push(key);
-        self.entries
-            .iter()
-            .find(|(name, _)| name.value == key)
-            .map(|(_, item)| *item)
+        self.entries.iter().find(|(name, _)| name.value == key).map(|(_, item)| *item)
     }
 
     /// The value of a key that must be there; `remedy` says how to give it.
@@ -58,16 +48,12 @@ impl<'f> Section<'f> {
 
     /// Where a key stands.
     pub(super) fn key_place(&self, key: &str) -> Option<Place> {
-        self.entries
-            .iter()
-            .find(|(name, _)| name.value == key)
-            .map(|(name, _)| name.place)
+        self.entries.iter().find(|(name, _)| name.value == key).map(|(name, _)| name.place)
     }
 
     /// Whether a key that nobody asked for is a likely misspelling of one of `keys`.
     pub(super) fn misspells<'k>(&self, keys: impl IntoIterator<Item = &'k str> + Clone) -> bool {
-        self.rest()
-            .any(|(name, _)| nearest::nearest(name.value, keys.clone()).is_some())
+        self.rest().any(|(name, _)| nearest::nearest(name.value, keys.clone()).is_some())
     }
 
     /// Takes keys that cannot be judged, because what would tell their meaning is wrong.
@@ -79,17 +65,13 @@ impl<'f> Section<'f> {
     pub(super) fn refuse(&mut self, key: &'static str, reason: &str) {
         self.asked.push(key);
         if let Some(place) = self.key_place(key) {
-            self.form
-                .report(place, format!("{} takes no \"{key}\": {reason}", self.what));
+            self.form.report(place, format!("{} takes no \"{key}\": {reason}", self.what));
         }
     }
 
     /// The entries that nobody asked for.
     pub(super) fn rest(&self) -> impl Iterator<Item = (Located<&'f str>, Item<'f>)> {
-        self.entries
-            .iter()
-            .filter(|(name, _)| !self.asked.contains(&name.value))
-            .cloned()
+        self.entries.iter().filter(|(name, _)| !self.asked.contains(&name.value)).cloned()
     }
 
     /// Reports the keys that are unknown, and those that are missing and not just misspelt.
@@ -99,10 +81,7 @@ impl<'f> Section<'f> {
             let asked = self.asked.iter().copied();
             meant.extend(nearest::nearest(name.value, asked.clone()));
             let hint = nearest::hint(name.value, "keys", asked);
-            self.form.report(
-                name.place,
-                format!("{} has no key \"{}\"{hint}", self.what, name.value),
-            );
+            self.form.report(name.place, format!("{} has no key \"{}\"{hint}", self.what, name.value));
         }
         self.finish_named(&meant);
     }
@@ -114,10 +93,7 @@ impl<'f> Section<'f> {
 
     fn finish_named(self, meant: &[&str]) {
         for (key, remedy) in self.missing.iter().filter(|(key, _)| !meant.contains(key)) {
-            self.form.report_missing(
-                self.place,
-                format!("{} lacks \"{key}\"; {remedy}", self.what),
-            );
+            self.form.report_missing(self.place, format!("{} lacks \"{key}\"; {remedy}", self.what));
         }
     }
 }

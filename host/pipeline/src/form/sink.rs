@@ -17,10 +17,7 @@ enum KindName {
 const PRINT_ROWS: usize = 10;
 
 pub(super) fn read(name: Located<String>, mut section: Section<'_>) -> Option<SinkSpec> {
-    let from = section.required(
-        "from",
-        "name the stream or source that it takes, as in from = \"totals\"",
-    );
+    let from = section.required("from", "name the stream or source that it takes, as in from = \"totals\"");
     let from = from.and_then(|item| item.string("the name of one stream or source"));
     let kind_item = section.required("type", "write type = \"print\" or type = \"files\"");
     let kinds = [("print", KindName::Print), ("files", KindName::Files)];
@@ -33,38 +30,22 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>) -> Option<Si
         }
     };
     if let (None, Some(from)) = (&kind, &from) {
-        section
-            .form()
-            .loose_ends
-            .borrow_mut()
-            .push((section.what.clone(), from.clone()));
+        section.form().loose_ends.borrow_mut().push((section.what.clone(), from.clone()));
     }
     section.finish();
-    Some(SinkSpec {
-        name,
-        from: from?,
-        kind: kind?,
-    })
+    Some(SinkSpec { name, from: from?, kind: kind? })
 }
 
 fn print(section: &mut Section<'_>) -> SinkKind {
     for key in ["path", "format"] {
-        section.refuse(
-            key,
-            "it prints; a sink that writes files has type = \"files\"",
-        );
+        section.refuse(key, "it prints; a sink that writes files has type = \"files\"");
     }
     let rows = section.optional("rows").and_then(Item::quantity);
-    SinkKind::Print {
-        rows: rows.unwrap_or(PRINT_ROWS),
-    }
+    SinkKind::Print { rows: rows.unwrap_or(PRINT_ROWS) }
 }
 
 fn files(section: &mut Section<'_>) -> Option<SinkKind> {
-    section.refuse(
-        "rows",
-        "it writes all rows; a sink that shows the first ones has type = \"print\"",
-    );
+    section.refuse("rows", "it writes all rows; a sink that shows the first ones has type = \"print\"");
     let formats = [
         ("text", FileFormat::Text),
         ("json", FileFormat::Json),
@@ -75,13 +56,8 @@ fn files(section: &mut Section<'_>) -> Option<SinkKind> {
         Some(item) => item.choice("format", &formats),
         None => Some(FileFormat::Json),
     };
-    let path = section
-        .required("path", "name a folder, as in path = \"out\"")
-        .and_then(Item::path);
-    Some(SinkKind::Files {
-        path: path?,
-        format: format?,
-    })
+    let path = section.required("path", "name a folder, as in path = \"out\"").and_then(Item::path);
+    Some(SinkKind::Files { path: path?, format: format? })
 }
 
 /// Two sinks in one folder would replace each other's batches.

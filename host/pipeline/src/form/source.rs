@@ -55,54 +55,35 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>) -> Option<So
     let format = format(&mut section, format_name);
     let max_rate = section.optional("max-rate").and_then(Item::count);
     section.finish();
-    Some(SourceSpec {
-        name,
-        kind: kind?,
-        format: format?,
-        max_rate,
-    })
+    Some(SourceSpec { name, kind: kind?, format: format?, max_rate })
 }
 
 fn socket(section: &mut Section<'_>) -> Option<SourceKind> {
     section.refuse("path", "a source that reads a path has type = \"files\"");
     let listen = section.optional("listen");
     if let Some(listen) = listen {
-        let reason =
-            "it listens already; keep either address, to connect, or listen, to accept connections";
+        let reason = "it listens already; keep either address, to connect, or listen, to accept connections";
         section.refuse("address", reason);
-        return listen
-            .address(true)
-            .map(|address| SourceKind::SocketListen { address });
+        return listen.address(true).map(|address| SourceKind::SocketListen { address });
     }
-    let remedy =
-        "write address = \"host:port\" to connect, or listen = \"host:port\" to accept connections";
+    let remedy = "write address = \"host:port\" to connect, or listen = \"host:port\" to accept connections";
     let address = section.required("address", remedy)?.address(false)?;
     Some(SourceKind::SocketConnect { address })
 }
 
 fn files(section: &mut Section<'_>) -> Option<SourceKind> {
     for key in ["address", "listen"] {
-        section.refuse(
-            key,
-            "a source that reads from the network has type = \"socket\"",
-        );
+        section.refuse(key, "a source that reads from the network has type = \"socket\"");
     }
-    let path = section
-        .required(
-            "path",
-            "name a folder, a file or a glob, as in path = \"in/*.json\"",
-        )?
-        .path()?;
+    let path =
+        section.required("path", "name a folder, a file or a glob, as in path = \"in/*.json\"")?.path()?;
     Some(SourceKind::Files { path })
 }
 
 /// The format of that name, with the keys that it takes.
 fn format(section: &mut Section<'_>, name: Option<FormatName>) -> Option<Format> {
     let header = match name {
-        Some(FormatName::Csv) | None => section
-            .optional("header")
-            .and_then(Item::boolean)
-            .unwrap_or(false),
+        Some(FormatName::Csv) | None => section.optional("header").and_then(Item::boolean).unwrap_or(false),
         Some(_) => {
             section.refuse("header", "only csv has one");
             false
@@ -110,16 +91,11 @@ fn format(section: &mut Section<'_>, name: Option<FormatName>) -> Option<Format>
     };
     let schema = match name? {
         FormatName::Lines => {
-            section.refuse(
-                "schema",
-                "lines have one column, \"value\"; use json or csv for others",
-            );
+            section.refuse("schema", "lines have one column, \"value\"; use json or csv for others");
             return Some(Format::Lines);
         }
-        _ => section.required(
-            "schema",
-            "name its columns, as in schema = { user = \"utf8\", amount = \"float64\" }",
-        ),
+        _ => section
+            .required("schema", "name its columns, as in schema = { user = \"utf8\", amount = \"float64\" }"),
     };
     let schema = schema.and_then(schema_of)?;
     Some(match name? {
@@ -131,25 +107,17 @@ fn format(section: &mut Section<'_>, name: Option<FormatName>) -> Option<Format>
 
 /// Columns and their types. Outside data may lack any value, so all are nullable.
 fn schema_of(item: Item<'_>) -> Option<Schema> {
-    let entries =
-        item.entries("a table of columns and their types, such as { user = \"utf8\" }")?;
+    let entries = item.entries("a table of columns and their types, such as { user = \"utf8\" }")?;
     if entries.is_empty() {
         item.report("\"schema\" names no column");
         return None;
     }
     let field = |(name, item): (Located<&str>, Item<'_>)| {
         let data_type = data_type(item)?;
-        Some(Field {
-            name: name.value.to_owned(),
-            data_type,
-            nullable: true,
-        })
+        Some(Field { name: name.value.to_owned(), data_type, nullable: true })
     };
     let fields: Vec<_> = entries.into_iter().map(field).collect();
-    fields
-        .into_iter()
-        .collect::<Option<Vec<_>>>()
-        .map(Schema::new)
+    fields.into_iter().collect::<Option<Vec<_>>>().map(Schema::new)
 }
 
 fn data_type(item: Item<'_>) -> Option<DataType> {
@@ -172,9 +140,7 @@ fn data_type(item: Item<'_>) -> Option<DataType> {
                 "date" | "datetime" | "time" => Some("timestamp"),
                 other => nearest::nearest(other, NAMES.iter().copied()),
             };
-            let hint = meant
-                .map(|name| format!("; did you mean \"{name}\"?"))
-                .unwrap_or_default();
+            let hint = meant.map(|name| format!("; did you mean \"{name}\"?")).unwrap_or_default();
             item.report(format!("{error}{hint}"));
             None
         }
@@ -183,12 +149,8 @@ fn data_type(item: Item<'_>) -> Option<DataType> {
 
 /// Checks the form of a table, and refuses it: no table is run yet.
 pub(super) fn refuse_table(name: Located<String>, mut section: Section<'_>) -> Option<TableSpec> {
-    let path = section
-        .required("path", "name its file, as in path = \"customers.csv\"")
-        .and_then(Item::path);
-    let named = section
-        .optional("format")
-        .map(|item| item.choice("format", FORMATS));
+    let path = section.required("path", "name its file, as in path = \"customers.csv\"").and_then(Item::path);
+    let named = section.optional("format").map(|item| item.choice("format", FORMATS));
     let by_extension = path.as_ref().map(|path| format_by_extension(&path.value));
     let _format = match named.or(by_extension) {
         Some(Some(name)) => format(&mut section, Some(name)),
@@ -197,18 +159,12 @@ pub(super) fn refuse_table(name: Located<String>, mut section: Section<'_>) -> O
             None
         }
     };
-    section.form().report(
-        name.place,
-        "tables are not supported by this version yet; use a source instead",
-    );
+    section.form().report(name.place, "tables are not supported by this version yet; use a source instead");
     section.finish();
     None
 }
 
 fn format_by_extension(path: &Path) -> Option<FormatName> {
     let extension = path.extension()?.to_str()?;
-    FORMATS
-        .iter()
-        .find(|(name, _)| *name == extension)
-        .map(|(_, format)| *format)
+    FORMATS.iter().find(|(name, _)| *name == extension).map(|(_, format)| *format)
 }

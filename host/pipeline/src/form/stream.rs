@@ -17,28 +17,15 @@ type Read = fn(Item<'_>, &str) -> Option<Operation>;
 
 const OPERATIONS: &[(&str, Read)] = &[
     ("map", |item, stream| call(item, stream, FunctionKind::Map)),
-    ("flat-map", |item, stream| {
-        call(item, stream, FunctionKind::FlatMap)
-    }),
-    ("filter", |item, stream| {
-        call(item, stream, FunctionKind::Filter)
-    }),
-    ("transform", |item, stream| {
-        call(item, stream, FunctionKind::Transform)
-    }),
+    ("flat-map", |item, stream| call(item, stream, FunctionKind::FlatMap)),
+    ("filter", |item, stream| call(item, stream, FunctionKind::Filter)),
+    ("transform", |item, stream| call(item, stream, FunctionKind::Transform)),
     ("sql", |item, _| sql(item)),
     ("aggregate", aggregate),
 ];
 
 /// Operations of the model that this version does not run.
-const LATER: &[&str] = &[
-    "reduce",
-    "join",
-    "cogroup",
-    "window",
-    "update-state",
-    "repartition",
-];
+const LATER: &[&str] = &["reduce", "join", "cogroup", "window", "update-state", "repartition"];
 
 const SYNTAX: &str =
     "give it one of map, flat-map, filter, transform, sql, aggregate, or several names in from";
@@ -58,34 +45,20 @@ pub(super) fn read<'f>(
         [first, second, ..] => {
             let reason = "a stream has one operation; make the second a stream of its own";
             let place = section.key_place(second).unwrap_or(section.place);
-            form.report(
-                place,
-                format!(
-                    "{} has both \"{first}\" and \"{second}\"; {reason}",
-                    section.what
-                ),
-            );
+            form.report(place, format!("{} has both \"{first}\" and \"{second}\"; {reason}", section.what));
             None
         }
     };
     let later = refuse_persist(&mut section);
-    let sound = operation
-        .as_ref()
-        .is_none_or(|operation| inputs_fit(&mut section, operation, from_item, &from));
+    let sound =
+        operation.as_ref().is_none_or(|operation| inputs_fit(&mut section, operation, from_item, &from));
     let from = from.unwrap_or_else(|| Some(Vec::new()));
     let what = section.what.clone();
     section.finish();
     match (operation, from) {
-        (Some(operation), Some(from)) if sound && !later => Some(StreamSpec {
-            name,
-            from,
-            operation,
-        }),
+        (Some(operation), Some(from)) if sound && !later => Some(StreamSpec { name, from, operation }),
         (_, from) => {
-            let loose = from
-                .unwrap_or_default()
-                .into_iter()
-                .map(|name| (what.clone(), name));
+            let loose = from.unwrap_or_default().into_iter().map(|name| (what.clone(), name));
             form.loose_ends.borrow_mut().extend(loose);
             None
         }
@@ -93,17 +66,12 @@ pub(super) fn read<'f>(
 }
 
 fn operation_keys() -> impl Iterator<Item = &'static str> + Clone {
-    OPERATIONS
-        .iter()
-        .map(|(key, _)| *key)
-        .chain(LATER.iter().copied())
+    OPERATIONS.iter().map(|(key, _)| *key).chain(LATER.iter().copied())
 }
 
 /// The keys of operations that are given, in the order of the file.
 fn operations(section: &mut Section<'_>) -> Vec<&'static str> {
-    let mut given: Vec<_> = operation_keys()
-        .filter(|key| section.optional(key).is_some())
-        .collect();
+    let mut given: Vec<_> = operation_keys().filter(|key| section.optional(key).is_some()).collect();
     given.sort_by_key(|key| section.key_place(key));
     given
 }
@@ -120,37 +88,26 @@ fn from(item: Item<'_>) -> Option<Vec<Located<String>>> {
     Some(names).filter(|names| !names.is_empty())
 }
 
-fn union(
-    section: &Section<'_>,
-    from: Option<&Option<Vec<Located<String>>>>,
-) -> Option<Located<Operation>> {
+fn union(section: &Section<'_>, from: Option<&Option<Vec<Located<String>>>>) -> Option<Located<Operation>> {
     match from {
         Some(Some(names)) if names.len() > 1 => {
             let place = section.key_place("from").unwrap_or(section.place);
-            Some(Located {
-                value: Operation::Union,
-                place,
-            })
+            Some(Located { value: Operation::Union, place })
         }
         // What is wrong with it is reported.
         Some(None) => None,
         _ if section.misspells(operation_keys()) => None,
         _ => {
-            section.form().report_missing(
-                section.place,
-                format!("{} has no operation; {SYNTAX}", section.what),
-            );
+            section
+                .form()
+                .report_missing(section.place, format!("{} has no operation; {SYNTAX}", section.what));
             None
         }
     }
 }
 
 /// The operation of the only key that names one.
-fn one(
-    section: &mut Section<'_>,
-    key: &'static str,
-    interval: Duration,
-) -> Option<Located<Operation>> {
+fn one(section: &mut Section<'_>, key: &'static str, interval: Duration) -> Option<Located<Operation>> {
     let item = section.optional(key)?;
     let place = section.key_place(key)?;
     if let Some((_, read)) = OPERATIONS.iter().find(|(name, _)| *name == key) {
@@ -160,10 +117,7 @@ fn one(
         window(item, &section.what, interval);
     }
     let remedy = "express it in sql, or leave it out";
-    section.form().report(
-        place,
-        format!("\"{key}\" is not supported by this version yet; {remedy}"),
-    );
+    section.form().report(place, format!("\"{key}\" is not supported by this version yet; {remedy}"));
     None
 }
 
@@ -193,11 +147,11 @@ fn inputs_fit(
             section.refuse("from", "its sql names what it reads; remove \"from\"");
             false
         }
-        (_, None, _) => section
-            .required("from", "name the stream or source that it takes")
-            .is_some(),
+        (_, None, _) => section.required("from", "name the stream or source that it takes").is_some(),
         (_, Some(item), Some(Some(names))) if names.len() > 1 => {
-            item.report("this operation takes one input; make the names a stream of their own, with from alone");
+            item.report(
+                "this operation takes one input; make the names a stream of their own, with from alone",
+            );
             false
         }
         _ => true,
@@ -216,39 +170,27 @@ fn call(item: Item<'_>, stream: &str, kind: FunctionKind) -> Option<Operation> {
     let columns_item = section.optional("columns");
     let columns = columns_item.map(|item| item.strings("a list of the stream's columns"));
     let keep_columns = match kind {
-        FunctionKind::Map | FunctionKind::FlatMap => {
-            section.optional("keep-columns").and_then(Item::boolean)
-        }
+        FunctionKind::Map | FunctionKind::FlatMap => section.optional("keep-columns").and_then(Item::boolean),
         FunctionKind::Filter => {
             section.refuse("keep-columns", "a filter keeps all columns");
             None
         }
         _ => {
-            section.refuse(
-                "keep-columns",
-                "a transform answers with all the columns there are",
-            );
+            section.refuse("keep-columns", "a transform answers with all the columns there are");
             None
         }
     };
     section.finish();
     let columns = columns.map_or(Some(None), |columns| columns.map(Some))?;
-    Some(Operation::Call(CallSpec {
-        columns,
-        keep_columns: keep_columns.unwrap_or(false),
-        ..target?
-    }))
+    Some(Operation::Call(CallSpec { columns, keep_columns: keep_columns.unwrap_or(false), ..target? }))
 }
 
 /// A call of the function that `name` names.
 fn target(item: Item<'_>, name: &Located<String>, kind: FunctionKind) -> Option<CallSpec> {
     let parts = name.value.split_once('.');
-    let Some((plugin, function)) =
-        parts.filter(|(p, f)| !p.is_empty() && !f.is_empty() && !f.contains('.'))
+    let Some((plugin, function)) = parts.filter(|(p, f)| !p.is_empty() && !f.is_empty() && !f.contains('.'))
     else {
-        item.report(format!(
-            "\"{name}\" is no function; write \"plugin.function\""
-        ));
+        item.report(format!("\"{name}\" is no function; write \"plugin.function\""));
         return None;
     };
     Some(CallSpec {
@@ -262,15 +204,12 @@ fn target(item: Item<'_>, name: &Located<String>, kind: FunctionKind) -> Option<
 }
 
 fn sql(item: Item<'_>) -> Option<Operation> {
-    item.string("a query such as \"SELECT * FROM words\"")
-        .map(Operation::Sql)
+    item.string("a query such as \"SELECT * FROM words\"").map(Operation::Sql)
 }
 
 fn aggregate(item: Item<'_>, stream: &str) -> Option<Operation> {
     let mut section = item.section(format!("the aggregate of {stream}"), item.place)?;
-    let by = section
-        .optional("by")
-        .map(|item| item.strings("a list of columns such as [\"word\"]"));
+    let by = section.optional("by").map(|item| item.strings("a list of columns such as [\"word\"]"));
     let window = section.optional("window");
     if let Some(window) = window {
         window.report("\"window\" is not supported by this version yet; leave it out");
@@ -278,18 +217,12 @@ fn aggregate(item: Item<'_>, stream: &str) -> Option<Operation> {
     let outputs: Vec<_> = section
         .rest()
         .map(|(name, item)| {
-            Some((
-                name.value.to_owned(),
-                item.string("an SQL aggregate such as \"count(*)\"")?,
-            ))
+            Some((name.value.to_owned(), item.string("an SQL aggregate such as \"count(*)\"")?))
         })
         .collect();
     if outputs.is_empty() {
         let remedy = "add one, as in total = \"count(*)\"";
-        section.form().report_missing(
-            section.place,
-            format!("{} has no output; {remedy}", section.what),
-        );
+        section.form().report_missing(section.place, format!("{} has no output; {remedy}", section.what));
     }
     section.finish_open();
     let by = by.unwrap_or_else(|| Some(Vec::new()))?;
@@ -299,17 +232,10 @@ fn aggregate(item: Item<'_>, stream: &str) -> Option<Operation> {
 }
 
 /// Reports an output that has the name of a column of the key.
-fn outputs_differ(
-    item: Item<'_>,
-    by: &[Located<String>],
-    outputs: &[(String, Located<String>)],
-) -> bool {
-    let clash = outputs
-        .iter()
-        .find(|(name, _)| by.iter().any(|column| column.value == *name));
+fn outputs_differ(item: Item<'_>, by: &[Located<String>], outputs: &[(String, Located<String>)]) -> bool {
+    let clash = outputs.iter().find(|(name, _)| by.iter().any(|column| column.value == *name));
     if let Some((name, expression)) = clash {
-        let message =
-            format!("the output \"{name}\" has the name of a column of the key; give it another");
+        let message = format!("the output \"{name}\" has the name of a column of the key; give it another");
         item.form.report(expression.place, message);
     }
     clash.is_none()
@@ -328,10 +254,8 @@ fn window(item: Item<'_>, stream: &str, interval: Duration) {
         };
         if !duration.as_nanos().is_multiple_of(interval.as_nanos()) {
             let (given, interval) = (duration.as_millis(), interval.as_millis());
-            let message = format!(
-                "\"{}\" is {given}ms, no multiple of the batch interval of {interval}ms",
-                item.key
-            );
+            let message =
+                format!("\"{}\" is {given}ms, no multiple of the batch interval of {interval}ms", item.key);
             item.report(message);
         }
     }

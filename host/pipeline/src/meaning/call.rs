@@ -31,11 +31,7 @@ impl Binding<'_> {
         complete: bool,
     ) -> Result<Call, Faults> {
         let Some(component) = components.get(&self.spec.plugin) else {
-            return Err(if complete {
-                vec![self.no_plugin(components)]
-            } else {
-                Vec::new()
-            });
+            return Err(if complete { vec![self.no_plugin(components)] } else { Vec::new() });
         };
         let functions = &component.description().functions;
         let index = self.find(functions)?;
@@ -44,11 +40,7 @@ impl Binding<'_> {
         self.check_names(&functions[index], &columns)?;
         let columns = columns.into_iter().map(|column| column.value).collect();
         let keep_columns = self.spec.keep_columns;
-        Ok(Call {
-            function: component.function(index),
-            columns,
-            keep_columns,
-        })
+        Ok(Call { function: component.function(index), columns, keep_columns })
     }
 
     fn at_call(&self, message: String) -> Diagnostic {
@@ -70,24 +62,12 @@ impl Binding<'_> {
 
     /// The number of the function, if it is of the kind that the key says.
     fn find(&self, functions: &[FunctionDescription]) -> Result<usize, Faults> {
-        let CallSpec {
-            plugin,
-            function,
-            kind,
-            ..
-        } = self.spec;
-        let Some(index) = functions
-            .iter()
-            .position(|described| described.name == *function)
-        else {
-            let hint = nearest::hint(
-                function,
-                "functions",
-                functions.iter().map(|f| f.name.as_str()),
-            );
-            return Err(vec![self.at_call(format!(
-                "plugin \"{plugin}\" has no function \"{function}\"{hint}"
-            ))]);
+        let CallSpec { plugin, function, kind, .. } = self.spec;
+        let Some(index) = functions.iter().position(|described| described.name == *function) else {
+            let hint = nearest::hint(function, "functions", functions.iter().map(|f| f.name.as_str()));
+            return Err(vec![
+                self.at_call(format!("plugin \"{plugin}\" has no function \"{function}\"{hint}")),
+            ]);
         };
         let found = functions[index].kind;
         if found == *kind {
@@ -99,23 +79,14 @@ impl Binding<'_> {
             K::Map | K::FlatMap | K::Filter | K::Transform => format!("write {found} = \"{name}\""),
             _ => "functions of that kind are not supported by this version yet".to_owned(),
         };
-        Err(vec![self.at_call(format!(
-            "\"{name}\" is of the kind {found} and not {kind}; {remedy}"
-        ))])
+        Err(vec![self.at_call(format!("\"{name}\" is of the kind {found} and not {kind}; {remedy}"))])
     }
 
     /// For each input of the function the relation's column, which exists.
     fn columns(&self, function: &FunctionDescription) -> Result<Vec<Located<String>>, Faults> {
         let inputs = &function.input.fields;
-        let located = |name: &str| Located {
-            value: name.to_owned(),
-            place: self.spec.place,
-        };
-        let columns: Vec<_> = match (
-            &self.spec.columns,
-            inputs.as_slice(),
-            self.input.fields().as_ref(),
-        ) {
+        let located = |name: &str| Located { value: name.to_owned(), place: self.spec.place };
+        let columns: Vec<_> = match (&self.spec.columns, inputs.as_slice(), self.input.fields().as_ref()) {
             (Some(columns), ..) => {
                 self.check_count(function, columns)?;
                 columns.clone()
@@ -123,42 +94,21 @@ impl Binding<'_> {
             (None, [input], [only]) if input.name != *only.name() => vec![located(only.name())],
             (None, ..) => inputs.iter().map(|input| located(&input.name)).collect(),
         };
-        let faults: Vec<_> = columns
-            .iter()
-            .filter_map(|column| self.absent(function, column))
-            .collect();
-        if faults.is_empty() {
-            Ok(columns)
-        } else {
-            Err(faults)
-        }
+        let faults: Vec<_> = columns.iter().filter_map(|column| self.absent(function, column)).collect();
+        if faults.is_empty() { Ok(columns) } else { Err(faults) }
     }
 
-    fn check_count(
-        &self,
-        function: &FunctionDescription,
-        columns: &[Located<String>],
-    ) -> Result<(), Faults> {
+    fn check_count(&self, function: &FunctionDescription, columns: &[Located<String>]) -> Result<(), Faults> {
         let (given, expected) = (columns.len(), function.input.fields.len());
         if given == expected {
             return Ok(());
         }
-        let place = columns
-            .first()
-            .map_or(self.spec.place, |column| column.place);
-        let message = format!(
-            "\"{}\" takes {} and is given {given} columns",
-            self.name(),
-            function.input
-        );
+        let place = columns.first().map_or(self.spec.place, |column| column.place);
+        let message = format!("\"{}\" takes {} and is given {given} columns", self.name(), function.input);
         Err(vec![Diagnostic::new(place, message)])
     }
 
-    fn absent(
-        &self,
-        function: &FunctionDescription,
-        column: &Located<String>,
-    ) -> Option<Diagnostic> {
+    fn absent(&self, function: &FunctionDescription, column: &Located<String>) -> Option<Diagnostic> {
         if self.input.field_with_name(&column.value).is_ok() {
             return None;
         }
@@ -178,58 +128,33 @@ impl Binding<'_> {
         Some(Diagnostic::new(column.place, message))
     }
 
-    fn check_types(
-        &self,
-        function: &FunctionDescription,
-        columns: &[Located<String>],
-    ) -> Result<(), Faults> {
+    fn check_types(&self, function: &FunctionDescription, columns: &[Located<String>]) -> Result<(), Faults> {
         let pairs = function.input.fields.iter().zip(columns);
         let fault = |(input, column): (&Field, &Located<String>)| {
             let given = self.input.field_with_name(&column.value).ok()?;
             let reason = mismatch(input, given)?;
             Some(Diagnostic::new(
                 column.place,
-                format!(
-                    "\"{}\" cannot take column \"{column}\": {reason}",
-                    self.name()
-                ),
+                format!("\"{}\" cannot take column \"{column}\": {reason}", self.name()),
             ))
         };
         let faults: Vec<_> = pairs.filter_map(fault).collect();
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(faults)
-        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
     /// Refuses output that has the name of a column which stays beside it.
-    fn check_names(
-        &self,
-        function: &FunctionDescription,
-        columns: &[Located<String>],
-    ) -> Result<(), Faults> {
+    fn check_names(&self, function: &FunctionDescription, columns: &[Located<String>]) -> Result<(), Faults> {
         if !matches!(function.kind, FunctionKind::Map | FunctionKind::FlatMap) {
             return Ok(());
         }
-        let stays = |name: &str| {
-            self.spec.keep_columns || columns.iter().all(|column| column.value != name)
-        };
-        let carried: Vec<_> = self
-            .input
-            .fields()
-            .iter()
-            .map(|field| field.name())
-            .filter(|name| stays(name))
-            .collect();
+        let stays = |name: &str| self.spec.keep_columns || columns.iter().all(|column| column.value != name);
+        let carried: Vec<_> =
+            self.input.fields().iter().map(|field| field.name()).filter(|name| stays(name)).collect();
         let clash = |output: &&Field| carried.iter().any(|name| **name == output.name);
         let place: Place = self.spec.place;
         let fault = |output: &Field| {
             let (name, from) = (&output.name, self.from);
-            let remedy = match (
-                self.spec.keep_columns,
-                columns.iter().any(|column| column.value == *name),
-            ) {
+            let remedy = match (self.spec.keep_columns, columns.iter().any(|column| column.value == *name)) {
                 (true, true) => "leave keep-columns out, or rename the column in sql first",
                 _ => "rename the column in sql first, or leave it out",
             };
@@ -239,18 +164,8 @@ impl Binding<'_> {
             );
             Diagnostic::new(place, message)
         };
-        let faults: Vec<_> = function
-            .output
-            .fields
-            .iter()
-            .filter(clash)
-            .map(fault)
-            .collect();
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(faults)
-        }
+        let faults: Vec<_> = function.output.fields.iter().filter(clash).map(fault).collect();
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 }
 
@@ -259,16 +174,11 @@ fn mismatch(input: &Field, given: &ArrowField) -> Option<String> {
     let name = &input.name;
     if !input.data_type.accepts(given.data_type()) {
         let (wanted, found) = (&input.data_type, type_name(given.data_type()));
-        return Some(format!(
-            "it is {found}, and the input \"{name}\" is {wanted}; cast it in sql first"
-        ));
+        return Some(format!("it is {found}, and the input \"{name}\" is {wanted}; cast it in sql first"));
     }
     if given.is_nullable() && !input.nullable {
-        let remedy =
-            "replace nulls in sql first, with coalesce, or take an optional value in the plugin";
-        return Some(format!(
-            "it may hold nulls, and the input \"{name}\" takes none; {remedy}"
-        ));
+        let remedy = "replace nulls in sql first, with coalesce, or take an optional value in the plugin";
+        return Some(format!("it may hold nulls, and the input \"{name}\" takes none; {remedy}"));
     }
     None
 }

@@ -14,31 +14,20 @@ use crate::nearest;
 impl Meaning<'_> {
     pub(super) fn check_cases(&mut self, cases: &[CaseDraft]) {
         for case in cases {
-            case.given
-                .iter()
-                .for_each(|(source, batches)| self.check_given(source, batches));
+            case.given.iter().for_each(|(source, batches)| self.check_given(source, batches));
             let use_of = format!("test \"{}\" expects rows of", case.name);
-            case.expect
-                .iter()
-                .for_each(|(stream, batches)| self.check_expected(&use_of, stream, batches));
+            case.expect.iter().for_each(|(stream, batches)| self.check_expected(&use_of, stream, batches));
         }
     }
 
     fn check_expected(&mut self, use_of: &str, stream: &Located<String>, batches: &Batches) {
         if self.usable(use_of, stream) {
-            self.check_rows(stream, batches, |row, schema| {
-                cells(row, &stream.value, schema)
-            });
+            self.check_rows(stream, batches, |row, schema| cells(row, &stream.value, schema));
         }
     }
 
     fn check_given(&mut self, source: &Located<String>, batches: &Batches) {
-        let sources = || {
-            self.pipeline
-                .sources
-                .iter()
-                .map(|source| source.name.value.as_str())
-        };
+        let sources = || self.pipeline.sources.iter().map(|source| source.name.value.as_str());
         if sources().any(|name| name == source.value) {
             let check = |row: &RowDraft, schema: &ArrowSchema| {
                 let mut faults = cells(row, &source.value, schema);
@@ -47,11 +36,7 @@ impl Meaning<'_> {
             };
             return self.check_rows(source, batches, check);
         }
-        let is_stream = self
-            .pipeline
-            .streams
-            .iter()
-            .any(|stream| stream.name.value == source.value);
+        let is_stream = self.pipeline.streams.iter().any(|stream| stream.name.value == source.value);
         let message = if is_stream {
             format!("\"{source}\" is a stream; rows are given to sources")
         } else {
@@ -81,16 +66,11 @@ impl Meaning<'_> {
 fn cells(row: &RowDraft, relation: &str, schema: &ArrowSchema) -> Vec<Diagnostic> {
     let fault = |(name, value): &(Located<String>, Located<Value>)| {
         let Ok(field) = schema.field_with_name(&name.value) else {
-            return Some(Diagnostic::new(
-                name.place,
-                absent(&name.value, relation, schema),
-            ));
+            return Some(Diagnostic::new(name.place, absent(&name.value, relation, schema)));
         };
         let expected = type_name(field.data_type());
-        let message = format!(
-            "column \"{name}\" of \"{relation}\" is {expected}, and {} is not",
-            value.value
-        );
+        let message =
+            format!("column \"{name}\" of \"{relation}\" is {expected}, and {} is not", value.value);
         (!fits(&value.value, field.data_type())).then(|| Diagnostic::new(value.place, message))
     };
     row.cells.iter().filter_map(fault).collect()
@@ -98,20 +78,11 @@ fn cells(row: &RowDraft, relation: &str, schema: &ArrowSchema) -> Vec<Diagnostic
 
 /// The columns without nulls that a row has no cell for.
 fn lacks(row: &RowDraft, relation: &str, schema: &ArrowSchema) -> Vec<Diagnostic> {
-    let given = |field: &ArrowField| {
-        row.cells
-            .iter()
-            .any(|(name, _)| name.value == *field.name())
-    };
-    let lacking = schema
-        .fields()
-        .iter()
-        .filter(|field| !field.is_nullable() && !given(field));
+    let given = |field: &ArrowField| row.cells.iter().any(|(name, _)| name.value == *field.name());
+    let lacking = schema.fields().iter().filter(|field| !field.is_nullable() && !given(field));
     let fault = |field: &std::sync::Arc<ArrowField>| {
-        let message = format!(
-            "the row lacks column \"{}\" of \"{relation}\", which holds no nulls",
-            field.name()
-        );
+        let message =
+            format!("the row lacks column \"{}\" of \"{relation}\", which holds no nulls", field.name());
         Diagnostic::new(row.place, message)
     };
     lacking.map(fault).collect()
@@ -124,16 +95,15 @@ fn fits(value: &Value, data_type: &ArrowType) -> bool {
         A::Boolean => value.is_boolean(),
         kind if kind.is_integer() => value.is_i64() || value.is_u64(),
         kind if kind.is_floating() || kind.is_decimal() => value.is_number(),
-        A::Timestamp(..) | A::Date32 | A::Date64 => value.as_str().is_some_and(|text| {
-            text.parse::<Datetime>()
-                .is_ok_and(|time| time.date.is_some())
-        }),
+        A::Timestamp(..) | A::Date32 | A::Date64 => {
+            value.as_str().is_some_and(|text| text.parse::<Datetime>().is_ok_and(|time| time.date.is_some()))
+        }
         A::Utf8 | A::LargeUtf8 | A::Utf8View | A::Binary | A::LargeBinary | A::BinaryView => {
             value.is_string()
         }
-        A::List(item) | A::LargeList(item) => value
-            .as_array()
-            .is_some_and(|values| values.iter().all(|value| fits(value, item.data_type()))),
+        A::List(item) | A::LargeList(item) => {
+            value.as_array().is_some_and(|values| values.iter().all(|value| fits(value, item.data_type())))
+        }
         _ => true,
     }
 }

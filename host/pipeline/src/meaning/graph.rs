@@ -17,9 +17,7 @@ pub(super) fn order(reads: &[Vec<usize>]) -> Order {
     for (reader, read) in reads.iter().enumerate() {
         read.iter().for_each(|&read| readers[read].push(reader));
     }
-    let mut ordered: Vec<usize> = (0..reads.len())
-        .filter(|&stream| waits_for[stream] == 0)
-        .collect();
+    let mut ordered: Vec<usize> = (0..reads.len()).filter(|&stream| waits_for[stream] == 0).collect();
     let mut next = 0;
     while let Some(&stream) = ordered.get(next) {
         next += 1;
@@ -30,10 +28,7 @@ pub(super) fn order(reads: &[Vec<usize>]) -> Order {
             }
         }
     }
-    Order {
-        ordered,
-        circles: circles(reads, &waits_for),
-    }
+    Order { ordered, circles: circles(reads, &waits_for) }
 }
 
 /// Walks from every stream that still waits to one that it waits for, until a walk meets itself.
@@ -61,11 +56,7 @@ fn circles(reads: &[Vec<usize>], waits_for: &[usize]) -> Vec<Vec<usize>> {
 /// The streams of a walk against the flow, with it, from the lowest number on.
 fn from_lowest(walk: &[usize]) -> Vec<usize> {
     let mut circle: Vec<usize> = walk.iter().rev().copied().collect();
-    let lowest = circle
-        .iter()
-        .enumerate()
-        .min_by_key(|(_, stream)| **stream)
-        .map_or(0, |(place, _)| place);
+    let lowest = circle.iter().enumerate().min_by_key(|(_, stream)| **stream).map_or(0, |(place, _)| place);
     circle.rotate_left(lowest);
     circle
 }

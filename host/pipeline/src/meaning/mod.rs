@@ -15,9 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
-use millstream_model::pipeline::{
-    Format, Located, Operation, Pipeline, Place, SourceSpec, StreamSpec,
-};
+use millstream_model::pipeline::{Format, Located, Operation, Pipeline, Place, SourceSpec, StreamSpec};
 use millstream_model::{DataType, Field, Schema};
 use millstream_query::{QueryError, Relations, sql_relations};
 
@@ -35,8 +33,7 @@ pub(crate) async fn check(
     draft: Draft,
     components: &dyn Components,
 ) -> Result<Checked, Vec<Diagnostic>> {
-    let relations =
-        Relations::new().map_err(|error| vec![at(Place { line: 1, column: 1 }, &error)])?;
+    let relations = Relations::new().map_err(|error| vec![at(Place { line: 1, column: 1 }, &error)])?;
     let mut meaning = Meaning {
         lines,
         pipeline: &draft.pipeline,
@@ -54,18 +51,9 @@ pub(crate) async fn check(
     meaning.check_loose_ends(&draft.loose_ends);
     meaning.check_sinks();
     meaning.check_cases(&draft.cases);
-    let Meaning {
-        components,
-        relations,
-        diagnostics,
-        ..
-    } = meaning;
+    let Meaning { components, relations, diagnostics, .. } = meaning;
     if diagnostics.is_empty() {
-        Ok(Checked {
-            pipeline: draft.pipeline,
-            relations,
-            components,
-        })
+        Ok(Checked { pipeline: draft.pipeline, relations, components })
     } else {
         Err(diagnostics)
     }
@@ -99,8 +87,7 @@ impl Meaning<'_> {
                     self.components.insert(name, component);
                 }
                 Err(reason) => {
-                    let message =
-                        format!("the component of plugin \"{name}\" cannot be loaded: {reason}");
+                    let message = format!("the component of plugin \"{name}\" cannot be loaded: {reason}");
                     self.report(plugin.component.place, message);
                     self.broken_plugins.insert(name);
                 }
@@ -123,35 +110,24 @@ impl Meaning<'_> {
 
     async fn add_streams(&mut self) {
         let streams = &self.pipeline.streams;
-        self.names
-            .extend(streams.iter().map(|stream| stream.name.value.clone()));
-        let by_name: BTreeMap<_, _> = streams
-            .iter()
-            .enumerate()
-            .map(|(i, s)| (s.name.value.as_str(), i))
-            .collect();
+        self.names.extend(streams.iter().map(|stream| stream.name.value.clone()));
+        let by_name: BTreeMap<_, _> =
+            streams.iter().enumerate().map(|(i, s)| (s.name.value.as_str(), i)).collect();
         let mut reads = Vec::new();
         for stream in streams {
             let names = self.reads(stream);
-            reads.push(
-                names
-                    .iter()
-                    .filter_map(|name| by_name.get(name.as_str()).copied())
-                    .collect(),
-            );
+            reads.push(names.iter().filter_map(|name| by_name.get(name.as_str()).copied()).collect());
         }
         let order = graph::order(&reads);
         let placed: BTreeSet<_> = order.ordered.iter().copied().collect();
         let unplaced = (0..streams.len()).filter(|stream| !placed.contains(stream));
-        self.unusable
-            .extend(unplaced.map(|stream| streams[stream].name.value.clone()));
+        self.unusable.extend(unplaced.map(|stream| streams[stream].name.value.clone()));
         for circle in order.circles {
             self.report_circle(&circle);
         }
         for stream in order.ordered {
-            let unusable_input = reads[stream]
-                .iter()
-                .any(|&read| self.unusable.contains(&streams[read].name.value));
+            let unusable_input =
+                reads[stream].iter().any(|&read| self.unusable.contains(&streams[read].name.value));
             if unusable_input || self.unusable.contains(&streams[stream].name.value) {
                 self.unusable.insert(streams[stream].name.value.clone());
             } else if let Err(faults) = self.define(&streams[stream]).await {
@@ -176,10 +152,7 @@ impl Meaning<'_> {
             },
             _ => stream.from.clone(),
         };
-        let usable = names
-            .iter()
-            .filter(|name| self.usable(&use_of, name))
-            .count();
+        let usable = names.iter().filter(|name| self.usable(&use_of, name)).count();
         if usable < names.len() {
             self.unusable.insert(stream.name.value.clone());
         }
@@ -193,25 +166,17 @@ impl Meaning<'_> {
             let names = self.names.iter().map(String::as_str);
             // Nobody reads the hints of reports that are only counted, and each costs a look at every name.
             let hint = match self.diagnostics.len() {
-                0..Diagnostics::SHOWN_MAX => {
-                    nearest::hint(&name.value, "sources and streams", names)
-                }
+                0..Diagnostics::SHOWN_MAX => nearest::hint(&name.value, "sources and streams", names),
                 _ => String::new(),
             };
-            self.report(
-                name.place,
-                format!("{use_of} \"{name}\", which does not exist{hint}"),
-            );
+            self.report(name.place, format!("{use_of} \"{name}\", which does not exist{hint}"));
         }
         self.names.contains(&name.value) && !self.unusable.contains(&name.value)
     }
 
     fn report_circle(&mut self, circle: &[usize]) {
         let streams = &self.pipeline.streams;
-        let names = circle
-            .iter()
-            .chain(circle.first())
-            .map(|&stream| streams[stream].name.value.as_str());
+        let names = circle.iter().chain(circle.first()).map(|&stream| streams[stream].name.value.as_str());
         let flow = names.collect::<Vec<_>>().join(" → ");
         if let Some(&first) = circle.first() {
             let message = format!(
@@ -241,13 +206,8 @@ impl Meaning<'_> {
                     return Err(Vec::new());
                 }
                 let who = format!("stream \"{name}\"");
-                let call = call::Binding {
-                    who: &who,
-                    spec,
-                    from,
-                    input: &input,
-                }
-                .call(&self.components, self.complete)?;
+                let call = call::Binding { who: &who, spec, from, input: &input }
+                    .call(&self.components, self.complete)?;
                 let planned = Box::pin(self.relations.add_call(name, from, call)).await;
                 planned.map_err(|error| vec![at(spec.place, &error)])
             }
@@ -275,10 +235,7 @@ impl Meaning<'_> {
 
     fn check_sinks(&mut self) {
         for spec in &self.pipeline.sinks {
-            if !self.usable(
-                &format!("sink \"{}\" takes its input from", spec.name),
-                &spec.from,
-            ) {
+            if !self.usable(&format!("sink \"{}\" takes its input from", spec.name), &spec.from) {
                 continue;
             }
             if let Some(schema) = self.relations.schema(&spec.from.value) {
@@ -292,9 +249,7 @@ impl Meaning<'_> {
 fn source_schema(source: &SourceSpec) -> SchemaRef {
     let schema: ArrowSchema = match &source.format {
         Format::Lines => Schema::new([Field::new("value", DataType::Utf8)]).to_arrow(),
-        Format::Json(schema) | Format::Csv { schema, .. } | Format::Parquet(schema) => {
-            schema.to_arrow()
-        }
+        Format::Json(schema) | Format::Csv { schema, .. } | Format::Parquet(schema) => schema.to_arrow(),
     };
     Arc::new(schema)
 }

@@ -16,10 +16,7 @@ pub(super) fn check(sink: &SinkSpec, schema: &ArrowSchema) -> Option<Diagnostic>
         FileFormat::Csv => csv(schema)?,
         FileFormat::Json | FileFormat::Parquet => return None,
     };
-    let message = format!(
-        "sink \"{}\" cannot write the rows of \"{}\": {reason}",
-        sink.name, sink.from
-    );
+    let message = format!("sink \"{}\" cannot write the rows of \"{}\": {reason}", sink.name, sink.from);
     Some(Diagnostic::new(sink.from.place, message))
 }
 
@@ -29,25 +26,14 @@ fn text(schema: &ArrowSchema) -> Option<String> {
         [column] if DataType::Utf8.accepts(column.data_type()) => None,
         [column] => {
             let (name, found) = (column.name(), type_name(column.data_type()));
-            Some(format!(
-                "text takes one utf8 column, and \"{name}\" is {found}; {remedy}"
-            ))
+            Some(format!("text takes one utf8 column, and \"{name}\" is {found}; {remedy}"))
         }
-        columns => Some(format!(
-            "text takes one utf8 column, and there are {}; {remedy}",
-            columns.len()
-        )),
+        columns => Some(format!("text takes one utf8 column, and there are {}; {remedy}", columns.len())),
     }
 }
 
 fn csv(schema: &ArrowSchema) -> Option<String> {
-    let nested = schema
-        .fields()
-        .iter()
-        .find(|field| field.data_type().is_nested())?;
+    let nested = schema.fields().iter().find(|field| field.data_type().is_nested())?;
     let found = type_name(nested.data_type());
-    Some(format!(
-        "csv takes no {found}, which \"{}\" is; write json or parquet",
-        nested.name()
-    ))
+    Some(format!("csv takes no {found}, which \"{}\" is; write json or parquet", nested.name()))
 }

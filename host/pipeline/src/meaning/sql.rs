@@ -19,21 +19,12 @@ pub(super) fn fault(
     names: &BTreeSet<String>,
 ) -> Diagnostic {
     let hint = quoting_hint(&text.value, names);
-    Diagnostic::new(
-        place_in(lines, text, place_of(error)),
-        format!("the SQL is wrong: {error}{hint}"),
-    )
+    Diagnostic::new(place_in(lines, text, place_of(error)), format!("the SQL is wrong: {error}{hint}"))
 }
 
 fn place_of(error: &QueryError) -> Option<Place> {
     match error {
-        QueryError::Sql {
-            place: Some((line, column)),
-            ..
-        } => Some(Place {
-            line: *line,
-            column: *column,
-        }),
+        QueryError::Sql { place: Some((line, column)), .. } => Some(Place { line: *line, column: *column }),
         _ => None,
     }
 }
@@ -55,11 +46,7 @@ fn quoting_hint(sql: &str, names: &BTreeSet<String>) -> String {
 }
 
 /// The names that a query reads, with their places in the file.
-pub(super) fn located(
-    lines: &Lines<'_>,
-    text: &Located<String>,
-    names: Vec<String>,
-) -> Vec<Located<String>> {
+pub(super) fn located(lines: &Lines<'_>, text: &Located<String>, names: Vec<String>) -> Vec<Located<String>> {
     let locate = |name: String| {
         let place = place_in(lines, text, mention(&text.value, &name));
         Located { value: name, place }
@@ -70,15 +57,10 @@ pub(super) fn located(
 /// Where a query names a relation: behind FROM or JOIN if it is found there, else at the first word like it.
 fn mention(sql: &str, name: &str) -> Option<Place> {
     let behind_from = |offset: &usize| {
-        let before = sql[..*offset]
-            .trim_end_matches('"')
-            .trim_end()
-            .to_lowercase();
+        let before = sql[..*offset].trim_end_matches('"').trim_end().to_lowercase();
         before.ends_with("from") || before.ends_with("join")
     };
-    let offset = words(sql, name)
-        .find(behind_from)
-        .or_else(|| words(sql, name).next())?;
+    let offset = words(sql, name).find(behind_from).or_else(|| words(sql, name).next())?;
     Some(Lines::new(sql).place(offset))
 }
 
@@ -88,9 +70,7 @@ fn words<'s>(sql: &'s str, word: &'s str) -> impl Iterator<Item = usize> {
     let whole = move |offset: &usize| {
         !sql[..*offset].ends_with(part) && !sql[offset + word.len()..].starts_with(part)
     };
-    sql.match_indices(word)
-        .map(|(offset, _)| offset)
-        .filter(whole)
+    sql.match_indices(word).map(|(offset, _)| offset).filter(whole)
 }
 
 /// The query that an aggregate stands for.
@@ -121,12 +101,7 @@ impl<'a> Aggregate<'a> {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let by = spec
-            .by
-            .iter()
-            .map(|column| quoted(&column.value))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let by = spec.by.iter().map(|column| quoted(&column.value)).collect::<Vec<_>>().join(", ");
         let mut text = format!("SELECT {by}");
         let mut starts = Vec::new();
         for (name, expression) in &spec.outputs {
@@ -139,35 +114,20 @@ impl<'a> Aggregate<'a> {
         if !spec.by.is_empty() {
             text.push_str(&format!("\nGROUP BY {by}"));
         }
-        Ok(Self {
-            text,
-            operation,
-            by: &spec.by,
-            outputs: &spec.outputs,
-            starts,
-        })
+        Ok(Self { text, operation, by: &spec.by, outputs: &spec.outputs, starts })
     }
 
     /// What is wrong with the query, at the expression that is wrong.
     pub(super) fn fault(&self, lines: &Lines<'_>, error: &QueryError) -> Diagnostic {
         let place = place_of(error).and_then(|place| self.place(lines, place));
-        Diagnostic::new(
-            place.unwrap_or(self.operation),
-            format!("the aggregate is wrong: {error}"),
-        )
+        Diagnostic::new(place.unwrap_or(self.operation), format!("the aggregate is wrong: {error}"))
     }
 
     fn place(&self, lines: &Lines<'_>, place: Place) -> Option<Place> {
         let index = self.starts.iter().rposition(|start| *start <= place.line)?;
         let (_, expression) = &self.outputs[index];
         let line = place.line - self.starts[index] + 1;
-        Some(lines.inside(
-            expression,
-            Place {
-                line,
-                column: place.column,
-            },
-        ))
+        Some(lines.inside(expression, Place { line, column: place.column }))
     }
 
     /// Refuses an output that is more than one expression.

@@ -24,15 +24,10 @@ pub(super) fn check(relations: &Relations, from: &[Located<String>]) -> Result<(
         let [first_columns, columns] =
             [&first.value, &name.value].map(|n| columns(n).unwrap_or_default().join(", "));
         let remedy = "bring them to the same columns in sql";
-        let message = format!(
-            "\"{name}\" has other columns ({columns}) than \"{first}\" ({first_columns}); {remedy}"
-        );
+        let message =
+            format!("\"{name}\" has other columns ({columns}) than \"{first}\" ({first_columns}); {remedy}");
         Diagnostic::new(name.place, message)
     };
     let faults: Vec<_> = others.iter().filter(differs).map(fault).collect();
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }

@@ -5,24 +5,15 @@ async fn tests_of_the_pipeline() {
     let cases: &[(&str, &[&str])] = &[
         ("[[tests]]\nexpect.lines = [[]]", &["1:1 lacks \"name\""]),
         ("[[tests]]\nname = \"t\"", &["1:1 lacks \"expect\""]),
-        (
-            "[[tests]]\nname = \"t\"\nexpect.line = [[]]",
-            &["3:8 did you mean \"lines\"?"],
-        ),
-        (
-            "[[tests]]\nname = \"t\"\ngiven.line = [[]]\nexpect.lines = [[]]",
-            &["3:7 did you mean \"lines\"?"],
-        ),
+        ("[[tests]]\nname = \"t\"\nexpect.line = [[]]", &["3:8 did you mean \"lines\"?"]),
+        ("[[tests]]\nname = \"t\"\ngiven.line = [[]]\nexpect.lines = [[]]", &["3:7 did you mean \"lines\"?"]),
         (
             "[[tests]]\nname = \"t\"\ngiven.lines = [{ value = \"a\" }]\nexpect.lines = [[]]",
             &["3:16 expected a batch"],
         ),
         (
             "[[tests]]\nname = \"t\"\ngiven.lines = [[{ valeu = \"a\" }]]\nexpect.lines = [[]]",
-            &[
-                "3:17 lacks column \"value\"",
-                "3:19 did you mean \"value\"?",
-            ],
+            &["3:17 lacks column \"value\"", "3:19 did you mean \"value\"?"],
         ),
         (
             "[[tests]]\nname = \"t\"\ngiven.lines = [[{ value = 5 }]]\nexpect.lines = [[]]",

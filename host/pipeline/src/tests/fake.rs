@@ -3,8 +3,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use millstream_model::pipeline::PluginSpec;
 use millstream_model::{
-    Answer, CallContext, DataType, Field, Function, FunctionDescription, FunctionError,
-    FunctionKind, PluginDescription, Schema,
+    Answer, CallContext, DataType, Field, Function, FunctionDescription, FunctionError, FunctionKind,
+    PluginDescription, Schema,
 };
 
 use crate::{Component, Components, LoadError};
@@ -29,39 +29,15 @@ impl FakeComponent {
         use DataType::{Float64, Utf8};
         use FunctionKind as K;
         let functions = vec![
-            function(
-                "split-words",
-                K::FlatMap,
-                &[("line", Utf8)],
-                &[("word", Utf8)],
-            ),
+            function("split-words", K::FlatMap, &[("line", Utf8)], &[("word", Utf8)]),
             function("shout", K::Map, &[("value", Utf8)], &[("value", Utf8)]),
             function("is-long", K::Filter, &[("value", Utf8)], &[]),
-            function(
-                "scale",
-                K::Map,
-                &[("amount", Float64)],
-                &[("scaled", Float64)],
-            ),
-            function(
-                "tag",
-                K::Map,
-                &[("value", Utf8), ("word", Utf8)],
-                &[("tag", Utf8)],
-            ),
+            function("scale", K::Map, &[("amount", Float64)], &[("scaled", Float64)]),
+            function("tag", K::Map, &[("value", Utf8), ("word", Utf8)], &[("tag", Utf8)]),
             function("sort", K::Transform, &[("value", Utf8)], &[("value", Utf8)]),
-            function(
-                "add",
-                K::Reduce,
-                &[("amount", Float64)],
-                &[("amount", Float64)],
-            ),
+            function("add", K::Reduce, &[("amount", Float64)], &[("amount", Float64)]),
         ];
-        Self(PluginDescription {
-            name: "text".to_owned(),
-            functions,
-            ..PluginDescription::default()
-        })
+        Self(PluginDescription { name: "text".to_owned(), functions, ..PluginDescription::default() })
     }
 }
 
@@ -82,11 +58,7 @@ fn function(
     output: &[(&str, DataType)],
 ) -> FunctionDescription {
     let schema = |fields: &[(&str, DataType)]| {
-        Schema::new(
-            fields
-                .iter()
-                .map(|(name, data_type)| Field::new(*name, data_type.clone())),
-        )
+        Schema::new(fields.iter().map(|(name, data_type)| Field::new(*name, data_type.clone())))
     };
     FunctionDescription {
         name: name.to_owned(),

@@ -3,25 +3,13 @@ use super::check;
 #[tokio::test]
 async fn settings() {
     let cases: &[(&str, &[&str])] = &[
-        (
-            "max-batch-row = 5\n",
-            &["1:1 did you mean \"max-batch-rows\"?"],
-        ),
-        (
-            "max-batch-rows = 0\n",
-            &["1:18 a whole number above zero, found 0"],
-        ),
+        ("max-batch-row = 5\n", &["1:1 did you mean \"max-batch-rows\"?"]),
+        ("max-batch-rows = 0\n", &["1:18 a whole number above zero, found 0"]),
         ("max-batch-rows = \"5\"\n", &["1:18 found a string"]),
         ("receive-memory = \"5MB\"\n", &["1:18 no size"]),
-        (
-            "checkpoint = 5\n",
-            &["1:14 expected a path, found an integer"],
-        ),
+        ("checkpoint = 5\n", &["1:14 expected a path, found an integer"]),
         ("dead-letters = \"\"\n", &["1:16 is empty"]),
-        (
-            "streams = 5\n",
-            &["1:11 expected tables of the form [streams.NAME]"],
-        ),
+        ("streams = 5\n", &["1:11 expected tables of the form [streams.NAME]"]),
     ];
     for (fragment, expected) in cases {
         check(fragment, expected).await;
@@ -32,34 +20,19 @@ async fn settings() {
 async fn plugins() {
     let cases: &[(&str, &[&str])] = &[
         ("[plugins.p]\n", &["1:10 lacks \"component\""]),
-        (
-            "[plugins.p]\ncomponent = \"missing.wasm\"",
-            &["2:13 cannot be loaded: no such file"],
-        ),
-        (
-            "[plugins.p]\ncomponnt = \"text.wasm\"",
-            &["2:1 did you mean \"component\"?"],
-        ),
+        ("[plugins.p]\ncomponent = \"missing.wasm\"", &["2:13 cannot be loaded: no such file"]),
+        ("[plugins.p]\ncomponnt = \"text.wasm\"", &["2:1 did you mean \"component\"?"]),
         (
             "[plugins.p]\ncomponent = \"text.wasm\"\ngrant = { network = [\"localhost\"] }",
             &["3:22 has no port"],
         ),
-        (
-            "[plugins.p]\ncomponent = \"text.wasm\"\ngrant = { reads = [] }",
-            &["3:11 did you mean \"read\"?"],
-        ),
+        ("[plugins.p]\ncomponent = \"text.wasm\"\ngrant = { reads = [] }", &["3:11 did you mean \"read\"?"]),
         (
             "[plugins.p]\ncomponent = \"text.wasm\"\nlimit = { memory = \"64\", time = 1 }",
             &["3:20 no size", "3:33 expected a duration"],
         ),
-        (
-            "[plugins.p]\ncomponent = \"text.wasm\"\nconfig = { x = inf }",
-            &["3:16 beyond the numbers"],
-        ),
-        (
-            "[plugins.\"p q\"]\ncomponent = \"text.wasm\"",
-            &["1:10 cannot have that name"],
-        ),
+        ("[plugins.p]\ncomponent = \"text.wasm\"\nconfig = { x = inf }", &["3:16 beyond the numbers"]),
+        ("[plugins.\"p q\"]\ncomponent = \"text.wasm\"", &["1:10 cannot have that name"]),
     ];
     for (fragment, expected) in cases {
         check(fragment, expected).await;
@@ -70,61 +43,34 @@ async fn plugins() {
 async fn sources() {
     let cases: &[(&str, &[&str])] = &[
         ("[sources.s]\naddress = \"a:1\"", &["1:10 lacks \"type\""]),
-        (
-            "[sources.s]\ntype = \"sokcet\"\naddress = \"a:1\"",
-            &["2:8 did you mean \"socket\"?"],
-        ),
-        (
-            "[sources.s]\ntype = \"socket\"",
-            &["1:10 lacks \"address\""],
-        ),
+        ("[sources.s]\ntype = \"sokcet\"\naddress = \"a:1\"", &["2:8 did you mean \"socket\"?"]),
+        ("[sources.s]\ntype = \"socket\"", &["1:10 lacks \"address\""]),
         (
             "[sources.s]\ntype = \"socket\"\naddress = \"a:1\"\nlisten = \"a:1\"",
             &["3:1 takes no \"address\""],
         ),
-        (
-            "[sources.s]\ntype = \"socket\"\naddress = \"a:0\"",
-            &["3:11 port 0"],
-        ),
-        (
-            "[sources.s]\ntype = \"socket\"\nlisten = \"a:70000\"",
-            &["3:10 up to 65535"],
-        ),
+        ("[sources.s]\ntype = \"socket\"\naddress = \"a:0\"", &["3:11 port 0"]),
+        ("[sources.s]\ntype = \"socket\"\nlisten = \"a:70000\"", &["3:10 up to 65535"]),
         (
             "[sources.s]\ntype = \"files\"\naddress = \"a:1\"",
             &["1:10 lacks \"path\"", "3:1 takes no \"address\""],
         ),
-        (
-            "[sources.s]\ntype = \"files\"\npath = \"in\"\nformat = \"jsn\"",
-            &["4:10 did you mean \"json\"?"],
-        ),
-        (
-            "[sources.s]\ntype = \"files\"\npath = \"in\"\nformat = \"json\"",
-            &["1:10 lacks \"schema\""],
-        ),
+        ("[sources.s]\ntype = \"files\"\npath = \"in\"\nformat = \"jsn\"", &["4:10 did you mean \"json\"?"]),
+        ("[sources.s]\ntype = \"files\"\npath = \"in\"\nformat = \"json\"", &["1:10 lacks \"schema\""]),
         (
             "[sources.s]\ntype = \"files\"\npath = \"in\"\nschema = { a = \"utf8\" }",
             &["4:1 takes no \"schema\""],
         ),
         (
             "[sources.s]\ntype = \"files\"\npath = \"in\"\nformat = \"csv\"\nschema = { a = \"string\", b = \"intt64\" }",
-            &[
-                "5:16 did you mean \"utf8\"?",
-                "5:30 did you mean \"int64\"?",
-            ],
+            &["5:16 did you mean \"utf8\"?", "5:30 did you mean \"int64\"?"],
         ),
         (
             "[sources.s]\ntype = \"socket\"\nlisten = \"a:1\"\nformat = \"parquet\"\nschema = { a = \"utf8\" }",
             &["4:10 parquet is read from files"],
         ),
-        (
-            "[sources.s]\ntype = \"socket\"\nlisten = \"a:1\"\nmax-rate = -1",
-            &["4:12 above zero, found -1"],
-        ),
-        (
-            "[sources.s]\ntype = \"socket\"\nlisten = \"a:1\"\nheader = true",
-            &["4:1 only csv has one"],
-        ),
+        ("[sources.s]\ntype = \"socket\"\nlisten = \"a:1\"\nmax-rate = -1", &["4:12 above zero, found -1"]),
+        ("[sources.s]\ntype = \"socket\"\nlisten = \"a:1\"\nheader = true", &["4:1 only csv has one"]),
         (
             "[tables.customers]\npath = \"customers.csv\"\nschema = { id = \"int64\" }",
             &["1:9 not supported by this version yet"],
@@ -147,10 +93,7 @@ async fn sinks() {
             "[sinks.s]\nfrom = \"lines\"\ntype = \"print\"\nrows = 0\npath = \"x\"",
             &["4:8 above zero", "5:1 takes no \"path\""],
         ),
-        (
-            "[sinks.s]\nfrom = \"lines\"\ntype = \"files\"",
-            &["1:8 lacks \"path\""],
-        ),
+        ("[sinks.s]\nfrom = \"lines\"\ntype = \"files\"", &["1:8 lacks \"path\""]),
         (
             "[sinks.a]\nfrom = \"lines\"\ntype = \"files\"\npath = \"out\"\n[sinks.b]\nfrom = \"lines\"\ntype = \"files\"\npath = \"./out/\"",
             &["8:8 folder of sink \"a\""],

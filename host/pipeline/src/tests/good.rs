@@ -42,28 +42,15 @@ expect.totals = [[{ word = "a", total = 2 }, { word = "b", total = 1 }], [], []]
 async fn a_pipeline_keeps_what_its_file_says() {
     let checked = check_whole(WORD_COUNT).await.expect("it has no mistake");
     let pipeline = &checked.pipeline;
-    assert_eq!(
-        pipeline.checkpoint,
-        Some(PathBuf::from("folder/./checkpoint"))
-    );
+    assert_eq!(pipeline.checkpoint, Some(PathBuf::from("folder/./checkpoint")));
     assert_eq!(pipeline.plugins[0].limit.memory_bytes, 64 << 20);
     assert_eq!(pipeline.plugins[0].config["deep"]["limits"][1], 2.5);
-    assert!(matches!(
-        pipeline.sources[0].kind,
-        SourceKind::SocketListen { .. }
-    ));
+    assert!(matches!(pipeline.sources[0].kind, SourceKind::SocketListen { .. }));
     assert_eq!(pipeline.sources[0].format, Format::Lines);
     assert_eq!(pipeline.streams[0].name.value, "totals");
     assert_eq!(pipeline.tests[0].expect[0].1.len(), 3);
     let words = checked.relations.schema("words").expect("it is planned");
-    assert_eq!(
-        words
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect::<Vec<_>>(),
-        ["word"]
-    );
+    assert_eq!(words.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(), ["word"]);
     assert!(checked.components.contains_key("text"));
 }
 
@@ -95,32 +82,22 @@ async fn a_pipeline_with_tests_needs_no_sink() {
 #[test]
 fn parsing_alone_asks_for_no_component() {
     let pipeline = parse(Path::new("pipeline.toml"), WORD_COUNT).expect("its form is right");
-    assert_eq!(
-        pipeline.plugins[0].component.value,
-        PathBuf::from("text.wasm")
-    );
+    assert_eq!(pipeline.plugins[0].component.value, PathBuf::from("text.wasm"));
 }
 
 #[test]
 fn a_hundred_mistakes_are_shown_and_the_rest_counted() {
     let unknown: String = (0..130).map(|i| format!("unknown-{i} = 1\n")).collect();
-    let errors =
-        parse(Path::new("p.toml"), &format!("{unknown}{WORD_COUNT}")).expect_err("it is wrong");
+    let errors = parse(Path::new("p.toml"), &format!("{unknown}{WORD_COUNT}")).expect_err("it is wrong");
     let shown = errors.to_string();
     assert_eq!(shown.lines().count(), 101);
-    assert!(
-        shown.starts_with("p.toml:1:1: ") && shown.ends_with("and 30 more"),
-        "{shown}"
-    );
+    assert!(shown.starts_with("p.toml:1:1: ") && shown.ends_with("and 30 more"), "{shown}");
 }
 
 #[test]
 fn a_huge_file_is_refused() {
     let errors = parse(Path::new("p.toml"), &"#".repeat((1 << 20) + 1)).expect_err("it is wrong");
-    assert!(
-        errors.to_string().contains("at most 1048576 bytes"),
-        "{errors}"
-    );
+    assert!(errors.to_string().contains("at most 1048576 bytes"), "{errors}");
 }
 
 #[test]

@@ -51,30 +51,19 @@ async fn check_file(text: &str, expected: &[&str]) {
     compare(text, check_whole(text).await, 0, expected);
 }
 
-fn compare(
-    text: &str,
-    found: Result<Checked, Diagnostics>,
-    lines_before: usize,
-    expected: &[&str],
-) {
+fn compare(text: &str, found: Result<Checked, Diagnostics>, lines_before: usize, expected: &[&str]) {
     let found: Vec<String> = match found {
         Ok(_) => Vec::new(),
         Err(diagnostics) => {
             let all = diagnostics.all.iter();
             let line = |place: usize| place as isize - lines_before as isize;
-            all.map(|d| format!("{}:{} {}", line(d.place.line), d.place.column, d.message))
-                .collect()
+            all.map(|d| format!("{}:{} {}", line(d.place.line), d.place.column, d.message)).collect()
         }
     };
     let agree = |(found, expected): (&String, &&str)| {
-        let (place, words) = expected
-            .split_once(' ')
-            .expect("an expectation is a place and words");
+        let (place, words) = expected.split_once(' ').expect("an expectation is a place and words");
         found.starts_with(&format!("{place} ")) && found.contains(words)
     };
     let all_agree = found.len() == expected.len() && found.iter().zip(expected).all(agree);
-    assert!(
-        all_agree,
-        "{text}\nexpected {expected:#?}\nfound {found:#?}"
-    );
+    assert!(all_agree, "{text}\nexpected {expected:#?}\nfound {found:#?}");
 }

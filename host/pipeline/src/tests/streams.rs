@@ -8,34 +8,16 @@ async fn operations() {
             "[streams.a]\nfrom = \"lines\"\nmap = \"text.shout\"\nfilter = \"text.is-long\"",
             &["4:1 both \"map\" and \"filter\""],
         ),
-        (
-            "[streams.a]\nmap = \"text.shout\"",
-            &["1:10 lacks \"from\""],
-        ),
-        (
-            "[streams.a]\nform = \"lines\"\nmap = \"text.shout\"",
-            &["2:1 did you mean \"from\"?"],
-        ),
+        ("[streams.a]\nmap = \"text.shout\"", &["1:10 lacks \"from\""]),
+        ("[streams.a]\nform = \"lines\"\nmap = \"text.shout\"", &["2:1 did you mean \"from\"?"]),
         (
             "[streams.a]\nfrom = \"lines\"\nflatmap = \"text.split-words\"",
             &["3:1 did you mean \"flat-map\"?"],
         ),
-        (
-            "[streams.a]\nfrom = []\nmap = \"text.shout\"",
-            &["2:8 names nothing"],
-        ),
-        (
-            "[streams.a]\nfrom = [\"lines\", \"events\"]\nmap = \"text.shout\"",
-            &["2:8 takes one input"],
-        ),
-        (
-            "[streams.a]\nfrom = \"lines\"\nsql = \"SELECT * FROM lines\"",
-            &["2:1 takes no \"from\""],
-        ),
-        (
-            "[streams.a]\nfrom = \"lines\"\nmap = \"shout\"",
-            &["3:7 write \"plugin.function\""],
-        ),
+        ("[streams.a]\nfrom = []\nmap = \"text.shout\"", &["2:8 names nothing"]),
+        ("[streams.a]\nfrom = [\"lines\", \"events\"]\nmap = \"text.shout\"", &["2:8 takes one input"]),
+        ("[streams.a]\nfrom = \"lines\"\nsql = \"SELECT * FROM lines\"", &["2:1 takes no \"from\""]),
+        ("[streams.a]\nfrom = \"lines\"\nmap = \"shout\"", &["3:7 write \"plugin.function\""]),
         (
             "[streams.a]\nfrom = \"lines\"\nmap = { function = \"text.shout\", colums = [] }",
             &["3:34 did you mean \"columns\"?"],
@@ -55,10 +37,7 @@ async fn operations_of_later_versions_and_aggregates() {
     let cases: &[(&str, &[&str])] = &[
         (
             "[streams.a]\nfrom = \"line\"\nreduce = { function = \"text.add\" }",
-            &[
-                "2:8 did you mean \"lines\"?",
-                "3:1 \"reduce\" is not supported",
-            ],
+            &["2:8 did you mean \"lines\"?", "3:1 \"reduce\" is not supported"],
         ),
         (
             "[streams.a]\nfrom = \"lines\"\nwindow = { length = \"1500ms\", slide = \"2\" }",
@@ -68,18 +47,12 @@ async fn operations_of_later_versions_and_aggregates() {
             "[streams.a]\nfrom = \"lines\"\nmap = \"text.shout\"\npersist = \"memory\"",
             &["4:11 not supported"],
         ),
-        (
-            "[streams.a]\nfrom = \"lines\"\naggregate = { by = [\"value\"] }",
-            &["3:13 has no output"],
-        ),
+        ("[streams.a]\nfrom = \"lines\"\naggregate = { by = [\"value\"] }", &["3:13 has no output"]),
         (
             "[streams.a]\nfrom = \"lines\"\naggregate = { by = [\"value\"], value = \"count(*)\" }",
             &["3:39 name of a column of the key"],
         ),
-        (
-            "[streams.lines]\nfrom = \"events\"\naggregate = { n = \"count(*)\" }\n",
-            &["7:10 taken at line 3"],
-        ),
+        ("[streams.lines]\nfrom = \"events\"\naggregate = { n = \"count(*)\" }\n", &["7:10 taken at line 3"]),
     ];
     for (fragment, expected) in cases {
         check(fragment, expected).await;
@@ -89,10 +62,7 @@ async fn operations_of_later_versions_and_aggregates() {
 #[tokio::test]
 async fn names() {
     let cases: &[(&str, &[&str])] = &[
-        (
-            "[streams.a]\nfrom = \"line\"\nmap = \"text.shout\"",
-            &["2:8 did you mean \"lines\"?"],
-        ),
+        ("[streams.a]\nfrom = \"line\"\nmap = \"text.shout\"", &["2:8 did you mean \"lines\"?"]),
         (
             "[streams.a]\nfrom = \"b\"\nfilter = \"text.is-long\"\n[streams.b]\nfrom = \"a\"\nfilter = \"text.is-long\"",
             &["1:10 a → b → a"],
@@ -102,18 +72,9 @@ async fn names() {
             "[streams.a]\nfrom = \"nowhere\"\nmap = \"text.shout\"\n[streams.b]\nfrom = \"a\"\nmap = \"text.nothing\"",
             &["2:8 \"nowhere\", which does not exist"],
         ),
-        (
-            "[streams.a]\nsql = \"SELECT value FROM line\"",
-            &["2:26 did you mean \"lines\"?"],
-        ),
-        (
-            "[streams.a]\nfrom = \"lines\"\nmap = \"txt.shout\"",
-            &["3:7 did you mean \"text\"?"],
-        ),
-        (
-            "[streams.a]\nfrom = \"lines\"\nmap = \"text.shuot\"",
-            &["3:7 did you mean \"shout\"?"],
-        ),
+        ("[streams.a]\nsql = \"SELECT value FROM line\"", &["2:26 did you mean \"lines\"?"]),
+        ("[streams.a]\nfrom = \"lines\"\nmap = \"txt.shout\"", &["3:7 did you mean \"text\"?"]),
+        ("[streams.a]\nfrom = \"lines\"\nmap = \"text.shuot\"", &["3:7 did you mean \"shout\"?"]),
         (
             "[plugins.p]\ncomponent = 5\n[streams.a]\nfrom = \"lines\"\nmap = \"p.shout\"",
             &["2:13 expected a path"],

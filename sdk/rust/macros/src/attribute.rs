@@ -20,10 +20,7 @@ pub(crate) fn value_of(key: &str, attribute: TokenStream) -> Result<Option<LitSt
             ));
         }
         if value.is_some() {
-            return Err(Error::new_spanned(
-                pair.path,
-                format!("`{key}` is said twice; keep one"),
-            ));
+            return Err(Error::new_spanned(pair.path, format!("`{key}` is said twice; keep one")));
         }
         value = Some(text(key, &pair.value)?);
     }
@@ -32,22 +29,13 @@ pub(crate) fn value_of(key: &str, attribute: TokenStream) -> Result<Option<LitSt
 
 fn text(key: &str, value: &Expr) -> Result<LitStr> {
     match value {
-        Expr::Lit(ExprLit {
-            lit: Lit::Str(text),
-            ..
-        }) if !text.value().is_empty() => Ok(text.clone()),
-        _ => Err(Error::new_spanned(
-            value,
-            format!("a column's name is text: `{key} = \"...\"`"),
-        )),
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) if !text.value().is_empty() => Ok(text.clone()),
+        _ => Err(Error::new_spanned(value, format!("a column's name is text: `{key} = \"...\"`"))),
     }
 }
 
 /// Takes `#[column(name = "...")]` off a parameter or a field; without it, the column is called as that is.
-pub(crate) fn column_name(
-    attributes: &mut Vec<Attribute>,
-    ident: Option<&Ident>,
-) -> Result<Option<String>> {
+pub(crate) fn column_name(attributes: &mut Vec<Attribute>, ident: Option<&Ident>) -> Result<Option<String>> {
     let mut name = ident.map(|ident| ident.unraw().to_string());
     for attribute in attributes.extract_if(.., |attribute| attribute.path().is_ident("column")) {
         let list = attribute.meta.require_list()?;
@@ -60,19 +48,12 @@ pub(crate) fn column_name(
 
 /// The first line of the documentation comment, without the space that follows the slashes.
 pub(crate) fn documentation(attributes: &[Attribute]) -> String {
-    let text = attributes.iter().find_map(|attribute| {
-        match &attribute.meta.require_name_value().ok()?.value {
-            Expr::Lit(ExprLit {
-                lit: Lit::Str(text),
-                ..
-            }) if attribute.path().is_ident("doc") => Some(text.value()),
+    let text =
+        attributes.iter().find_map(|attribute| match &attribute.meta.require_name_value().ok()?.value {
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) if attribute.path().is_ident("doc") => {
+                Some(text.value())
+            }
             _ => None,
-        }
-    });
-    text.unwrap_or_default()
-        .trim()
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+        });
+    text.unwrap_or_default().trim().lines().next().unwrap_or_default().to_owned()
 }

@@ -18,8 +18,7 @@ pub(crate) fn expand(kind: Kind, attribute: TokenStream, item: TokenStream) -> T
             return quote!(#item #error);
         }
     };
-    let beside =
-        description(kind, attribute, &mut function).unwrap_or_else(syn::Error::into_compile_error);
+    let beside = description(kind, attribute, &mut function).unwrap_or_else(syn::Error::into_compile_error);
     quote!(#function #beside)
 }
 
@@ -27,11 +26,7 @@ fn description(kind: Kind, attribute: TokenStream, function: &mut ItemFn) -> Res
     let signature = signature::read(kind, attribute, function)?;
     let ident = &function.sig.ident;
     let visibility = &function.vis;
-    let name = ident
-        .unraw()
-        .to_string()
-        .trim_matches('_')
-        .replace('_', "-");
+    let name = ident.unraw().to_string().trim_matches('_').replace('_', "-");
     let documentation = attribute::documentation(&function.attrs);
     let variant = match kind {
         Kind::Map => quote!(Map),
@@ -76,16 +71,13 @@ fn description(kind: Kind, attribute: TokenStream, function: &mut ItemFn) -> Res
 }
 
 fn input_fields(signature: &Signature) -> TokenStream {
-    let fields = signature
-        .parameters
-        .iter()
-        .filter_map(|parameter| match parameter {
-            Parameter::Input { name, r#type } => {
-                let r#type = anonymous(r#type);
-                Some(quote!(<#r#type as ::millstream_sdk::Row>::fields(#name, schema);))
-            }
-            Parameter::Context => None,
-        });
+    let fields = signature.parameters.iter().filter_map(|parameter| match parameter {
+        Parameter::Input { name, r#type } => {
+            let r#type = anonymous(r#type);
+            Some(quote!(<#r#type as ::millstream_sdk::Row>::fields(#name, schema);))
+        }
+        Parameter::Context => None,
+    });
     fields.collect()
 }
 
@@ -109,18 +101,13 @@ fn call(kind: Kind, ident: &Ident, signature: &Signature) -> TokenStream {
         }
         Parameter::Context => None,
     });
-    let arguments =
-        signature
-            .parameters
-            .iter()
-            .enumerate()
-            .map(|(place, parameter)| match parameter {
-                Parameter::Input { r#type, .. } => {
-                    let (reader, r#type) = (reader(place), anonymous(r#type));
-                    quote!(<#r#type as ::millstream_sdk::ReadRow>::read(&#reader, __millstream_row))
-                }
-                Parameter::Context => quote!(__millstream_context),
-            });
+    let arguments = signature.parameters.iter().enumerate().map(|(place, parameter)| match parameter {
+        Parameter::Input { r#type, .. } => {
+            let (reader, r#type) = (reader(place), anonymous(r#type));
+            quote!(<#r#type as ::millstream_sdk::ReadRow>::read(&#reader, __millstream_row))
+        }
+        Parameter::Context => quote!(__millstream_context),
+    });
     let answer = outcome(signature, quote!(#ident(#(#arguments),*)));
     let run = match kind {
         Kind::Map => quote!(map(__millstream_table.rows, |__millstream_row| #answer)),
@@ -142,16 +129,13 @@ fn call(kind: Kind, ident: &Ident, signature: &Signature) -> TokenStream {
 }
 
 fn transform(ident: &Ident, signature: &Signature) -> TokenStream {
-    let arguments = signature
-        .parameters
-        .iter()
-        .map(|parameter| match parameter {
-            Parameter::Input { name, r#type } => {
-                let r#type = anonymous(r#type);
-                quote!(__millstream_table.read::<#r#type>(#name)?)
-            }
-            Parameter::Context => quote!(__millstream_context),
-        });
+    let arguments = signature.parameters.iter().map(|parameter| match parameter {
+        Parameter::Input { name, r#type } => {
+            let r#type = anonymous(r#type);
+            quote!(__millstream_table.read::<#r#type>(#name)?)
+        }
+        Parameter::Context => quote!(__millstream_context),
+    });
     let answer = outcome(signature, quote!(#ident(#(#arguments),*)));
     quote!(::millstream_sdk::function::transform(#answer))
 }

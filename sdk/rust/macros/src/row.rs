@@ -8,9 +8,7 @@ use crate::{attribute, types};
 
 /// The three impls of a row, or what is wrong with the struct.
 pub(crate) fn expand(item: TokenStream) -> TokenStream {
-    syn::parse2(item)
-        .and_then(implementations)
-        .unwrap_or_else(Error::into_compile_error)
+    syn::parse2(item).and_then(implementations).unwrap_or_else(Error::into_compile_error)
 }
 
 struct Column {
@@ -66,16 +64,9 @@ fn columns(item: &DeriveInput) -> Result<Vec<Column>> {
         let name = attribute::column_name(&mut field.attrs.clone(), Some(&ident))?
             .expect("a named field has a name");
         if columns.iter().any(|column| column.name == name) {
-            return Err(Error::new_spanned(
-                field,
-                format!("two columns are called `{name}`: rename one"),
-            ));
+            return Err(Error::new_spanned(field, format!("two columns are called `{name}`: rename one")));
         }
-        columns.push(Column {
-            field: ident,
-            name,
-            r#type: field.ty.clone(),
-        });
+        columns.push(Column { field: ident, name, r#type: field.ty.clone() });
     }
     Ok(columns)
 }
@@ -97,14 +88,8 @@ fn row(item: &DeriveInput, columns: &[Column]) -> TokenStream {
 /// The row as an input; none if a field lives for ever, as no column does.
 fn read(item: &DeriveInput, borrows: bool, columns: &[Column]) -> TokenStream {
     // The columns live for `'row`, whatever the struct calls its lifetime.
-    let types: Vec<_> = columns
-        .iter()
-        .map(|column| types::with_lifetime(&column.r#type, "row"))
-        .collect();
-    if types
-        .iter()
-        .any(|r#type| r#type.to_string().contains("'static"))
-    {
+    let types: Vec<_> = columns.iter().map(|column| types::with_lifetime(&column.r#type, "row")).collect();
+    if types.iter().any(|r#type| r#type.to_string().contains("'static")) {
         return TokenStream::new();
     }
     let ident = &item.ident;

@@ -62,22 +62,13 @@ impl Kind {
 pub(crate) fn read(kind: Kind, attribute: TokenStream, function: &mut ItemFn) -> Result<Signature> {
     check_plain(function)?;
     let output_name = attribute::value_of("output", attribute)?;
-    let parameters = function
-        .sig
-        .inputs
-        .iter_mut()
-        .map(|input| parameter(kind, input))
-        .collect::<Result<Vec<_>>>()?;
+    let parameters =
+        function.sig.inputs.iter_mut().map(|input| parameter(kind, input)).collect::<Result<Vec<_>>>()?;
     check_parameters(kind, &parameters, function)?;
     let (output, fallible) = output(kind, function)?;
     check_output_name(kind, output_name.as_ref())?;
     let output_name = output_name.map_or_else(|| "value".to_owned(), |name| name.value());
-    Ok(Signature {
-        parameters,
-        output,
-        output_name,
-        fallible,
-    })
+    Ok(Signature { parameters, output, output_name, fallible })
 }
 
 /// Refuses functions that cannot be called with rows and nothing else.
@@ -95,11 +86,8 @@ fn check_plain(function: &ItemFn) -> Result<()> {
             "a function of a plugin is called with any rows: drop `unsafe`",
         ));
     }
-    let generic = signature
-        .generics
-        .params
-        .iter()
-        .find(|generic| !matches!(generic, GenericParam::Lifetime(_)));
+    let generic =
+        signature.generics.params.iter().find(|generic| !matches!(generic, GenericParam::Lifetime(_)));
     if let Some(generic) = generic {
         return Err(Error::new_spanned(
             generic,
@@ -129,10 +117,7 @@ fn parameter(kind: Kind, input: &mut FnArg) -> Result<Parameter> {
             "the parameter's name is its column's: name it, and take it apart in the body",
         ));
     };
-    Ok(Parameter::Input {
-        name,
-        r#type: Box::new(input_type(kind, ty)?),
-    })
+    Ok(Parameter::Input { name, r#type: Box::new(input_type(kind, ty)?) })
 }
 
 fn input_type(kind: Kind, r#type: &Type) -> Result<Type> {
@@ -146,10 +131,8 @@ fn input_type(kind: Kind, r#type: &Type) -> Result<Type> {
             ));
         }
         (_, Some(_)) => {
-            let message = format!(
-                "`Rows` is what a `#[transform]` takes; a `#[{}]` takes one row",
-                kind.name()
-            );
+            let message =
+                format!("`Rows` is what a `#[transform]` takes; a `#[{}]` takes one row", kind.name());
             return Err(Error::new_spanned(r#type, message));
         }
         (_, None) => r#type,
@@ -169,17 +152,13 @@ fn check_parameters(kind: Kind, parameters: &[Parameter], function: &ItemFn) -> 
         .collect();
     for (place, (name, input)) in names.iter().enumerate() {
         if names[..place].iter().any(|(other, _)| other == name) {
-            return Err(Error::new_spanned(
-                input,
-                format!("two inputs are called `{name}`: rename one"),
-            ));
+            return Err(Error::new_spanned(input, format!("two inputs are called `{name}`: rename one")));
         }
     }
     match (kind, names.as_slice()) {
-        (_, []) => Err(Error::new_spanned(
-            &function.sig.ident,
-            "the function reads no column: give it a parameter",
-        )),
+        (_, []) => {
+            Err(Error::new_spanned(&function.sig.ident, "the function reads no column: give it a parameter"))
+        }
         (Kind::Transform, [_, (_, second), ..]) => Err(Error::new_spanned(
             second,
             "a transform takes one `Rows`: use a struct with `#[derive(Row)]` for several columns",
@@ -191,22 +170,15 @@ fn check_parameters(kind: Kind, parameters: &[Parameter], function: &ItemFn) -> 
 /// The type of an output row, and whether it comes in a `Result`.
 fn output(kind: Kind, function: &ItemFn) -> Result<(Option<Type>, bool)> {
     let ReturnType::Type(_, returned) = &function.sig.output else {
-        let message = format!(
-            "the function returns nothing: a `#[{}]` returns {}",
-            kind.name(),
-            kind.returns()
-        );
+        let message =
+            format!("the function returns nothing: a `#[{}]` returns {}", kind.name(), kind.returns());
         return Err(Error::new(function.sig.paren_token.span.close(), message));
     };
     let inside = types::argument(returned, "Result");
     let fallible = inside.is_some();
     let returned = inside.unwrap_or(returned);
     let wrong = || {
-        let message = format!(
-            "a `#[{}]` returns {}, or a `Result` of that",
-            kind.name(),
-            kind.returns()
-        );
+        let message = format!("a `#[{}]` returns {}, or a `Result` of that", kind.name(), kind.returns());
         Error::new(returned.span(), message)
     };
     let row = match kind {

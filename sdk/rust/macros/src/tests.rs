@@ -118,10 +118,7 @@ fn parameters_are_columns() {
     check(quote!(a: HashMap<String, i64>), "two lists");
     check(quote!(Pair { a, b }: Pair), "name it");
     check(quote!(a: Rows<'_, i64>), "`#[map]` takes one row");
-    check(
-        quote!(a: i64, #[column(name = "a")] b: i64),
-        "two inputs are called `a`",
-    );
+    check(quote!(a: i64, #[column(name = "a")] b: i64), "two inputs are called `a`");
     check(quote!(#[column(title = "a")] b: i64), "unknown key");
     check(quote!(#[column(name = 3)] b: i64), "name is text");
     accepted(
@@ -140,22 +137,14 @@ fn what_is_returned_fits_the_kind() {
         refused(kind, quote!(fn f(a: i64) #returned {}), expected)
     };
     check(Kind::Map, quote!(), "returns nothing");
-    check(
-        Kind::Map,
-        quote!(-> impl Iterator<Item = i64>),
-        "a value or a row",
-    );
+    check(Kind::Map, quote!(-> impl Iterator<Item = i64>), "a value or a row");
     check(Kind::Map, quote!(-> u32), "use `i64`");
     check(Kind::Map, quote!(-> Result<f32, String>), "use `f64`");
     check(Kind::Filter, quote!(), "-> bool");
     check(Kind::Filter, quote!(-> i64), "-> bool");
     check(Kind::Filter, quote!(-> Option<bool>), "-> bool");
     check(Kind::FlatMap, quote!(-> i64), "impl Iterator<Item = T>");
-    check(
-        Kind::FlatMap,
-        quote!(-> impl Iterator),
-        "impl Iterator<Item = T>",
-    );
+    check(Kind::FlatMap, quote!(-> impl Iterator), "impl Iterator<Item = T>");
     check(Kind::FlatMap, quote!(-> Vec<u8>), "use `i64`");
     refused(
         Kind::Transform,

@@ -6,8 +6,8 @@
 use proc_macro2::{Group, Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{
-    AngleBracketedGenericArguments, Error, GenericArgument, PathArguments, PathSegment, Result,
-    Type, TypeParamBound,
+    AngleBracketedGenericArguments, Error, GenericArgument, PathArguments, PathSegment, Result, Type,
+    TypeParamBound,
 };
 
 const VALUES: &str = "a column holds bool, i64, f64, Timestamp, &str or String, &[u8] or Vec<u8>, a List or Vec of those, \
@@ -53,12 +53,10 @@ pub(crate) fn element(r#type: &Type) -> Option<&Type> {
         TypeParamBound::Trait(bound) => bound.path.segments.last(),
         _ => None,
     });
-    segments
-        .flat_map(arguments)
-        .find_map(|argument| match argument {
-            GenericArgument::AssocType(item) if item.ident == "Item" => Some(&item.ty),
-            _ => None,
-        })
+    segments.flat_map(arguments).find_map(|argument| match argument {
+        GenericArgument::AssocType(item) if item.ident == "Item" => Some(&item.ty),
+        _ => None,
+    })
 }
 
 /// Refuses what by its name cannot be a column, with the remedy.
@@ -67,19 +65,15 @@ pub(crate) fn check(r#type: &Type) -> Result<()> {
         Type::Paren(paren) => check(&paren.elem),
         Type::Group(group) => check(&group.elem),
         Type::Path(_) => check_path(r#type),
-        Type::Reference(reference) if reference.mutability.is_some() => Err(Error::new_spanned(
-            r#type,
-            "values are only read: write `&` instead of `&mut`",
-        )),
+        Type::Reference(reference) if reference.mutability.is_some() => {
+            Err(Error::new_spanned(r#type, "values are only read: write `&` instead of `&mut`"))
+        }
         Type::Reference(reference) => check_borrowed(r#type, &reference.elem),
         Type::Tuple(_) => Err(Error::new_spanned(
             r#type,
             "a tuple's columns have no names: use a struct with `#[derive(Row)]`",
         )),
-        _ => Err(Error::new_spanned(
-            r#type,
-            format!("this type cannot be a column: {VALUES}"),
-        )),
+        _ => Err(Error::new_spanned(r#type, format!("this type cannot be a column: {VALUES}"))),
     }
 }
 
@@ -89,19 +83,13 @@ fn check_path(r#type: &Type) -> Result<()> {
     };
     let name = segment.ident.to_string();
     match name.as_str() {
-        "i8" | "i16" | "i32" | "i128" | "isize" | "u8" | "u16" | "u32" | "u64" | "u128"
-        | "usize" => Err(Error::new_spanned(
-            r#type,
-            format!("`{name}` cannot be a column's value: use `i64`"),
-        )),
-        "f32" => Err(Error::new_spanned(
-            r#type,
-            "`f32` cannot be a column's value: use `f64`",
-        )),
-        "char" => Err(Error::new_spanned(
-            r#type,
-            "`char` cannot be a column's value: use `&str` or `String`",
-        )),
+        "i8" | "i16" | "i32" | "i128" | "isize" | "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => {
+            Err(Error::new_spanned(r#type, format!("`{name}` cannot be a column's value: use `i64`")))
+        }
+        "f32" => Err(Error::new_spanned(r#type, "`f32` cannot be a column's value: use `f64`")),
+        "char" => {
+            Err(Error::new_spanned(r#type, "`char` cannot be a column's value: use `&str` or `String`"))
+        }
         "HashMap" | "BTreeMap" => Err(Error::new_spanned(
             r#type,
             "a map cannot be a column's value: use two lists, one of keys and one of values",
@@ -124,10 +112,7 @@ fn check_borrowed(whole: &Type, borrowed: &Type) -> Result<()> {
             None => format!("take it by value, as `{}`", borrowed.to_token_stream()),
         },
     };
-    Err(Error::new_spanned(
-        whole,
-        format!("this reference cannot be a column's value: {remedy}"),
-    ))
+    Err(Error::new_spanned(whole, format!("this reference cannot be a column's value: {remedy}")))
 }
 
 /// The type with `_` or another name for each of its lifetimes but `'static`.

@@ -6,9 +6,7 @@
 use std::hint::black_box;
 use std::io::Write as _;
 
-use crate::bindings::exports::millstream::plugin::description::FunctionKind::{
-    self, Filter, FlatMap, Map,
-};
+use crate::bindings::exports::millstream::plugin::description::FunctionKind::{self, Filter, FlatMap, Map};
 use crate::bindings::exports::millstream::plugin::transform::{Answer, Expansion};
 use crate::bindings::millstream::plugin::host::{self, Level};
 use crate::bindings::millstream::plugin::types::{Column, Error, Lists, Table, Values, Varying};
@@ -31,13 +29,8 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     function("spin", Map, |_| spin()),
     function("grow", Map, |_| grow()),
     function("recurse", Map, |_| words([recurse(1).to_string()])),
-    function("sleep", Map, |rows| {
-        std::thread::sleep(std::time::Duration::from_secs(3600));
-        same(&rows)
-    }),
-    function("offsets-fall", Map, |rows| {
-        text(&rows, |offsets, _| offsets[0] = u32::MAX)
-    }),
+    function("sleep", Map, |rows| sleep(&rows)),
+    function("offsets-fall", Map, |rows| text(&rows, |offsets, _| offsets[1] = u32::MAX)),
     function("offsets-beyond", Map, |rows| {
         text(&rows, |offsets, data| {
             if let Some(last) = offsets.last_mut() {
@@ -45,65 +38,37 @@ pub(crate) const FUNCTIONS: &[Function] = &[
             }
         })
     }),
-    function("offsets-short", Map, |rows| {
-        text(&rows, |offsets, _| offsets.truncate(offsets.len() - 1))
-    }),
-    function("invalid-utf8", Map, |rows| {
-        text(&rows, |_, data| data.fill(0xFF))
-    }),
+    function("offsets-short", Map, |rows| text(&rows, |offsets, _| offsets.truncate(offsets.len() - 1))),
+    function("invalid-utf8", Map, |rows| text(&rows, |_, data| data.fill(0xFF))),
     function("split-character", Map, |rows| split_character(&rows)),
-    function("wrong-type", Map, |rows| {
-        answer(rows.rows, Values::Int64(vec![0; rows.rows as usize]))
-    }),
+    function("wrong-type", Map, |rows| answer(rows.rows, Values::Int64(vec![0; rows.rows as usize]))),
     function("wrong-rows", Map, |rows| words(strings(&rows).skip(1))),
     function("missing-column", Map, |rows| {
-        Ok(Answer::Rows(Table {
-            rows: rows.rows,
-            columns: vec![],
-            items: vec![],
-        }))
+        Ok(Answer::Rows(Table { rows: rows.rows, columns: vec![], items: vec![] }))
     }),
     function("origins-beyond", FlatMap, |rows| {
         expansion(&rows, |origins, rows| origins.fill(rows + 1_000_000))
     }),
-    function("origins-fall", FlatMap, |rows| {
-        expansion(&rows, |origins, rows| origins[0] = rows - 1)
-    }),
+    function("origins-fall", FlatMap, |rows| expansion(&rows, |origins, rows| origins[0] = rows - 1)),
     function("selection-short", Filter, |_| Ok(Answer::Selection(vec![]))),
     function("wrong-answer", Filter, |rows| same(&rows)),
     function("list-cycle", Map, |rows| list_cycle(&rows)),
     function("huge", Map, |rows| huge(&rows)),
-    function("reject", Map, |_| {
-        Err(Error::Rejected("these rows are not to my taste".to_owned()))
-    }),
-    function("unavailable", Map, |_| {
-        Err(Error::Unavailable("the world is away".to_owned()))
-    }),
+    function("reject", Map, |_| Err(Error::Rejected("these rows are not to my taste".to_owned()))),
+    function("unavailable", Map, |_| Err(Error::Unavailable("the world is away".to_owned()))),
     function("flood", Map, |rows| flood(&rows)),
-    function("trap-on", Map, |rows| {
-        match strings(&rows).any(|value| value == "poison") {
-            true => core::arch::wasm32::unreachable(),
-            false => same(&rows),
-        }
+    function("trap-on", Map, |rows| match strings(&rows).any(|value| value == "poison") {
+        true => core::arch::wasm32::unreachable(),
+        false => same(&rows),
     }),
     function("connect", Map, |rows| {
-        repeat(
-            &rows,
-            std::net::TcpStream::connect("127.0.0.1:9").map(|_| "connected".to_owned()),
-        )
+        repeat(&rows, std::net::TcpStream::connect("127.0.0.1:9").map(|_| "connected".to_owned()))
     }),
-    function("read", Map, |rows| {
-        repeat(&rows, std::fs::read_to_string("/etc/passwd"))
-    }),
+    function("read", Map, |rows| repeat(&rows, std::fs::read_to_string("/etc/passwd"))),
     function("environment", Map, |rows| {
-        repeat(
-            &rows,
-            Ok(std::env::var("PATH").unwrap_or_else(|_| "none".to_owned())),
-        )
+        repeat(&rows, Ok(std::env::var("PATH").unwrap_or_else(|_| "none".to_owned())))
     }),
-    function("well", Map, |rows| {
-        words(strings(&rows).map(str::to_uppercase))
-    }),
+    function("well", Map, |rows| words(strings(&rows).map(str::to_uppercase))),
 ];
 
 fn spin() -> ! {
@@ -127,6 +92,12 @@ fn recurse(depth: u64) -> u64 {
     recurse(black_box(depth + 1)) + frame[63]
 }
 
+#[allow(clippy::disallowed_methods, reason = "a guest that sleeps is what is tested")]
+fn sleep(rows: &Table) -> Result<Answer, Error> {
+    std::thread::sleep(std::time::Duration::from_secs(3600));
+    same(rows)
+}
+
 /// Says 10 MiB to standard output and 10 MiB to the log, then answers as it should.
 fn flood(rows: &Table) -> Result<Answer, Error> {
     let line = format!("{}\n", "x".repeat(1023));
@@ -141,10 +112,7 @@ fn flood(rows: &Table) -> Result<Answer, Error> {
 /// Every value becomes `é`, and every offset but the first and the last falls into its middle.
 fn split_character(rows: &Table) -> Result<Answer, Error> {
     let data = "é".repeat(rows.rows as usize).into_bytes();
-    let offsets = (0..rows.rows)
-        .map(|row| row * 2 + u32::from(row > 0))
-        .chain([rows.rows * 2])
-        .collect();
+    let offsets = (0..rows.rows).map(|row| row * 2 + u32::from(row > 0)).chain([rows.rows * 2]).collect();
     answer(rows.rows, Values::Utf8(Varying { offsets, data }))
 }
 
@@ -152,31 +120,16 @@ fn split_character(rows: &Table) -> Result<Answer, Error> {
 fn list_cycle(rows: &Table) -> Result<Answer, Error> {
     let lists = || Column {
         validity: None,
-        values: Values::List(Lists {
-            offsets: (0..=rows.rows).collect(),
-            item: 0,
-        }),
+        values: Values::List(Lists { offsets: (0..=rows.rows).collect(), item: 0 }),
     };
-    Ok(Answer::Rows(Table {
-        rows: rows.rows,
-        columns: vec![lists()],
-        items: vec![lists()],
-    }))
+    Ok(Answer::Rows(Table { rows: rows.rows, columns: vec![lists()], items: vec![lists()] }))
 }
 
 /// 200 MiB of text in the first row.
 fn huge(rows: &Table) -> Result<Answer, Error> {
     const SIZE: u32 = 200 << 20;
-    let offsets = std::iter::once(0)
-        .chain((0..rows.rows).map(|_| SIZE))
-        .collect();
-    answer(
-        rows.rows,
-        Values::Utf8(Varying {
-            offsets,
-            data: vec![b'x'; SIZE as usize],
-        }),
-    )
+    let offsets = std::iter::once(0).chain((0..rows.rows).map(|_| SIZE)).collect();
+    answer(rows.rows, Values::Utf8(Varying { offsets, data: vec![b'x'; SIZE as usize] }))
 }
 
 /// The values of the input, which the host vouches for.
@@ -185,21 +138,14 @@ fn strings(rows: &Table) -> impl Iterator<Item = &str> {
         panic!("the input is text")
     };
     let range = |pair: &[u32]| pair[0] as usize..pair[1] as usize;
-    offsets
-        .windows(2)
-        .map(move |pair| std::str::from_utf8(&data[range(pair)]).expect("the input is UTF-8"))
+    offsets.windows(2).map(move |pair| std::str::from_utf8(&data[range(pair)]).expect("the input is UTF-8"))
 }
 
 fn varying(values: impl IntoIterator<Item: AsRef<str>>) -> Varying {
-    let mut varying = Varying {
-        offsets: vec![0],
-        data: Vec::new(),
-    };
+    let mut varying = Varying { offsets: vec![0], data: Vec::new() };
     for value in values {
         varying.data.extend_from_slice(value.as_ref().as_bytes());
-        varying
-            .offsets
-            .push(u32::try_from(varying.data.len()).expect("the answer is small"));
+        varying.offsets.push(u32::try_from(varying.data.len()).expect("the answer is small"));
     }
     varying
 }
@@ -209,23 +155,13 @@ fn answer(rows: u32, values: Values) -> Result<Answer, Error> {
 }
 
 fn table(rows: u32, values: Values) -> Table {
-    Table {
-        rows,
-        columns: vec![Column {
-            validity: None,
-            values,
-        }],
-        items: vec![],
-    }
+    Table { rows, columns: vec![Column { validity: None, values }], items: vec![] }
 }
 
 /// A correct answer of these words, a row each.
 fn words(words: impl IntoIterator<Item: AsRef<str>>) -> Result<Answer, Error> {
     let words = varying(words);
-    answer(
-        u32::try_from(words.offsets.len() - 1).expect("a chunk has few rows"),
-        Values::Utf8(words),
-    )
+    answer(u32::try_from(words.offsets.len() - 1).expect("a chunk has few rows"), Values::Utf8(words))
 }
 
 /// The input unchanged.
@@ -251,8 +187,5 @@ fn expansion(rows: &Table, spoil: fn(&mut Vec<u32>, u32)) -> Result<Answer, Erro
     let words = varying(strings(rows).flat_map(|value| [value, value]));
     let mut origins = (0..rows.rows).flat_map(|row| [row, row]).collect();
     spoil(&mut origins, rows.rows);
-    Ok(Answer::Expansion(Expansion {
-        rows: table(rows.rows * 2, Values::Utf8(words)),
-        origins,
-    }))
+    Ok(Answer::Expansion(Expansion { rows: table(rows.rows * 2, Values::Utf8(words)), origins }))
 }

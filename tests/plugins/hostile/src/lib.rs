@@ -26,10 +26,7 @@ impl description::Guest for Hostile {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             documentation: env!("CARGO_PKG_DESCRIPTION").to_owned(),
-            functions: FUNCTIONS
-                .iter()
-                .map(|function| describe(function.name, function.kind))
-                .collect(),
+            functions: FUNCTIONS.iter().map(|function| describe(function.name, function.kind)).collect(),
         }
     }
 }
@@ -44,35 +41,22 @@ impl transform::Guest for Hostile {
 fn describe(name: &str, kind: FunctionKind) -> description::Function {
     let (fields, items) = match (name, kind) {
         (_, FunctionKind::Filter) => (vec![], vec![]),
-        ("list-cycle", _) => (
-            vec![field("word", DataType::List(0))],
-            vec![field("item", DataType::Utf8)],
-        ),
+        ("list-cycle", _) => (vec![field("word", DataType::List(0))], vec![field("item", DataType::Utf8)]),
         _ => (vec![field("word", DataType::Utf8)], vec![]),
     };
     description::Function {
         name: name.to_owned(),
         kind,
-        input: Schema {
-            fields: vec![field("value", DataType::Utf8)],
-            items: vec![],
-        },
+        input: Schema { fields: vec![field("value", DataType::Utf8)], items: vec![] },
         output: Schema { fields, items },
-        state: Schema {
-            fields: vec![],
-            items: vec![],
-        },
+        state: Schema { fields: vec![], items: vec![] },
         state_version: 0,
         documentation: format!("Misbehaves: {name}."),
     }
 }
 
 fn field(name: &str, data_type: DataType) -> Field {
-    Field {
-        name: name.to_owned(),
-        data_type,
-        nullable: false,
-    }
+    Field { name: name.to_owned(), data_type, nullable: false }
 }
 
 bindings::export!(Hostile with_types_in bindings);
