@@ -30,6 +30,7 @@ pub(crate) fn run(components: &dyn Components, feed: Feed<'_>, max_batch_rows: u
 name = "bench"
 batch-interval = "1s"
 max-batch-rows = {max_batch_rows}
+receive-memory = "32MiB"
 [plugins.text]
 component = "plugins/bin/text.wasm"
 [sources.lines]
@@ -55,7 +56,7 @@ type = "print"
         let application = Application {
             batch_interval: pipeline.batch_interval,
             max_batch_rows: pipeline.max_batch_rows,
-            receive_memory_bytes: 32 << 20,
+            receive_memory_bytes: usize::try_from(pipeline.receive_memory_bytes)?,
             program: Program::compile(&checked.relations, &["totals"], threads).await?,
             sources: vec![SourceBinding {
                 name: "lines".into(),

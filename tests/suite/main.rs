@@ -6,5 +6,6 @@ mod architecture;
 mod commands;
 mod hostile;
 mod mistakes;
+mod new_project;
 mod running;
 mod support;

@@ -4,6 +4,7 @@
 //! missing is either installed (a target, a component of the toolchain) or named with what to do about it.
 #![allow(clippy::print_stdout, reason = "these are commands for people, who read what they print")]
 
+mod bench;
 mod check;
 mod features;
 mod plugins;
@@ -27,6 +28,11 @@ struct Arguments {
 enum Command {
     /// The whole gate: format, lints, plugins, tests, docs, features, licences and advisories
     Check,
+    /// Measures the word count against hand-written code: files, socket, tiny batches
+    Bench {
+        /// One measure alone
+        only: Option<String>,
+    },
     /// Builds the plugins into plugins/bin
     Plugins,
     /// Builds the plugins and runs all tests
@@ -40,6 +46,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Check => check::run(),
+        Command::Bench { only } => bench::run(only.as_deref()),
         Command::Plugins => plugins::run(),
         Command::Test => test::run(),
         Command::Wordcount => wordcount::run(),
