@@ -138,6 +138,22 @@ async fn what_is_not_granted_is_not_reached() {
 }
 
 #[tokio::test]
+async fn what_is_granted_is_reached() {
+    let mut spec = spec(Limit::default());
+    spec.grant = Grant {
+        network: vec!["127.0.0.1:9".into()],
+        read: vec!["/etc".into()],
+        write: Vec::new(),
+        environment: vec!["PATH".into()],
+    };
+    let plugin = Plugin::load(&Sandbox::new().unwrap(), &spec).await.unwrap();
+    let refused_by_the_peer = words(&plugin, "connect", &["a"]).await;
+    assert!(refused_by_the_peer[0].contains("refused"), "{refused_by_the_peer:?}");
+    assert_eq!(words(&plugin, "read", &["a"]).await, [std::fs::read_to_string("/etc/passwd").unwrap()]);
+    assert_eq!(words(&plugin, "environment", &["a"]).await, [std::env::var("PATH").unwrap()]);
+}
+
+#[tokio::test]
 async fn only_the_poisoned_call_fails() {
     let plugin = load(Limit::default()).await;
     assert_eq!(words(&plugin, "trap-on", &["a", "b"]).await, ["a", "b"]);

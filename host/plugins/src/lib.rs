@@ -17,6 +17,8 @@ mod lower;
 mod output;
 mod plugin;
 mod sandbox;
+#[cfg(test)]
+mod tests;
 
 pub use error::PluginError;
 pub use plugin::{Import, Plugin};

@@ -24,6 +24,9 @@ use crate::{PluginError, Sandbox};
 /// Functions that a component may describe, and nesting of lists in their schemas.
 const FUNCTIONS_MAX: usize = 1_000;
 const NESTING_MAX: usize = 8;
+/// Fields of a schema; bytes of a name or a line of documentation.
+const FIELDS_MAX: usize = 1_000;
+const TEXT_BYTES_MAX: usize = 4_096;
 
 /// A loaded component. Clones share it and its instances.
 #[derive(Clone)]
@@ -211,6 +214,9 @@ fn function(said: contract::Function) -> Result<FunctionDescription, String> {
     let part = |part: &str, said: contract::Schema| {
         schema(said).map_err(|wrong| format!("describes function \"{name}\" wrongly: its {part} {wrong}"))
     };
+    if name.len().max(said.documentation.len()) > TEXT_BYTES_MAX {
+        return Err(format!("describes a function with a text of more than {TEXT_BYTES_MAX} bytes"));
+    }
     let is_name =
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if !is_name {
@@ -230,10 +236,16 @@ fn function(said: contract::Function) -> Result<FunctionDescription, String> {
 }
 
 fn schema(said: contract::Schema) -> Result<Schema, String> {
+    if said.fields.len() > FIELDS_MAX {
+        return Err(format!("has {} fields; {FIELDS_MAX} are the most", said.fields.len()));
+    }
     let mut fields: Vec<Field> = Vec::with_capacity(said.fields.len());
     for field in said.fields {
         if fields.iter().any(|other| other.name == field.name) {
             return Err(format!("has two fields with the name \"{}\"", field.name));
+        }
+        if field.name.len() > TEXT_BYTES_MAX {
+            return Err(format!("has a field with a name of more than {TEXT_BYTES_MAX} bytes"));
         }
         let data_type = data_type(&field.data_type, &said.items, 0, 0)?;
         fields.push(Field { name: field.name, data_type, nullable: field.nullable });

@@ -147,9 +147,14 @@ impl Stage {
         }
         let mut done = vec![Vec::new(); partitions];
         while let Some(joined) = running.join_next().await {
-            let result = joined.unwrap_or_else(|e| Err(DataFusionError::ExecutionJoin(Box::new(e))));
-            let (partition, rows) = result.map_err(|e| QueryError::running(&self.relation, &e))?;
-            done[partition] = rows;
+            match joined.unwrap_or_else(|e| Err(DataFusionError::ExecutionJoin(Box::new(e)))) {
+                Ok((partition, rows)) => done[partition] = rows,
+                Err(error) => {
+                    // Nothing of this run may touch the output once it has failed: it may be run again.
+                    running.shutdown().await;
+                    return Err(QueryError::running(&self.relation, &error));
+                }
+            }
         }
         Ok(done)
     }
