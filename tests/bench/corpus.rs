@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -38,8 +38,10 @@ pub(crate) fn write(path: &Path, lines: usize) -> Result<()> {
         cumulative.push(total);
     }
     let mut file = BufWriter::new(File::create(path).context("making the corpus")?);
+    let mut drawn = 0;
     for _ in 0..lines {
         let count = 4 + random.next() % 5;
+        drawn += count;
         for position in 0..count {
             let draw = random.fraction() * total;
             let rank = cumulative.partition_point(|sum| *sum < draw).min(VOCABULARY - 1);
@@ -49,7 +51,17 @@ pub(crate) fn write(path: &Path, lines: usize) -> Result<()> {
         }
         file.write_all(b"\n")?;
     }
-    file.flush().context("writing the corpus")
+    file.flush().context("writing the corpus")?;
+    std::fs::write(words_path(path), drawn.to_string()).context("writing the number of words")
+}
+
+/// The number of words in the corpus at `path`.
+pub(crate) fn words(path: &Path) -> Result<u64> {
+    Ok(std::fs::read_to_string(words_path(path))?.parse()?)
+}
+
+fn words_path(path: &Path) -> PathBuf {
+    path.with_extension("words")
 }
 
 /// Frequent words are short, as in texts; the number makes each unique.

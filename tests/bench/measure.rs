@@ -7,13 +7,14 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
 use bytes::Bytes;
-use millstream_engine::{Inlet, Source, SourceError};
+use millstream_engine::{Inlet, Mode, Source, SourceError};
 use millstream_model::{Block, Payload, Position};
+use millstream_pipeline::Components;
 use millstream_plugins::Sandbox;
 
 use crate::native::NativeComponents;
 use crate::pipeline::{Feed, run};
-use crate::{generator, limit};
+use crate::{corpus, generator, limit};
 
 /// The names of all measures, in the order of their turns.
 pub(crate) const ALL: &[&str] = &["limit", "memory-native", "memory", "native", "files", "socket", "tiny"];
@@ -47,41 +48,38 @@ impl Measured {
 #[allow(clippy::disallowed_methods, reason = "a bench measures real time")]
 pub(crate) fn measure(what: &str, corpus: &Path) -> Result<Measured> {
     let files = format!("type = \"files\"\npath = {:?}", corpus.display().to_string());
-    let plain = |keys| Feed { keys, source: None };
-    let from_memory = |block_rows| -> Result<Feed<'_>> {
-        let source: Box<dyn Source> = Box::new(Memory(blocks(&std::fs::read(corpus)?, block_rows)));
-        Ok(Feed { keys: &files, source: Some(source) })
-    };
+    let words = corpus::words(corpus)?;
+    let feed = Feed { keys: &files, source: None, max_batch_rows: BATCH_ROWS, mode: Mode::Once, words };
+    let from_memory = |blocks: Vec<Block>| Some(Box::new(Memory(blocks)) as Box<dyn Source>);
     let sandbox = Sandbox::new()?;
     let (start, rows) = match what {
         "limit" => {
             let text = std::fs::read(corpus)?;
             let start = Instant::now();
-            ensure!(limit::count(&text)? > 0, "the corpus has words");
+            ensure!(limit::count(&text)? == words, "the words are counted right");
             (start, crate::LINES as u64)
         }
         "memory-native" | "memory" => {
-            let feed = from_memory(None)?;
+            let native = what == "memory-native";
+            let components: &dyn Components = if native { &NativeComponents } else { &sandbox };
+            let feed = Feed { source: from_memory(blocks(&Bytes::from(std::fs::read(corpus)?))), ..feed };
             let start = Instant::now();
-            let summary = match what {
-                "memory" => run(&sandbox, feed, BATCH_ROWS)?,
-                _ => run(&NativeComponents, feed, BATCH_ROWS)?,
-            };
-            (start, summary.rows)
+            (start, run(components, feed)?.rows)
         }
         "native" => {
             let start = Instant::now();
-            (start, run(&NativeComponents, plain(&files), BATCH_ROWS)?.rows)
+            (start, run(&NativeComponents, feed)?.rows)
         }
         "files" => {
             let start = Instant::now();
-            (start, run(&sandbox, plain(&files), BATCH_ROWS)?.rows)
+            (start, run(&sandbox, feed)?.rows)
         }
-        "socket" => socket(&sandbox, corpus)?,
+        "socket" => socket(&sandbox, corpus, feed)?,
         "tiny" => {
-            let feed = from_memory(Some(TINY_BATCH_ROWS))?;
+            let (blocks, words) = tiny_blocks();
+            let feed = Feed { source: from_memory(blocks), max_batch_rows: TINY_BATCH_ROWS, words, ..feed };
             let start = Instant::now();
-            let summary = run(&sandbox, feed, TINY_BATCH_ROWS)?;
+            let summary = run(&sandbox, feed)?;
             ensure!(summary.batches as usize == TINY_BATCHES, "{summary:?}");
             (start, summary.rows)
         }
@@ -90,20 +88,17 @@ pub(crate) fn measure(what: &str, corpus: &Path) -> Result<Measured> {
     Ok(Measured { rows, seconds: start.elapsed().as_secs_f64(), peak_memory_bytes: peak_memory_bytes()? })
 }
 
-/// From a generator process over TCP, which shares the machine with the pipeline.
+/// From a generator process over TCP, which shares the machine with the pipeline; batches at every tick.
 #[allow(clippy::disallowed_methods, reason = "a bench measures real time")]
-fn socket(sandbox: &Sandbox, corpus: &Path) -> Result<(Instant, u64)> {
+fn socket(sandbox: &Sandbox, corpus: &Path, feed: Feed<'_>) -> Result<(Instant, u64)> {
     // A port that was free a moment ago.
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
     let keys = format!("type = \"socket\"\nlisten = \"{address}\"");
-    let feeder = std::thread::spawn({
-        let (address, corpus) = (address, corpus.to_owned());
-        move || -> Result<bool> { Ok(generator(&address, &corpus)?.wait()?.success()) }
-    });
+    let feed = Feed { keys: &keys, mode: Mode::Continuous, max_batch_rows: crate::LINES, ..feed };
+    let mut generator = generator(&address, corpus)?;
     let start = Instant::now();
-    let rows = run(sandbox, Feed { keys: &keys, source: None }, BATCH_ROWS)?.rows;
-    let sent = feeder.join().map_err(|_| anyhow::anyhow!("the feeder panicked"))??;
-    ensure!(sent && rows as usize == crate::LINES, "{rows} lines came");
+    let rows = run(sandbox, feed)?.rows;
+    ensure!(generator.wait()?.success(), "the generator failed");
     Ok((start, rows))
 }
 
@@ -122,25 +117,29 @@ impl Source for Memory {
     }
 }
 
-/// The corpus in blocks as sources cut them, or the first lines of it in blocks of `rows`.
-fn blocks(text: &[u8], rows: Option<usize>) -> Vec<Block> {
-    let text = Bytes::copy_from_slice(text);
+/// The corpus in blocks as sources cut them.
+fn blocks(text: &Bytes) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut start = 0;
-    let blocks_max = rows.map_or(usize::MAX, |_| TINY_BATCHES);
-    while start < text.len() && blocks.len() < blocks_max {
-        let end = match rows {
-            Some(rows) => memchr::memchr_iter(b'\n', &text[start..]).nth(rows - 1),
-            None => memchr::memrchr(b'\n', &text[start..text.len().min(start + BLOCK_BYTES)]),
-        };
-        let end = end.map_or(text.len(), |at| start + at + 1);
-        let bytes = text.slice(start..end);
-        let rows = memchr::memchr_iter(b'\n', &bytes).count();
-        let position = Position { origin: "memory".into(), record: 0 };
-        blocks.push(Block { payload: Payload::Lines(bytes), rows, position });
+    while start < text.len() {
+        let part = &text[start..text.len().min(start + BLOCK_BYTES)];
+        let end = memchr::memrchr(b'\n', part).map_or(text.len(), |at| start + at + 1);
+        blocks.push(block(text.slice(start..end)));
         start = end;
     }
     blocks
+}
+
+/// A block for each tiny batch, and the number of words in all of them.
+fn tiny_blocks() -> (Vec<Block>, u64) {
+    let lines = "the quick brown fox jumps over it\n".repeat(TINY_BATCH_ROWS);
+    let block = block(Bytes::from(lines));
+    (vec![block; TINY_BATCHES], 7 * (TINY_BATCH_ROWS * TINY_BATCHES) as u64)
+}
+
+fn block(lines: Bytes) -> Block {
+    let rows = memchr::memchr_iter(b'\n', &lines).count();
+    Block { payload: Payload::Lines(lines), rows, position: Position { origin: "memory".into(), record: 0 } }
 }
 
 /// What this process held at most.
