@@ -11,6 +11,7 @@ use millstream_model::{
     FunctionKind, PluginDescription, Schema,
 };
 use millstream_pipeline::{Component, Components, LoadError};
+use millstream_sdk::text::words;
 
 /// Gives native components in place of all plugins.
 pub(crate) struct NativeComponents;
@@ -59,19 +60,19 @@ impl Function for SplitWords {
     /// Words are views into the buffers of the lines: nothing is copied.
     async fn call(&self, _context: CallContext, rows: RecordBatch) -> Result<Answer, FunctionError> {
         let lines = rows.column(0).as_string_view();
-        let mut words = StringViewBuilder::with_capacity(rows.num_rows() * 6);
+        let mut given = StringViewBuilder::with_capacity(rows.num_rows() * 6);
         let blocks: Vec<u32> =
-            lines.data_buffers().iter().map(|buffer| words.append_block(buffer.clone())).collect();
+            lines.data_buffers().iter().map(|buffer| given.append_block(buffer.clone())).collect();
         let mut origins = Vec::with_capacity(rows.num_rows() * 6);
         for (row, (line, view)) in lines.iter().zip(lines.views()).enumerate() {
             let Some(line) = line else { continue };
-            for word in line.split_ascii_whitespace() {
-                append(&mut words, line, word, *view, &blocks);
+            for word in words(line) {
+                append(&mut given, line, word, *view, &blocks);
                 origins.push(row as u32);
             }
         }
         let schema = Arc::new(self.0.output.to_arrow());
-        let rows = RecordBatch::try_new(schema, vec![Arc::new(words.finish())]).expect("one column of words");
+        let rows = RecordBatch::try_new(schema, vec![Arc::new(given.finish())]).expect("one column of words");
         Ok(Answer::Expansion(Expansion { rows, origins }))
     }
 }

@@ -121,6 +121,21 @@ fn a_large_file_is_cut_into_bounded_batches_that_lose_nothing() {
 }
 
 #[test]
+fn every_kind_of_white_space_parts_words_in_the_component() {
+    let project = counting("type = \"files\"\npath = \"in\"");
+    let separators = [" ", "\t", "\u{c}", "\r", "\u{b}", "  ", "ä", "語"];
+    let line = |i: usize| -> String {
+        (0..i % 23)
+            .map(|j| format!("{}{}", "w".repeat((i * 7 + j * 3) % 9), separators[(i + j * 5) % 8]))
+            .collect()
+    };
+    let lines: String = (0..3_000).map(|i| line(i) + "\n").collect();
+    project.write("in/a.txt", &lines);
+    run_once(&project);
+    assert_eq!(totals(&project), expected(&lines));
+}
+
+#[test]
 fn print_shows_a_header_and_aligned_rows_or_json_lines() {
     let project = counting("type = \"files\"\npath = \"in\"");
     let file = project.path("pipeline.toml");

@@ -4,6 +4,7 @@
 //! columns it reads and answers with. The last line makes the crate a plugin.
 
 use millstream_sdk::prelude::*;
+use millstream_sdk::text::words;
 use regex_lite::Regex;
 
 #[cfg(test)]
@@ -12,7 +13,7 @@ mod tests;
 /// Splits text into words at white space.
 #[flat_map(output = "word")]
 pub fn split_words(value: &str) -> impl Iterator<Item = &str> {
-    value.split_ascii_whitespace()
+    words(value)
 }
 
 /// Turns a word into lower case.
@@ -51,7 +52,7 @@ pub struct Pair<'a> {
 /// Finds the `key=value` pairs among the words of a text.
 #[flat_map]
 pub fn parse_key_value(value: &str) -> impl Iterator<Item = Pair<'_>> {
-    let pairs = value.split_ascii_whitespace().filter_map(|word| word.split_once('='));
+    let pairs = words(value).filter_map(|word| word.split_once('='));
     pairs.filter(|(key, _)| !key.is_empty()).map(|(key, value)| Pair { key, value })
 }
 

@@ -65,6 +65,7 @@ mod setting;
 mod table;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+pub mod text;
 mod value;
 mod varying;
 #[cfg(target_family = "wasm")]
