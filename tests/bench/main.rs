@@ -16,10 +16,6 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use measure::Measured;
 
-/// As the binary has it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Lines of the corpus: about 160 MB.
 const LINES: usize = 4_000_000;
 const ROUNDS: usize = 5;

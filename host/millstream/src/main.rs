@@ -19,11 +19,6 @@ use clap::{Parser, Subcommand};
 use millstream_pipeline::Diagnostics;
 use tracing_subscriber::EnvFilter;
 
-/// Batches take and give back large buffers all the time; the system's allocator hands each of them back to the
-/// kernel, which zeroes it anew.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The exit code for configuration that is refused, as in `sysexits.h`.
 const EXIT_CONFIGURATION: u8 = 78;
 

@@ -33,6 +33,7 @@ const TEMPLATE: &[(&str, &str)] = &[
     template!("sample.txt", "sample.txt"),
     template!("README.md", "readme.md"),
     template!(".gitignore", "gitignore"),
+    template!(".cargo/config.toml", "cargo-config.toml"),
 ];
 
 /// The files of the project `name`.
