@@ -64,7 +64,7 @@ fn text(feed: &Feed<'_>) -> String {
 name = "bench"
 batch-interval = "100ms"
 max-batch-rows = {max_batch_rows}
-receive-memory = "32MiB"
+receive-memory = "24MiB"
 [plugins.text]
 component = "plugins/bin/text.wasm"
 [sources.lines]
