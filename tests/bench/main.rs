@@ -4,6 +4,7 @@
 //! measurement is a process of its own, which makes its peak memory its own; they take turns, and medians count.
 
 mod corpus;
+mod durability;
 mod limit;
 mod measure;
 mod native;
@@ -25,6 +26,8 @@ fn main() -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["measure", what, corpus] => print_measured(&measure::measure(what, Path::new(corpus))?),
+        words if words.contains(&"--bench") && words.contains(&"recovery") => durability::recovery()?,
+        words if words.contains(&"--bench") && words.contains(&"overload") => durability::overload()?,
         ["generate", address, corpus] => corpus::serve(address, Path::new(corpus))?,
         words if words.contains(&"--bench") => run(words)?,
         // Built and started by `cargo test --all-targets` as well; there is nothing to test here.
@@ -64,9 +67,13 @@ fn run(words: &[&str]) -> Result<()> {
         println!("{name:<16} {:>14.2} {:>12} {memory:>14.0}", rate / 1e6, batch_column(name, batch));
     }
     println!();
-    for (name, over) in
-        [("files", "native"), ("memory", "memory-native"), ("files", "limit"), ("socket", "limit")]
-    {
+    for (name, over) in [
+        ("files", "native"),
+        ("memory", "memory-native"),
+        ("files", "limit"),
+        ("socket", "limit"),
+        ("socket-logged", "socket"),
+    ] {
         if let Some((ratio, low, high)) = ratio(&all, name, over) {
             println!("{name} / {over}: {ratio:.2} (rounds: {low:.2} to {high:.2})");
         }
@@ -75,7 +82,7 @@ fn run(words: &[&str]) -> Result<()> {
 }
 
 fn batch_column(name: &str, ms: f64) -> String {
-    if name == "tiny" { format!("{ms:.3}") } else { "-".to_owned() }
+    if name.starts_with("tiny") { format!("{ms:.3}") } else { "-".to_owned() }
 }
 
 fn in_a_process(name: &str, corpus: &Path) -> Result<Measured> {

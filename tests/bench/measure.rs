@@ -2,13 +2,14 @@
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
 use bytes::Bytes;
 use millstream_engine::{Inlet, Mode, Source, SourceError};
-use millstream_model::{Block, Payload, Position};
+use millstream_model::{Block, Position};
 use millstream_pipeline::Components;
 use millstream_plugins::Sandbox;
 
@@ -17,7 +18,17 @@ use crate::pipeline::{Feed, run};
 use crate::{corpus, generator, limit};
 
 /// The names of all measures, in the order of their turns.
-pub(crate) const ALL: &[&str] = &["limit", "memory-native", "memory", "native", "files", "socket", "tiny"];
+pub(crate) const ALL: &[&str] = &[
+    "limit",
+    "memory-native",
+    "memory",
+    "native",
+    "files",
+    "socket",
+    "socket-logged",
+    "tiny",
+    "tiny-logged",
+];
 
 /// Rows of a batch, but for tiny ones.
 const BATCH_ROWS: usize = 400_000;
@@ -49,9 +60,18 @@ impl Measured {
 pub(crate) fn measure(what: &str, corpus: &Path) -> Result<Measured> {
     let files = format!("type = \"files\"\npath = {:?}", corpus.display().to_string());
     let words = corpus::words(corpus)?;
-    let feed = Feed { keys: &files, source: None, max_batch_rows: BATCH_ROWS, mode: Mode::Once, words };
-    let from_memory = |blocks: Vec<Block>| Some(Box::new(Memory(blocks)) as Box<dyn Source>);
+    let feed = Feed {
+        keys: &files,
+        source: None,
+        checkpoint: None,
+        max_batch_rows: BATCH_ROWS,
+        mode: Mode::Once,
+        words,
+    };
+    let from_memory = |blocks: Vec<Block>| Some(Arc::new(Memory(blocks)) as Arc<dyn Source>);
     let sandbox = Sandbox::new()?;
+    // Beside the corpus, so that both are on the same disk.
+    let folder = tempfile::tempdir_in(corpus.parent().context("the corpus is in a folder")?)?;
     let (start, rows) = match what {
         "limit" => {
             let text = std::fs::read(corpus)?;
@@ -75,9 +95,14 @@ pub(crate) fn measure(what: &str, corpus: &Path) -> Result<Measured> {
             (start, run(&sandbox, feed)?.rows)
         }
         "socket" => socket(&sandbox, corpus, feed)?,
-        "tiny" => {
+        "socket-logged" => {
+            socket(&sandbox, corpus, Feed { checkpoint: Some(folder.path().to_owned()), ..feed })?
+        }
+        "tiny" | "tiny-logged" => {
             let (blocks, words) = tiny_blocks();
-            let feed = Feed { source: from_memory(blocks), max_batch_rows: TINY_BATCH_ROWS, words, ..feed };
+            let checkpoint = (what == "tiny-logged").then(|| folder.path().to_owned());
+            let source = from_memory(blocks);
+            let feed = Feed { source, checkpoint, max_batch_rows: TINY_BATCH_ROWS, words, ..feed };
             let start = Instant::now();
             let summary = run(&sandbox, feed)?;
             ensure!(summary.batches as usize == TINY_BATCHES, "{summary:?}");
@@ -107,9 +132,9 @@ struct Memory(Vec<Block>);
 
 #[async_trait]
 impl Source for Memory {
-    async fn run(self: Box<Self>, inlet: Inlet) -> Result<(), SourceError> {
-        for block in self.0 {
-            if inlet.send(block).await.is_err() {
+    async fn run(&self, inlet: Inlet) -> Result<(), SourceError> {
+        for block in &self.0 {
+            if inlet.send(block.clone()).await.is_err() {
                 break;
             }
         }
@@ -139,7 +164,7 @@ fn tiny_blocks() -> (Vec<Block>, u64) {
 
 fn block(lines: Bytes) -> Block {
     let rows = memchr::memchr_iter(b'\n', &lines).count();
-    Block { payload: Payload::Lines(lines), rows, position: Position { origin: "memory".into(), record: 0 } }
+    Block::lines(lines, rows, Position { origin: "memory".into(), record: 0 })
 }
 
 /// What this process held at most.

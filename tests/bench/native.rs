@@ -7,7 +7,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use millstream_model::pipeline::PluginSpec;
 use millstream_model::{
-    Answer, CallContext, DataType, Expansion, Field, Function, FunctionDescription, FunctionError,
+    Answer, Answered, CallContext, DataType, Expansion, Field, Function, FunctionDescription, FunctionError,
     FunctionKind, PluginDescription, Schema,
 };
 use millstream_pipeline::{Component, Components, LoadError};
@@ -58,7 +58,7 @@ impl Function for SplitWords {
     }
 
     /// Words are views into the buffers of the lines: nothing is copied.
-    async fn call(&self, _context: CallContext, rows: RecordBatch) -> Result<Answer, FunctionError> {
+    async fn call(&self, _context: CallContext, rows: RecordBatch) -> Result<Answered, FunctionError> {
         let lines = rows.column(0).as_string_view();
         let mut given = StringViewBuilder::with_capacity(rows.num_rows() * 6);
         let blocks: Vec<u32> =
@@ -73,7 +73,7 @@ impl Function for SplitWords {
         }
         let schema = Arc::new(self.0.output.to_arrow());
         let rows = RecordBatch::try_new(schema, vec![Arc::new(given.finish())]).expect("one column of words");
-        Ok(Answer::Expansion(Expansion { rows, origins }))
+        Ok(Answer::Expansion(Expansion { rows, origins }).into())
     }
 }
 

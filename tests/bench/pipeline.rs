@@ -1,7 +1,7 @@
 //! The pipeline that is measured, as a user would write it, wired as `millstream run` wires it, but for its sink:
 //! that adds the totals up, so that every measure is one of a right result.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::available_parallelism;
@@ -14,12 +14,14 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use millstream_connectors::{decoder, source};
 use millstream_engine::{
-    Application, DeadLetters, Engine, Mode, Sink, SinkBatch, SinkBinding, SinkError, Source, SourceBinding,
-    Stop, StopHandle, Summary,
+    Application, Board, Checkpoint, Code, DeadLetters, Engine, InletSettings, Mode, Policy, Programs,
+    Recovery, Sink, SinkBatch, SinkBinding, SinkError, Source, SourceBinding, Stop, StopHandle, Summary,
+    Versions,
 };
-use millstream_model::BatchTime;
+use millstream_journal::Limits;
+use millstream_model::{BatchTime, Version};
 use millstream_pipeline::{Checked, Components, check};
-use millstream_platform::SystemClock;
+use millstream_platform::{SystemClock, SystemDisk, SystemRandomness};
 use millstream_query::Program;
 
 /// Where the lines come from, and how they are cut.
@@ -27,7 +29,9 @@ pub(crate) struct Feed<'a> {
     /// The keys of `[sources.lines]`.
     pub(crate) keys: &'a str,
     /// Sends the lines in place of the source that the file names.
-    pub(crate) source: Option<Box<dyn Source>>,
+    pub(crate) source: Option<Arc<dyn Source>>,
+    /// The folder of the journal, if there is to be one.
+    pub(crate) checkpoint: Option<PathBuf>,
     /// Rows of a batch at most.
     pub(crate) max_batch_rows: usize,
     /// At the ticks, or as soon as a batch is full.
@@ -44,9 +48,9 @@ pub(crate) fn run(components: &dyn Components, feed: Feed<'_>) -> Result<Summary
     waiting.block_on(async {
         let checked = check(&root.join("bench.toml"), &text(&feed), components).await?;
         let (counted, stop) = Counted::up_to(words);
-        let application = wire(&checked, feed.source, counted.clone()).await?;
-        let engine = Engine::new(threads()?, Arc::new(SystemClock))?;
-        let summary = engine.run(application, mode, stop).await?;
+        let application = wire(&checked, feed, counted.clone()).await?;
+        let engine = Engine::new(threads()?, Arc::new(SystemClock), Arc::new(SystemRandomness))?;
+        let summary = engine.run(application, mode, stop, Board::default()).await?;
         let counted = counted.words.load(Ordering::Relaxed);
         ensure!(counted == words, "{counted} words were counted of {words}");
         Ok(summary)
@@ -64,7 +68,7 @@ fn text(feed: &Feed<'_>) -> String {
 name = "bench"
 batch-interval = "100ms"
 max-batch-rows = {max_batch_rows}
-receive-memory = "24MiB"
+receive-memory = "32MiB"
 [plugins.text]
 component = "plugins/bin/text.wasm"
 [sources.lines]
@@ -81,21 +85,50 @@ type = "print"
     )
 }
 
-async fn wire(checked: &Checked, given: Option<Box<dyn Source>>, counted: Counted) -> Result<Application> {
+async fn wire(checked: &Checked, feed: Feed<'_>, counted: Counted) -> Result<Application> {
     let (pipeline, spec) = (&checked.pipeline, &checked.pipeline.sources[0]);
-    Ok(Application {
-        batch_interval: pipeline.batch_interval,
-        max_batch_rows: pipeline.max_batch_rows,
-        receive_memory_bytes: usize::try_from(pipeline.receive_memory_bytes)?,
-        program: Program::compile(&checked.relations, &["totals"], threads()?).await?,
+    let settings = InletSettings {
+        bytes_max: usize::try_from(pipeline.receive_memory_bytes)?,
+        batch_rows_max: pipeline.max_batch_rows,
+        block_interval: pipeline.block_interval,
+        ..InletSettings::default()
+    };
+    let code = Code {
+        version: Version::default(),
+        programs: Programs::new(vec![Program::compile(&checked.relations, &["totals"], threads()?).await?]),
         sources: vec![SourceBinding {
             name: "lines".into(),
-            source: given.unwrap_or_else(|| source(spec)),
+            source: feed.source.unwrap_or_else(|| source(spec)),
             decoder: decoder(spec),
+            parallelism: 1,
+            settings,
         }],
-        sinks: vec![SinkBinding { name: "counted".into(), from: "totals".into(), sink: Box::new(counted) }],
-        dead_letters: DeadLetters::new(None),
+        sinks: vec![SinkBinding { name: "counted".into(), from: "totals".into(), sink: Arc::new(counted) }],
+    };
+    let checkpoint = |folder| Checkpoint {
+        disk: Arc::new(SystemDisk),
+        folder,
+        limits: Limits::default(),
+        versions: Arc::new(NoVersions),
+    };
+    Ok(Application {
+        name: pipeline.name.clone(),
+        batch_interval: pipeline.batch_interval,
+        code,
+        checkpoint: feed.checkpoint.map(checkpoint),
+        policy: Policy::default(),
+        dead_letters: DeadLetters::logged(),
     })
+}
+
+/// A new folder has no batches of other versions.
+struct NoVersions;
+
+#[async_trait]
+impl Versions for NoVersions {
+    async fn load(&self, version: &Version) -> Result<Code, String> {
+        Err(format!("{version:?} was never run"))
+    }
 }
 
 /// Adds up the totals of all batches, and stops the pipeline when there can be no more.
@@ -115,8 +148,12 @@ impl Counted {
 
 #[async_trait]
 impl Sink for Counted {
-    async fn begin(&mut self, _time: BatchTime) -> Result<Box<dyn SinkBatch>, SinkError> {
+    async fn begin(&self, _time: BatchTime) -> Result<Box<dyn SinkBatch>, SinkError> {
         Ok(Box::new(self.clone()))
+    }
+
+    async fn recover(&self, _time: BatchTime) -> Result<Recovery, SinkError> {
+        Ok(Recovery::Published)
     }
 }
 
@@ -128,7 +165,11 @@ impl SinkBatch for Counted {
         Ok(())
     }
 
-    async fn commit(self: Box<Self>) -> Result<(), SinkError> {
+    async fn prepare(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    async fn publish(self: Box<Self>) -> Result<(), SinkError> {
         if self.words.load(Ordering::Relaxed) >= self.words_max {
             self.stop.gracefully();
         }

@@ -10,12 +10,13 @@ use serde_json::Value;
 const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("platform", &["model"]),
+    ("journal", &["model", "platform"]),
     ("query", &["model"]),
     ("pipeline", &["model", "query"]),
-    ("engine", &["model", "platform", "query"]),
+    ("engine", &["model", "platform", "journal", "query"]),
     ("plugins", &["model", "query", "pipeline"]),
     ("connectors", &["model", "platform", "engine"]),
-    ("millstream", &["model", "platform", "query", "pipeline", "engine", "plugins", "connectors"]),
+    ("millstream", &["model", "platform", "journal", "query", "pipeline", "engine", "plugins", "connectors"]),
 ];
 
 /// Outside things that one crate alone may know.

@@ -38,7 +38,7 @@ fn rows(values: &[&str]) -> RecordBatch {
 
 async fn call(plugin: &Plugin, name: &str, values: &[&str]) -> Result<Answer, FunctionError> {
     let context = CallContext { batch_time: BatchTime::from_ms(1_000), partition: 0, chunk: 0 };
-    function(plugin, name).call(context, rows(values)).await
+    function(plugin, name).call(context, rows(values)).await.map(|answered| answered.answer)
 }
 
 /// The words of a map's answer.

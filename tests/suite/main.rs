@@ -1,11 +1,15 @@
 //! The integration tests: one binary, a module per feature.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::print_stderr, reason = "what a failed test says: its seed, its folder")]
 
 mod architecture;
 mod commands;
+mod crash;
+mod durability;
 mod hostile;
 mod mistakes;
 mod new_project;
+mod process;
 mod running;
 mod support;

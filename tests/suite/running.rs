@@ -1,14 +1,14 @@
 //! Pipelines as their users run them: real files, real sockets, the real binary.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::TcpListener;
-use std::process::{Child, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::support::{Project, command, entries, root, stderr, stdout};
+use crate::process::Process;
+use crate::support::{Project, entries, root, stderr, stdout};
 
 const COUNT: &str = r#"
 name = "count"
@@ -66,25 +66,10 @@ fn run_once(project: &Project) -> String {
 }
 
 /// Starts the binary and waits until it says that it runs.
-fn start(project: &Project) -> (Child, BufReader<std::process::ChildStderr>) {
-    let file = project.path("pipeline.toml");
-    let mut child = command(&["run", file.to_str().unwrap()])
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(child.stderr.take().unwrap());
-    wait_for(&mut log, "runs");
-    (child, log)
-}
-
-/// Reads the log up to a line that holds `fragment`.
-fn wait_for(log: &mut impl BufRead, fragment: &str) {
-    let mut line = String::new();
-    while !line.contains(fragment) {
-        line.clear();
-        assert_ne!(log.read_line(&mut line).unwrap(), 0, "the log ended without \"{fragment}\"");
-    }
+fn start(project: &Project) -> Process {
+    let process = Process::start(&mut project.command("run", &[]));
+    process.wait_for("runs");
+    process
 }
 
 #[test]
@@ -148,6 +133,7 @@ fn print_shows_a_header_and_aligned_rows_or_json_lines() {
     let shown = stdout(&ran);
     assert!(shown.contains("Time: ") && shown.contains(" ms\n"), "{shown}");
     assert!(shown.contains("| word | total |") && shown.contains("| be   |     2 |"), "{shown}");
+    std::fs::remove_dir_all(project.path("checkpoint")).unwrap();
     let ran = project.run("run", &["--once", "--json"]);
     let rows: Vec<serde_json::Value> =
         stdout(&ran).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -159,7 +145,7 @@ fn print_shows_a_header_and_aligned_rows_or_json_lines() {
 fn words_from_a_socket_are_counted_and_a_stop_loses_none() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let project = counting(&format!("type = \"socket\"\naddress = \"{}\"", listener.local_addr().unwrap()));
-    let (mut child, mut log) = start(&project);
+    let process = start(&project);
     let (mut connection, _) = listener.accept().unwrap();
     let text = "alpha beta alpha\n".repeat(10_000);
     connection.write_all(text.as_bytes()).unwrap();
@@ -168,8 +154,8 @@ fn words_from_a_socket_are_counted_and_a_stop_loses_none() {
     let (_second, _) = listener.accept().unwrap();
     let stopped = project.run("stop", &[]);
     assert!(stopped.status.success(), "{}", stderr(&stopped));
-    wait_for(&mut log, "ended");
-    assert!(child.wait().unwrap().success());
+    process.wait_for("ended");
+    assert!(process.end().0.success());
     assert_eq!(totals(&project), expected(&text));
 }
 
@@ -177,12 +163,12 @@ fn words_from_a_socket_are_counted_and_a_stop_loses_none() {
 fn a_second_process_on_a_checkpoint_is_refused_and_stop_finds_none_afterwards() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let project = counting(&format!("type = \"socket\"\naddress = \"{}\"", listener.local_addr().unwrap()));
-    let (mut child, _log) = start(&project);
+    let process = start(&project);
     let second = project.run("run", &["--once"]);
     assert_eq!(second.status.code(), Some(78));
     assert!(stderr(&second).contains("in use by a running pipeline"), "{}", stderr(&second));
     assert!(project.run("stop", &[]).status.success());
-    assert!(child.wait().unwrap().success());
+    assert!(process.end().0.success());
     let again = project.run("stop", &[]);
     assert!(stderr(&again).contains("is not running"), "{}", stderr(&again));
 }

@@ -43,12 +43,32 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// A folder with a pipeline file in it; `{text}` and `{hostile}` in the file stand for the components.
+/// A folder with a pipeline file in it; `{text}` and `{hostile}` in the file stand for the components. It is kept when
+/// the test fails.
 pub(crate) struct Project(TempDir);
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.disable_cleanup(true);
+            eprintln!("the folder of the failed test is kept: {}", self.0.path().display());
+        }
+    }
+}
 
 impl Project {
     pub(crate) fn new(pipeline: &str) -> Self {
-        let project = Self(tempfile::tempdir().unwrap());
+        Self::within(&std::env::temp_dir(), pipeline)
+    }
+
+    /// A project whose folder is in `folder`.
+    pub(crate) fn within(folder: &Path, pipeline: &str) -> Self {
+        let project = Self(tempfile::tempdir_in(folder).unwrap());
+        project.write_pipeline(pipeline);
+        project
+    }
+
+    pub(crate) fn write_pipeline(&self, pipeline: &str) {
         let mut text = pipeline.to_owned();
         for name in ["text", "hostile"] {
             let place = format!("{{{name}}}");
@@ -56,8 +76,14 @@ impl Project {
                 text = text.replace(&place, component(name).to_str().unwrap());
             }
         }
-        project.write("pipeline.toml", text);
-        project
+        self.write("pipeline.toml", text);
+    }
+
+    /// The binary, to be started with a command on the pipeline.
+    pub(crate) fn command(&self, name: &str, more: &[&str]) -> Command {
+        let mut command = command(&[name]);
+        command.arg(self.path("pipeline.toml")).args(more);
+        command
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -72,10 +98,7 @@ impl Project {
 
     /// Runs the binary's `command` on the pipeline.
     pub(crate) fn run(&self, command: &str, more: &[&str]) -> Output {
-        let file = self.path("pipeline.toml");
-        let mut arguments = vec![command, file.to_str().unwrap()];
-        arguments.extend(more);
-        millstream(&arguments)
+        self.command(command, more).output().unwrap()
     }
 
     /// The lines of all files that a file sink wrote, in the order of batches and parts.

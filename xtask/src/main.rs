@@ -6,6 +6,7 @@
 
 mod bench;
 mod check;
+mod crash;
 mod features;
 mod plugins;
 mod test;
@@ -33,6 +34,12 @@ enum Command {
         /// One measure alone
         only: Option<String>,
     },
+    /// Kills the pipeline again and again, at moments by chance, and checks that it loses and repeats nothing
+    Crash {
+        /// How often
+        #[arg(default_value_t = 1000)]
+        rounds: u64,
+    },
     /// Builds the plugins into plugins/bin
     Plugins,
     /// Builds the plugins and runs all tests
@@ -47,6 +54,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Check => check::run(),
         Command::Bench { only } => bench::run(only.as_deref()),
+        Command::Crash { rounds } => crash::run(rounds),
         Command::Plugins => plugins::run(),
         Command::Test => test::run(),
         Command::Wordcount => wordcount::run(),

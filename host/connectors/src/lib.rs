@@ -2,7 +2,12 @@
 //!
 //! A source reads large pieces of bytes, cuts them into blocks of whole records (`cut`) and sends them on;
 //! that is all that happens while receiving. A decoder turns a block into rows later, on the threads that
-//! compute (`decode`). A sink stages a batch's rows and makes them visible at the commit.
+//! compute (`decode`). A sink stages a batch's rows, makes them safe, and shows them after the commit; what a crash
+//! interrupts it finishes.
+//!
+//! Files are a direct source: which records were taken is kept, and they are read again where they are. Sockets are
+//! receivers: what they receive is logged before a batch takes it, and a server that can send records again is
+//! told which of them are safe.
 //!
 //! Nothing that comes in is trusted: blocks and records have limits, what cannot be read goes to the dead
 //! letters with its position, and the rest goes on.
@@ -11,9 +16,7 @@ mod cut;
 mod decode;
 mod files;
 mod folder;
-mod intake;
 mod print;
-mod rate;
 mod screen;
 mod socket;
 #[cfg(test)]
@@ -28,11 +31,13 @@ use millstream_model::pipeline::{SinkKind, SinkSpec, SourceKind, SourceSpec};
 pub use screen::Screen;
 
 /// The source that `spec` describes. Nothing is opened before it runs.
-pub fn source(spec: &SourceSpec) -> Box<dyn Source> {
+pub fn source(spec: &SourceSpec) -> Arc<dyn Source> {
     match &spec.kind {
-        SourceKind::SocketConnect { address } => Box::new(socket::Connect::new(spec, &address.value)),
-        SourceKind::SocketListen { address } => Box::new(socket::Listen::new(spec, &address.value)),
-        SourceKind::Files { path } => Box::new(files::Files::new(spec, &path.value)),
+        SourceKind::SocketConnect { address, resume } => {
+            Arc::new(socket::Connect::new(spec, &address.value, *resume))
+        }
+        SourceKind::SocketListen { address } => Arc::new(socket::Listen::new(spec, &address.value)),
+        SourceKind::Files { path } => Arc::new(files::Files::new(spec, &path.value)),
     }
 }
 
@@ -45,9 +50,9 @@ pub fn decoder(spec: &SourceSpec) -> Arc<dyn Decoder> {
 ///
 /// # Errors
 /// The sink's format cannot hold the columns of `schema`.
-pub fn sink(spec: &SinkSpec, schema: SchemaRef, screen: Screen) -> Result<Box<dyn Sink>, SinkError> {
+pub fn sink(spec: &SinkSpec, schema: SchemaRef, screen: Screen) -> Result<Arc<dyn Sink>, SinkError> {
     Ok(match &spec.kind {
-        SinkKind::Print { rows } => Box::new(print::Print::new(&spec.name.value, schema, *rows, screen)),
-        SinkKind::Files { path, format } => Box::new(folder::Folder::new(&path.value, *format, schema)?),
+        SinkKind::Print { rows } => Arc::new(print::Print::new(&spec.name.value, schema, *rows, screen)),
+        SinkKind::Files { path, format } => Arc::new(folder::Folder::new(&path.value, *format, schema)?),
     })
 }

@@ -1,74 +1,134 @@
-//! One batch: its rows, cut; its run; its commit.
+//! One batch: what it was cut from, and its rows, in memory or brought back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use millstream_model::{BatchTime, Block};
-use millstream_query::{Chunks, Output, Program, QueryError};
+use millstream_journal::{Archive, Wal};
+use millstream_model::{BatchTime, Block, Lane, LaneInput, Manifest, Records, Version};
 
-use crate::chunks::BlockChunks;
-use crate::engine::SinkBinding;
-use crate::output::Staged;
-use crate::{DeadLetters, Decoder, EngineError};
+use crate::application::Code;
+use crate::receive::{Cut, Lease};
+use crate::{Decoder, EngineError};
 
-/// Everything that a batch computes from. It stays until the commit, so that a batch can be run again.
+/// A batch that waits to be run, or runs. It stays until the commit, so that it can be run again.
 pub(crate) struct Batch {
-    pub(crate) time: BatchTime,
-    pub(crate) inputs: Vec<BatchInput>,
+    pub(crate) manifest: Manifest,
+    /// Blocks in memory, by the manifest's inputs; none where they are to be read.
+    parts: Vec<Option<Vec<Block>>>,
+    /// What the blocks use of the receivers' memory, given back when the batch is done.
+    leases: Vec<Arc<Lease>>,
+    /// Records from each lane.
+    pub(crate) taken: Vec<(Lane, u64)>,
+    /// When it was due, by the clock's elapsed time.
+    pub(crate) due: Duration,
 }
 
-/// What one source gave to a batch.
+/// Where a batch's records are that are not in memory.
+#[derive(Clone, Copy)]
+pub(crate) enum Log<'a> {
+    Running(&'a Wal),
+    Archive(&'a Archive),
+}
+
+/// What one source gives to a batch.
 pub(crate) struct BatchInput {
     pub(crate) source: String,
     pub(crate) blocks: Arc<Vec<Block>>,
     pub(crate) decoder: Arc<dyn Decoder>,
 }
 
-/// What runs batches, and what they leave behind.
-pub(crate) struct Processor {
-    pub(crate) program: Program,
-    pub(crate) sinks: Vec<SinkBinding>,
-    pub(crate) dead_letters: DeadLetters,
-}
-
 impl Batch {
-    pub(crate) fn rows(&self) -> usize {
-        self.inputs.iter().flat_map(|input| input.blocks.iter()).map(|block| block.rows).sum()
+    /// A batch of what was cut.
+    pub(crate) fn new(time: BatchTime, version: Version, cuts: Vec<(Lane, Cut)>, due: Duration) -> Self {
+        let (mut inputs, mut parts, mut leases, mut taken) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (lane, cut) in cuts {
+            taken.push((lane.clone(), cut.rows as u64));
+            inputs.push(LaneInput { lane, records: cut.records });
+            parts.push(cut.complete.then_some(cut.blocks));
+            leases.extend(cut.leases);
+        }
+        Self { manifest: Manifest { time, inputs, version }, parts, leases, taken, due }
     }
-}
 
-impl Processor {
-    /// Runs the batch to its commit. One that fails by what a fresh plugin instance or a second try may mend
-    /// is run once more.
-    pub(crate) async fn process(&mut self, batch: &Batch) -> Result<(), EngineError> {
-        match self.attempt(batch).await {
-            Err(EngineError::Batch { source: QueryError::Function(error), .. }) => {
-                tracing::warn!(batch = %batch.time, "{error}; running the batch once more");
-                self.attempt(batch).await
+    /// A batch that an earlier process began.
+    pub(crate) fn again(manifest: Manifest, due: Duration) -> Self {
+        let parts = manifest.inputs.iter().map(|_| None).collect();
+        let taken = manifest.inputs.iter().map(|input| (input.lane.clone(), records(&input.records)));
+        Self { taken: taken.collect(), manifest, parts, leases: Vec::new(), due }
+    }
+
+    pub(crate) fn time(&self) -> BatchTime {
+        self.manifest.time
+    }
+
+    pub(crate) fn records(&self) -> u64 {
+        self.taken.iter().map(|(_, records)| records).sum()
+    }
+
+    /// The batch's rows by source, those of a source's receivers one after the other.
+    pub(crate) async fn load(
+        &self,
+        code: &Code,
+        log: Option<Log<'_>>,
+    ) -> Result<Vec<BatchInput>, EngineError> {
+        let mut inputs = Vec::new();
+        for binding in &code.sources {
+            let mut blocks = Vec::new();
+            for (input, part) in self.manifest.inputs.iter().zip(&self.parts) {
+                if input.lane.source != binding.name {
+                    continue;
+                }
+                match part {
+                    Some(part) => blocks.extend(part.iter().cloned()),
+                    None => blocks.extend(self.read(input, code, log).await?),
+                }
             }
-            result => result,
+            let (source, decoder) = (binding.name.clone(), Arc::clone(&binding.decoder));
+            inputs.push(BatchInput { source, blocks: Arc::new(blocks), decoder });
         }
+        Ok(inputs)
     }
 
-    async fn attempt(&mut self, batch: &Batch) -> Result<(), EngineError> {
-        let time = batch.time;
-        let staged = Arc::new(Staged::begin(&mut self.sinks, time).await?);
-        let inputs = chunks(batch);
-        let given = inputs.iter().map(|(name, chunks)| (name.clone(), Arc::clone(chunks) as Arc<dyn Chunks>));
-        let output = Arc::clone(&staged) as Arc<dyn Output>;
-        let ran = self.program.run(time, given.collect(), output).await;
-        ran.map_err(|source| EngineError::Batch { time, source })?;
-        for (_, chunks) in &inputs {
-            let (letters, uncounted) = chunks.take_rejected();
-            self.dead_letters.write(&letters, uncounted)?;
+    /// Brings back what is not in memory.
+    async fn read(
+        &self,
+        input: &LaneInput,
+        code: &Code,
+        log: Option<Log<'_>>,
+    ) -> Result<Vec<Block>, EngineError> {
+        match (&input.records, log) {
+            (Records::Logged(range), _) if range.records.is_empty() => Ok(Vec::new()),
+            (Records::Logged(range), Some(log)) => {
+                let read = match log {
+                    Log::Running(wal) => wal.read(&input.lane, range.records.clone()).await,
+                    Log::Archive(archive) => archive.read(&input.lane, range.records.clone()).await,
+                };
+                read.map_err(EngineError::Journal)
+            }
+            (Records::Logged(_), None) => unreachable!("without a log, all blocks are in memory"),
+            (Records::Direct(ranges), _) => {
+                let mut blocks = Vec::new();
+                for range in ranges.iter().filter(|range| !range.records.is_empty()) {
+                    blocks.extend(code.read_again(&input.lane, range).await?);
+                }
+                Ok(blocks)
+            }
         }
-        staged.commit(time).await
     }
 }
 
-fn chunks(batch: &Batch) -> Vec<(String, Arc<BlockChunks>)> {
-    let chunks = |input: &BatchInput| {
-        let chunks = BlockChunks::new(Arc::clone(&input.blocks), Arc::clone(&input.decoder));
-        (input.source.clone(), Arc::new(chunks))
-    };
-    batch.inputs.iter().map(chunks).collect()
+/// How many records that is.
+fn records(records: &Records) -> u64 {
+    match records {
+        Records::Logged(range) => range.records.end - range.records.start,
+        Records::Direct(ranges) => ranges.iter().map(|range| range.records.end - range.records.start).sum(),
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // The blocks go before the room they used is given to others.
+        self.parts.clear();
+        self.leases.clear();
+    }
 }

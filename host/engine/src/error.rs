@@ -1,15 +1,16 @@
 use std::path::PathBuf;
 
-use millstream_model::BatchTime;
+use millstream_journal::JournalError;
+use millstream_model::{BatchTime, Lane};
 use millstream_query::QueryError;
 use thiserror::Error;
 
-use crate::{SinkError, SourceError};
+use crate::{PidError, SinkError, SourceError};
 
 /// Why a pipeline stopped by itself.
 #[derive(Debug, Error)]
 pub enum EngineError {
-    /// A batch failed, and failed again on fresh instances.
+    /// A batch failed as often as it may. Its input is safe, if there is a journal.
     #[error("batch {time}: {source}")]
     Batch {
         /// The batch.
@@ -43,10 +44,37 @@ pub enum EngineError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The journal cannot be read or written.
+    #[error("{0}")]
+    Journal(JournalError),
+    /// A batch was begun by code that is not to be had.
+    #[error("batch {time} was begun by another version of the pipeline: {reason}")]
+    Version {
+        /// The batch.
+        time: BatchTime,
+        /// What is missing.
+        reason: String,
+    },
+    /// Records were received from a source that the pipeline has no more.
+    #[error(
+        "{records} records of the source \"{lane}\" were received and are not processed, and the pipeline has it no \
+         more; put it back, run the pipeline until it has processed them, and take it out then"
+    )]
+    Orphans {
+        /// Whose.
+        lane: Lane,
+        /// How many.
+        records: u64,
+    },
+    /// The estimator of the rate cannot work with its settings.
+    #[error("backpressure: {0}")]
+    Backpressure(#[from] PidError),
     /// The threads that compute cannot be started.
     #[error("starting the runtime for batches: {0}")]
     Runtime(std::io::Error),
     /// Told to stop at once: what was received and not yet processed is left.
-    #[error("stopped at once; records that were received and not yet processed are lost")]
+    #[error(
+        "stopped at once; records that were received and are not processed are left to the journal, if there is one"
+    )]
     StoppedNow,
 }

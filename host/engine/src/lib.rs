@@ -1,30 +1,50 @@
 //! Receive, cut, run, commit: the life of a batch.
 //!
-//! A [`Source`] sends blocks of records through its [`Inlet`], which makes it wait while the batches are behind.
-//! At every tick the engine cuts a batch out of what the inlets hold, runs the pipeline's program over it, and commits
-//! what the sinks staged. [`Engine::run`] is that story; it ends when it is told to stop or when the sources end.
+//! A [`Source`] sends blocks of records through its [`Inlet`], which makes it wait while the batches are behind; the
+//! write-ahead log has them before anybody is told that they are safe. At every tick the engine cuts a batch out of
+//! what the inlets hold and writes down what it is, runs the pipeline's program over it, and commits: the commit record
+//! first, then what the sinks prepared is made visible. [`Engine::run`] is that story; it begins with what an
+//! earlier process left, and ends when it is told to stop or when the sources end.
 //!
-//! Two runtimes: sources, ticks and stops run where the engine is called, batches on a runtime of their own,
+//! Two runtimes: sources, ticks, commits and stops run where the engine is called, batches on a runtime of their own,
 //! so that a busy batch never delays a receiver.
 
+mod application;
 mod batch;
 mod chunks;
+mod commit;
 mod dead_letters;
+mod digest;
 mod engine;
 mod error;
-mod inlet;
 mod output;
-mod receivers;
+mod process;
+mod receive;
+mod recover;
+mod replay;
+mod run;
 mod sink;
 mod source;
+mod status;
 mod stop;
+mod task;
 #[cfg(test)]
 mod tests;
+mod ticks;
 
+pub use application::{
+    Application, Backpressure, CatchUp, Checkpoint, Code, OnFailure, Policy, Programs, SinkBinding,
+    SourceBinding, Versions,
+};
 pub use dead_letters::DeadLetters;
-pub use engine::{Application, Engine, Mode, SinkBinding, SourceBinding, Summary};
+pub use digest::digest;
+pub use engine::{Engine, Mode, Summary};
 pub use error::EngineError;
-pub use inlet::{Closed, Inlet, InletLimits, Outlet};
-pub use sink::{Sink, SinkBatch, SinkError};
-pub use source::{Decoder, Source, SourceError};
+pub use receive::{
+    Closed, Cut, Inlet, InletSettings, LaneStart, Outlet, PidError, PidSettings, Receipt, Storage, Taken,
+};
+pub use replay::{Replayed, replay};
+pub use sink::{Recovery, Sink, SinkBatch, SinkError};
+pub use source::{Decoder, Direct, Source, SourceError};
+pub use status::{BatchStatus, Board, Phase, ReceiverState, ReceiverStatus, Status};
 pub use stop::{Stop, StopHandle};

@@ -3,22 +3,43 @@
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use millstream_model::{Block, DeadLetter};
+use millstream_model::{Block, DeadLetter, OriginRange};
 use thiserror::Error;
 
 use crate::Inlet;
 
 /// Brings records in as blocks. It runs on the runtime for waiting, never on the one that computes.
+///
+/// There are two kinds. A *receiver* is given records once: its blocks go to the write-ahead log before a batch
+/// takes them, and what it must acknowledge it acknowledges when the block's [`crate::Receipt`] says so. A *direct*
+/// source can read the same records again at any time: only which they were is kept.
 #[async_trait]
-pub trait Source: Send {
+pub trait Source: Send + Sync {
     /// Sends blocks to `inlet` until the source has no more, ever, or the inlet is closed.
     ///
-    /// A passing fault (a lost connection, a vanished file) is reported through the inlet and survived here;
-    /// an error returned is one that no retry can mend.
-    async fn run(self: Box<Self>, inlet: Inlet) -> Result<(), SourceError>;
+    /// It goes on where [`Inlet::resume`] or [`Inlet::taken`] say. After [`SourceError::Failed`] and after a panic it is
+    /// called again, later and later.
+    async fn run(&self, inlet: Inlet) -> Result<(), SourceError>;
+
+    /// How its records are read again, if it is a direct source.
+    fn direct(&self) -> Option<&dyn Direct> {
+        None
+    }
+}
+
+/// A source whose records stay where they are.
+#[async_trait]
+pub trait Direct: Send + Sync {
+    /// Reads the records of `range` again: the same, in the same order, cut into blocks in any way.
+    ///
+    /// # Errors
+    /// They are not there any more, or are others: the message says what the operator can do.
+    async fn read(&self, range: &OriginRange) -> Result<Vec<Block>, SourceError>;
 }
 
 /// Turns a block's records into rows. Called on the threads that compute, by several at once.
+///
+/// A block of the one record that its source rejected never reaches a decoder.
 pub trait Decoder: Send + Sync {
     /// The columns it gives.
     fn schema(&self) -> SchemaRef;
@@ -27,7 +48,13 @@ pub trait Decoder: Send + Sync {
     fn decode(&self, block: &Block, reject: &mut dyn FnMut(DeadLetter)) -> RecordBatch;
 }
 
-/// A fault of a source that no retry can mend: what was being done, to what, and what went wrong.
-#[derive(Debug, Error)]
-#[error("{0}")]
-pub struct SourceError(pub String);
+/// A fault of a source: what was being done, to what, and what went wrong.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum SourceError {
+    /// A passing one, such as a lost connection: the source is started again after a while.
+    #[error("{0}")]
+    Failed(String),
+    /// One that no retry can mend: the pipeline stops.
+    #[error("{0}")]
+    Refused(String),
+}

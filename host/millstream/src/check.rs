@@ -4,11 +4,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::load::{Overrides, load, runtime};
+use crate::load::{load, runtime};
 
 #[allow(clippy::print_stdout, reason = "the command's answer")]
 pub(crate) fn check(file: &Path) -> Result<()> {
-    let checked = runtime()?.block_on(load(file, Overrides::new()))?;
+    let checked = runtime()?.block_on(load(file))?;
     let pipeline = &checked.pipeline;
     let counted = [
         (pipeline.plugins.len(), "plugin"),

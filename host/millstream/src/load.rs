@@ -20,17 +20,37 @@ pub(crate) struct Refused(pub(crate) String);
 pub(crate) type Overrides = BTreeMap<String, PathBuf>;
 
 /// Reads and checks the pipeline file, plugins included.
-pub(crate) async fn load(file: &Path, overrides: Overrides) -> Result<Checked> {
-    let text = read(file)?;
-    let components = Overridden { sandbox: Sandbox::new()?, overrides };
-    let checked = millstream_pipeline::check(file, &text, &components).await?;
-    let unknown = components.overrides.keys().find(|name| !checked.components.contains_key(*name));
+pub(crate) async fn load(file: &Path) -> Result<Checked> {
+    check_text(file, &read(file)?, Overrides::new()).await
+}
+
+/// Checks the text of the pipeline file `file`, plugins included. `overrides` may not name plugins that it lacks.
+pub(crate) async fn check_components(file: &Path, text: &str, overrides: Overrides) -> Result<Checked> {
+    let checked = check_text(file, text, overrides.clone()).await?;
+    let unknown = overrides.keys().find(|name| !checked.components.contains_key(*name));
     match unknown {
         Some(name) => {
             Err(Refused(format!("--plugin {name}: {} has no plugin of that name", file.display())).into())
         }
         None => Ok(checked),
     }
+}
+
+/// Checks the text of the pipeline file `file`, with other components for some plugins.
+pub(crate) async fn check_text(file: &Path, text: &str, overrides: Overrides) -> Result<Checked> {
+    let components = Overridden { sandbox: Sandbox::new()?, overrides };
+    Ok(millstream_pipeline::check(file, text, &components).await?)
+}
+
+/// The name and the checkpoint folder of the pipeline file `file`.
+pub(crate) fn checkpoint(file: &Path) -> Result<(String, PathBuf)> {
+    let pipeline = millstream_pipeline::parse(file, &read(file)?)?;
+    let Some(checkpoint) = pipeline.checkpoint else {
+        let name = file.display();
+        let reason = "names no `checkpoint` folder, by which a pipeline is found; add a line such as checkpoint = \"checkpoint\"";
+        return Err(Refused(format!("{name} {reason}")).into());
+    };
+    Ok((pipeline.name, checkpoint))
 }
 
 /// The text of a pipeline file.

@@ -4,13 +4,20 @@
 //! the exit code is 0 for success, 78 for a pipeline or component that is refused, 1 for what failed while running.
 
 mod check;
+mod control;
 mod host_file;
 mod inspect;
 mod load;
 mod new;
+mod repair;
+mod replay;
 mod run;
+mod status;
 mod stop;
+mod supervise;
 mod testing;
+mod versions;
+mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,6 +70,36 @@ enum Command {
         #[arg(long)]
         now: bool,
     },
+    /// Show what a pipeline is doing, or where it was left
+    Status {
+        /// The pipeline file
+        pipeline: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a batch of the past again, aside, and compare its rows with those of then
+    Replay {
+        /// The pipeline file
+        pipeline: PathBuf,
+        /// The batch's time, in milliseconds
+        #[arg(long, value_name = "TIME")]
+        batch: i64,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what of a damaged journal can be saved
+    Repair {
+        /// The pipeline file
+        pipeline: PathBuf,
+        /// Save it: damaged files are kept beside their repaired copies
+        #[arg(long)]
+        apply: bool,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Begin a plugin project
     New(new::Options),
 }
@@ -76,6 +113,9 @@ fn main() -> ExitCode {
         Command::Test { pipeline, json } => testing::test(&pipeline, json),
         Command::Inspect { component, json } => inspect::inspect(&component, json),
         Command::Stop { pipeline, now } => stop::stop(&pipeline, now),
+        Command::Status { pipeline, json } => status::status(&pipeline, json),
+        Command::Replay { pipeline, batch, json } => replay::replay(&pipeline, batch, json),
+        Command::Repair { pipeline, apply, json } => repair::repair(&pipeline, apply, json),
         Command::New(options) => new::run(&options),
     };
     match done {

@@ -2,22 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use millstream_connectors::{Screen, decoder, sink, source};
-use millstream_engine::{
-    Application, DeadLetters, Engine, Mode, SinkBinding, SourceBinding, Stop, StopHandle,
-};
+use millstream_connectors::Screen;
+use millstream_engine::{Application, Board, Checkpoint, Engine, Mode, Stop, StopHandle, Summary};
+use millstream_journal::{Archive, Limits};
 use millstream_model::pipeline::Pipeline;
 use millstream_pipeline::Checked;
-use millstream_platform::SystemClock;
-use millstream_query::Program;
+use millstream_platform::{SystemClock, SystemDisk, SystemRandomness};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::control;
 use crate::host_file::Lock;
-use crate::load::{Overrides, Refused, load, runtime};
+use crate::load::{Overrides, check_components, read, runtime};
+use crate::supervise::supervise;
+use crate::versions::Store;
+use crate::wire::{dead_letters, dead_letters_file, policy, threads, version, wire};
 
 /// What `run` takes.
 #[derive(Args)]
@@ -33,6 +34,9 @@ pub(crate) struct Options {
     /// Use another component for a plugin
     #[arg(long = "plugin", value_name = "NAME=PATH", value_parser = parse_override)]
     plugins: Vec<(String, PathBuf)>,
+    /// Start the pipeline again whenever it ends by a crash
+    #[arg(long)]
+    supervise: bool,
 }
 
 fn parse_override(text: &str) -> Result<(String, PathBuf), String> {
@@ -42,77 +46,73 @@ fn parse_override(text: &str) -> Result<(String, PathBuf), String> {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.supervise {
+        return supervise();
+    }
     runtime()?.block_on(async {
         let stop = listen_for_signals()?;
         let overrides: Overrides = options.plugins.iter().cloned().collect();
-        let checked = load(&options.pipeline, overrides).await?;
+        let text = read(&options.pipeline)?;
+        let checked = check_components(&options.pipeline, &text, overrides.clone()).await?;
         let lock = checked.pipeline.checkpoint.as_deref().map(Lock::take).transpose()?;
-        let application = wire(&checked, &Screen::stdout(options.json)).await?;
-        let engine = Engine::new(threads(), Arc::new(SystemClock))?;
+        let screen = Screen::stdout(options.json);
+        let pipeline = &checked.pipeline;
+        let checkpoint = match &pipeline.checkpoint {
+            Some(folder) => {
+                let store = Store::new(folder, &options.pipeline, screen.clone());
+                Some(open(folder, pipeline, &store, &text, &checked, &overrides).await?)
+            }
+            None => None,
+        };
+        let application = Application {
+            name: pipeline.name.clone(),
+            batch_interval: pipeline.batch_interval,
+            code: wire(&text, &checked, &screen, pipeline.concurrent_batches).await?,
+            checkpoint,
+            policy: policy(pipeline),
+            dead_letters: dead_letters(pipeline),
+        };
+        let board = Board::new(&pipeline.name);
+        let _control =
+            pipeline.checkpoint.as_deref().map(|folder| control::serve(folder, board.clone())).transpose()?;
+        let engine = Engine::new(threads(), Arc::new(SystemClock), Arc::new(SystemRandomness))?;
         let mode = if options.once { Mode::Once } else { Mode::Continuous };
-        tracing::info!("{} runs", checked.pipeline.name);
-        let summary = engine.run(application, mode, stop).await?;
-        let (batches, rows) = (summary.batches, summary.rows);
-        tracing::info!("{} ended: {batches} batches, {rows} rows", checked.pipeline.name);
-        if summary.dead_letters > 0 {
-            tracing::warn!("{} records were rejected{}", summary.dead_letters, kept_in(&checked.pipeline));
-        }
+        tracing::info!("{} runs", pipeline.name);
+        let summary = engine.run(application, mode, stop, board).await?;
+        report(pipeline, &summary);
         drop(lock);
         Ok(())
     })
 }
 
-fn kept_in(pipeline: &Pipeline) -> String {
-    let file = dead_letters_file(pipeline);
-    file.map_or(String::new(), |path| format!(" and kept in {}", path.display()))
+fn report(pipeline: &Pipeline, summary: &Summary) {
+    let (batches, rows) = (summary.batches, summary.rows);
+    tracing::info!("{} ended: {batches} batches, {rows} rows", pipeline.name);
+    if summary.dead_letters > 0 {
+        let file = dead_letters_file(pipeline);
+        let kept = file.map_or(String::new(), |path| format!(" and kept in {}", path.display()));
+        tracing::warn!("{} records were rejected{kept}", summary.dead_letters);
+    }
 }
 
-fn threads() -> usize {
-    available_parallelism().map_or(1, usize::from)
-}
-
-/// Wires a checked pipeline to its connectors. Nothing is opened yet.
-async fn wire(checked: &Checked, screen: &Screen) -> Result<Application> {
-    let pipeline = &checked.pipeline;
-    let wanted: Vec<&str> = pipeline.sinks.iter().map(|sink| sink.from.value.as_str()).collect();
-    let program = Program::compile(&checked.relations, &wanted, threads()).await;
-    let program = program.context("compiling the pipeline")?;
-    let is_read = |name: &str| program.inputs().any(|input| input == name);
-    let sources = pipeline.sources.iter().filter(|spec| {
-        let read = is_read(&spec.name.value);
-        if !read {
-            tracing::warn!("source \"{}\" leads to no sink and is not started", spec.name);
-        }
-        read
-    });
-    let sources = sources.map(|spec| SourceBinding {
-        name: spec.name.value.clone(),
-        source: source(spec),
-        decoder: decoder(spec),
-    });
-    let sources = sources.collect();
-    let sinks = pipeline.sinks.iter().map(|spec| {
-        let schema = checked.relations.schema(&spec.from.value);
-        let schema = schema.with_context(|| format!("sink \"{}\" has no input", spec.name))?;
-        let sink = sink(spec, schema, screen.clone())
-            .map_err(|error| Refused(format!("sink \"{}\": {error}", spec.name)))?;
-        Ok(SinkBinding { name: spec.name.value.clone(), from: spec.from.value.clone(), sink })
-    });
-    Ok(Application {
-        batch_interval: pipeline.batch_interval,
-        max_batch_rows: pipeline.max_batch_rows,
-        receive_memory_bytes: usize::try_from(pipeline.receive_memory_bytes).unwrap_or(usize::MAX),
-        program,
-        sources,
-        sinks: sinks.collect::<Result<_>>()?,
-        dead_letters: DeadLetters::new(dead_letters_file(pipeline)),
-    })
-}
-
-/// The file that the pipeline names, or one in its checkpoint folder.
-fn dead_letters_file(pipeline: &Pipeline) -> Option<PathBuf> {
-    let in_checkpoint = |folder: &Path| folder.join("dead-letters.jsonl");
-    pipeline.dead_letters.clone().or_else(|| pipeline.checkpoint.as_deref().map(in_checkpoint))
+/// The checkpoint folder, with this version of the pipeline in it and none that no batch needs.
+async fn open(
+    folder: &Path,
+    pipeline: &Pipeline,
+    store: &Store,
+    text: &str,
+    checked: &Checked,
+    overrides: &Overrides,
+) -> Result<Checkpoint> {
+    let disk = Arc::new(SystemDisk);
+    store.keep(text, checked, overrides)?;
+    let archive = Archive::open(disk.clone(), folder).await?;
+    let kept = archive.batches().filter_map(|time| archive.batch(time));
+    let mut versions: Vec<_> = kept.map(|(manifest, _)| manifest.version.clone()).collect();
+    versions.push(version(text, checked));
+    store.prune(&versions)?;
+    let limits = Limits { history_bytes: pipeline.history_bytes, ..Limits::default() };
+    Ok(Checkpoint { disk, folder: folder.to_owned(), limits, versions: Arc::new(store.clone()) })
 }
 
 /// The first SIGINT or SIGTERM asks for a graceful stop, a second for an immediate one.

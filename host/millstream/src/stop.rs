@@ -6,22 +6,20 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::host_file;
-use crate::load::{Refused, read};
+use crate::load::checkpoint;
 
 pub(crate) fn stop(file: &Path, now: bool) -> Result<()> {
-    let pipeline = millstream_pipeline::parse(file, &read(file)?)?;
-    let Some(checkpoint) = pipeline.checkpoint else {
-        let name = file.display();
-        return Err(Refused(format!("{name} names no `checkpoint` folder, by which a running pipeline is found; stop it with Ctrl-C or SIGTERM")).into());
-    };
+    let (_, checkpoint) = checkpoint(file)?;
     let Some(host) = host_file::running(&checkpoint)? else {
         bail!("{} is not running", file.display());
     };
     let pid = i32::try_from(host.pid).ok().and_then(Pid::from_raw);
     let pid = pid.with_context(|| format!("{} is no process", host.pid))?;
-    // The first asks for a graceful stop, a second for an immediate one: as Ctrl-C does.
-    for _ in 0..if now { 2 } else { 1 } {
-        kill_process(pid, Signal::TERM).with_context(|| format!("signalling process {}", host.pid))?;
+    // The first asks for a graceful stop, a second for an immediate one: as Ctrl-C does. Two that are alike can become one
+    // on their way.
+    let signals: &[Signal] = if now { &[Signal::TERM, Signal::INT] } else { &[Signal::TERM] };
+    for signal in signals {
+        kill_process(pid, *signal).with_context(|| format!("signalling process {}", host.pid))?;
     }
     host_file::wait_until_ended(&checkpoint)
 }

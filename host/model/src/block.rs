@@ -16,6 +16,8 @@ pub struct Block {
     pub rows: usize,
     /// Where the first of them stands.
     pub position: Position,
+    /// Where a reliable receiver goes on behind them: bytes of its own, which it gets back after a restart.
+    pub resume: Option<Bytes>,
 }
 
 /// The records of a block.
@@ -25,6 +27,17 @@ pub enum Payload {
     Lines(Bytes),
     /// Records of a format that is columnar already.
     Rows(RecordBatch),
+    /// One record that its source could not cut or read: a dead letter.
+    Rejected(Rejected),
+}
+
+/// A record that cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Why.
+    pub error: String,
+    /// Its bytes, or the first of them.
+    pub record: Bytes,
 }
 
 /// Where a record stands in its source.
@@ -37,11 +50,23 @@ pub struct Position {
 }
 
 impl Block {
+    /// A block of whole lines that came from an origin which cannot be resumed.
+    pub fn lines(bytes: Bytes, rows: usize, position: Position) -> Self {
+        Self { payload: Payload::Lines(bytes), rows, position, resume: None }
+    }
+
+    /// A block of the one record at `position` that cannot be taken.
+    pub fn rejected(error: impl Into<String>, record: Bytes, position: Position) -> Self {
+        let payload = Payload::Rejected(Rejected { error: error.into(), record });
+        Self { payload, rows: 1, position, resume: None }
+    }
+
     /// Bytes that the block keeps in memory.
     pub fn size_bytes(&self) -> usize {
         match &self.payload {
             Payload::Lines(bytes) => bytes.len(),
             Payload::Rows(rows) => rows.get_array_memory_size(),
+            Payload::Rejected(rejected) => rejected.record.len(),
         }
     }
 }

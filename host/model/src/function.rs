@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
 use arrow::buffer::BooleanBuffer;
@@ -107,6 +108,25 @@ pub enum Answer {
     Selection(BooleanBuffer),
 }
 
+/// Sums by accumulator, whose name is `plugin.name`.
+pub type Accumulated = BTreeMap<String, i64>;
+
+/// A call that succeeded: its answer, and what it counts for. A call that failed has neither.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// What the function made of the rows.
+    pub answer: Answer,
+    /// What the call added to accumulators.
+    pub added: Accumulated,
+}
+
+impl From<Answer> for Answered {
+    /// A call that added nothing.
+    fn from(answer: Answer) -> Self {
+        Self { answer, added: Accumulated::new() }
+    }
+}
+
 /// What a flat-map answers.
 #[derive(Clone, Debug)]
 pub struct Expansion {
@@ -126,7 +146,7 @@ pub trait Function: Send + Sync + fmt::Debug {
     fn description(&self) -> &FunctionDescription;
 
     /// Calls it on `rows`, whose columns are the fields of the described input, in their Arrow types.
-    async fn call(&self, context: CallContext, rows: RecordBatch) -> Result<Answer, FunctionError>;
+    async fn call(&self, context: CallContext, rows: RecordBatch) -> Result<Answered, FunctionError>;
 }
 
 /// Why a call failed, by what the caller can do about it.

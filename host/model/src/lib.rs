@@ -7,16 +7,20 @@
 mod block;
 mod dead_letter;
 mod function;
+mod manifest;
 pub mod pipeline;
 mod quantity;
 mod schema;
 mod time;
 
-pub use block::{Block, Payload, Position};
+pub use block::{Block, Payload, Position, Rejected};
 pub use dead_letter::DeadLetter;
 pub use function::{
-    Answer, CallContext, Expansion, Function, FunctionDescription, FunctionError, FunctionKind,
-    PluginDescription,
+    Accumulated, Answer, Answered, CallContext, Expansion, Function, FunctionDescription, FunctionError,
+    FunctionKind, PluginDescription,
+};
+pub use manifest::{
+    Commit, FileEnd, Lane, LaneInput, LoggedRange, Manifest, OriginRange, Records, RowsDigest, Version,
 };
 pub use quantity::{ParseQuantityError, parse_duration, parse_size};
 pub use schema::{DataType, Field, Schema, SchemaError};

@@ -48,8 +48,25 @@ pub struct Pipeline {
     pub dead_letters: Option<PathBuf>,
     /// The most rows that one batch takes from one source; the rest waits for the next.
     pub max_batch_rows: usize,
-    /// The most bytes of received records that one source keeps waiting; at that it stops receiving.
+    /// The most bytes of received records that one source keeps in memory until their batch is done.
     pub receive_memory_bytes: u64,
+    /// The most bytes of received records that one source keeps waiting on disk alone.
+    pub receive_disk_bytes: u64,
+    /// How long a receiver gathers records for a block that is not full; by default a fifth of the batch
+    /// interval, and at most 200 ms.
+    pub block_interval: Duration,
+    /// How many batches may run at once.
+    pub concurrent_batches: u32,
+    /// How often a batch that fails is tried in all.
+    pub attempts: u32,
+    /// Whether the pipeline goes on after a batch that failed as often as it may.
+    pub continue_on_failure: bool,
+    /// Whether each tick that passed while no batch could be cut has a batch of its own.
+    pub every_missed_batch: bool,
+    /// How receivers are slowed down when batches are behind, before memory is full.
+    pub backpressure: Option<Backpressure>,
+    /// Bytes of the log of finished batches that are kept, to run them again.
+    pub history_bytes: u64,
     /// Components.
     pub plugins: Vec<PluginSpec>,
     /// Where rows come from.
@@ -62,6 +79,37 @@ pub struct Pipeline {
     pub sinks: Vec<SinkSpec>,
     /// What `millstream test` runs.
     pub tests: Vec<TestSpec>,
+}
+
+/// Settings of the estimator of the rate that batches can keep up with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Backpressure {
+    /// How strongly the difference between a receiver's rate and the last batch's counts.
+    pub proportional: f64,
+    /// How strongly the records that wait count.
+    pub integral: f64,
+    /// How strongly the change of the difference counts.
+    pub derivative: f64,
+    /// Rows a second that are received in any case.
+    pub min_rate: f64,
+}
+
+impl Default for Backpressure {
+    fn default() -> Self {
+        Self { proportional: 1.0, integral: 0.2, derivative: 0.0, min_rate: 100.0 }
+    }
+}
+
+/// Where received records are kept until their batch takes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// In memory; when that is full, the receiver waits.
+    #[default]
+    Memory,
+    /// In memory, and when that is full on disk.
+    MemoryAndDisk,
+    /// On disk.
+    Disk,
 }
 
 /// `[plugins.NAME]`
@@ -118,6 +166,10 @@ pub struct SourceSpec {
     pub format: Format,
     /// Rows a second, at most.
     pub max_rate: Option<u64>,
+    /// How many receivers of it run at once.
+    pub parallelism: u32,
+    /// Where received records are kept.
+    pub storage: Storage,
 }
 
 /// Where a source reads.
@@ -127,6 +179,8 @@ pub enum SourceKind {
     SocketConnect {
         /// `host:port`
         address: Located<String>,
+        /// Whether the server can resume at a record's number, and is told which records are safe.
+        resume: bool,
     },
     /// Records over TCP, from any number of clients that connect here.
     SocketListen {

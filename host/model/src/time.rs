@@ -1,9 +1,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The time of a batch, in milliseconds since 1970-01-01T00:00:00Z: a multiple of the batch interval,
 /// and the batch's name everywhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct BatchTime(i64);
 
 impl BatchTime {

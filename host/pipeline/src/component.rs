@@ -19,6 +19,11 @@ pub trait Component: Send + Sync {
     /// What it says of itself.
     fn description(&self) -> &PluginDescription;
 
+    /// What tells it from others: the SHA-256 of its bytes in hexadecimal; empty for what is compiled into the host.
+    fn digest(&self) -> &str {
+        ""
+    }
+
     /// The function that stands at `index` in the description.
     fn function(&self, index: usize) -> Arc<dyn Function>;
 }

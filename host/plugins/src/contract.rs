@@ -7,8 +7,9 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 pub(crate) const DESCRIPTION: &str = "millstream:plugin/description@0.1.0";
 /// The interface of map, flat-map, filter and transform.
 pub(crate) const TRANSFORM: &str = "millstream:plugin/transform@0.1.0";
-/// The interface that the host offers.
+/// The interfaces that the host offers.
 pub(crate) const HOST: &str = "millstream:plugin/host@0.1.0";
+pub(crate) const ACCUMULATORS: &str = "millstream:plugin/accumulators@0.1.0";
 
 #[derive(Clone, ComponentType, Lower)]
 #[component(record)]

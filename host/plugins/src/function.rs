@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use millstream_model::{
-    Answer, CallContext, Expansion, Function, FunctionDescription, FunctionError, FunctionKind,
+    Answer, Answered, CallContext, Expansion, Function, FunctionDescription, FunctionError, FunctionKind,
 };
 
 use crate::contract::{self, CallError};
@@ -27,12 +27,12 @@ impl PluginFunction {
     }
 
     /// Makes the call on an instance. One that answered well is kept; one that failed, or lied, is gone.
-    async fn cross(&self, context: CallContext, rows: &RecordBatch) -> Result<Answer, FunctionError> {
+    async fn cross(&self, context: CallContext, rows: &RecordBatch) -> Result<Answered, FunctionError> {
         let export = self.plugin.transform.as_ref().ok_or_else(|| self.rejected("is not exported"))?;
         let lowered = Lowered::new(rows).map_err(|reason| self.rejected(reason))?;
         let instance = self.plugin.instance().await.map_err(|reason| self.broken(reason))?;
         let called = instance.transform(export, self.index, context, lowered.table(), self.plugin.time).await;
-        let (instance, answer) = called.map_err(|reason| self.broken(reason))?;
+        let (mut instance, answer) = called.map_err(|reason| self.broken(reason))?;
         let answer = match answer {
             Ok(answer) => self.check(answer, rows.num_rows()).map_err(|reason| self.broken(reason))?,
             Err(refusal) => {
@@ -40,8 +40,9 @@ impl PluginFunction {
                 return Err(self.refused(refusal));
             }
         };
+        let added = instance.take_added();
         self.plugin.put_back(instance);
-        Ok(answer)
+        Ok(Answered { answer, added })
     }
 
     /// Believes an answer to `input_rows` rows only if it is what the description says.
@@ -99,7 +100,7 @@ impl Function for PluginFunction {
         &self.description
     }
 
-    async fn call(&self, context: CallContext, rows: RecordBatch) -> Result<Answer, FunctionError> {
+    async fn call(&self, context: CallContext, rows: RecordBatch) -> Result<Answered, FunctionError> {
         self.cross(context, &rows).await
     }
 }

@@ -1,4 +1,5 @@
-//! What the host holds for a guest: its WASI world, cut down to its grants; its limits; its clock and randomness.
+//! What the host holds for a guest: its WASI world, cut down to its grants; its limits; its clock and randomness;
+//! what it adds to accumulators.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -6,15 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use millstream_model::CallContext;
 use millstream_model::pipeline::{Grant, PluginSpec};
+use millstream_model::{Accumulated, CallContext};
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{ResourceLimiter, StoreContextMut};
 use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::{FsPerms, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use crate::PluginError;
-use crate::contract::{HOST, Level};
+use crate::additions::Additions;
+use crate::contract::{ACCUMULATORS, HOST, Level};
 use crate::output::Printed;
 
 /// Tables, memories and core instances of a component; table elements. Far above what any toolchain makes.
@@ -30,6 +32,7 @@ pub(crate) struct Guest {
     pub(crate) limiter: Limiter,
     pub(crate) printed: Printed,
     pub(crate) clock: BatchClock,
+    additions: Additions,
 }
 
 /// What every instance of a plugin is made from.
@@ -75,6 +78,7 @@ impl Terms {
             limiter: Limiter { memory_bytes: self.memory_bytes, broken: None },
             printed,
             clock,
+            additions: Additions::default(),
         })
     }
 
@@ -131,6 +135,12 @@ impl Guest {
     /// Sets the clock and the randomness of a call, so that the same call on a replay sees the same.
     pub(crate) fn enter(&mut self, context: CallContext) {
         self.clock.set(context);
+        self.additions.begin();
+    }
+
+    /// What the call added to accumulators. For calls that succeeded; what others added goes when the next one enters.
+    pub(crate) fn leave(&mut self) -> Accumulated {
+        self.additions.end(&self.plugin)
     }
 
     fn log(&self, level: Level, message: &str) {
@@ -138,7 +148,7 @@ impl Guest {
     }
 }
 
-/// Offers the interface `host` to guests.
+/// Offers the interfaces `host` and `accumulators` to guests.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut host = linker.instance(HOST)?;
     host.func_wrap("log", |guest: StoreContextMut<'_, Guest>, (level, message): (Level, String)| {
@@ -147,6 +157,10 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     })?;
     host.func_wrap("config", |guest: StoreContextMut<'_, Guest>, (key,): (String,)| {
         Ok((guest.data().config.get(&key).cloned(),))
+    })?;
+    let mut accumulators = linker.instance(ACCUMULATORS)?;
+    accumulators.func_wrap("add", |mut guest: StoreContextMut<'_, Guest>, (name, amount): (String, i64)| {
+        guest.data_mut().additions.add(name, amount).map_err(wasmtime::Error::msg)
     })
 }
 

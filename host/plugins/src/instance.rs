@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millstream_model::CallContext;
+use millstream_model::{Accumulated, CallContext};
 use tokio::time::timeout;
 use wasmtime::component::{
     ComponentExportIndex, ComponentNamedList, Instance as Raw, InstancePre, Lift, Lower,
@@ -66,6 +66,11 @@ impl Instance {
         let context = Context { batch_time_ms: context.batch_time.as_ms(), partition: context.partition };
         let (instance, (answer,)) = self.call(call, (function, context, rows), time).await?;
         Ok((instance, answer))
+    }
+
+    /// What the last call added to accumulators; asked for once its answer is believed.
+    pub(crate) fn take_added(&mut self) -> Accumulated {
+        self.store.data_mut().leave()
     }
 
     async fn call<In, Out>(

@@ -5,8 +5,10 @@
 //! of time or broke a limit is dropped with its store and never called again. No other crate knows wasmtime or WIT.
 //!
 //! Reading order: `sandbox` is the engine that all plugins share, `plugin` a loaded component, `function` the central
-//! path of a call; under it `lower` and `lift` carry tables over the boundary, whose types are in `contract`.
+//! path of a call; under it `lower` and `lift` carry tables over the boundary, whose types are in `contract`, and `additions`
+//! holds what a call counts.
 
+mod additions;
 mod contract;
 mod error;
 mod function;

@@ -148,6 +148,10 @@ impl pipeline::Component for Plugin {
         self.description()
     }
 
+    fn digest(&self) -> &str {
+        self.digest()
+    }
+
     fn function(&self, index: usize) -> Arc<dyn Function> {
         self.function(index)
     }

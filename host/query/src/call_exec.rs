@@ -17,9 +17,9 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use millstream_model::{Answer, CallContext, FunctionKind};
+use millstream_model::{Answer, Answered, CallContext, FunctionKind};
 
-use crate::batch::CurrentBatch;
+use crate::batch::{CurrentBatch, Run};
 use crate::call::{carried_columns, output_schema};
 use crate::{Call, QueryError};
 
@@ -31,11 +31,13 @@ pub(crate) struct CallExec {
     call: Call,
     input: Arc<dyn ExecutionPlan>,
     batch: CurrentBatch,
+    run: Arc<Run>,
     binding: Arc<Binding>,
     properties: Arc<PlanProperties>,
 }
 
 impl CallExec {
+    /// A call for the run that `batch` is in. Plans are made anew for each run, and a call is never moved to another one.
     pub(crate) fn new(call: Call, input: Arc<dyn ExecutionPlan>, batch: CurrentBatch) -> Result<Self> {
         let schema = output_schema(&call, &input.schema());
         let binding = Arc::new(Binding::new(&call, &input.schema(), Arc::clone(&schema))?);
@@ -45,7 +47,8 @@ impl CallExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        Ok(Self { call, input, batch, binding, properties })
+        let run = batch.run();
+        Ok(Self { call, input, batch, run, binding, properties })
     }
 }
 
@@ -94,17 +97,17 @@ impl ExecutionPlan for CallExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
-        let batch_time = self.batch.time();
+        let batch_time = self.run.time();
         let partition = u32::try_from(partition).unwrap_or(u32::MAX);
         let chunks = match self.call.function.description().kind {
             FunctionKind::Transform => whole_partition(input),
             _ => input.map_ok(|rows| stream::iter(slices(rows)).map(Ok)).try_flatten().boxed(),
         };
-        let (call, binding) = (self.call.clone(), Arc::clone(&self.binding));
+        let (call, binding, run) = (self.call.clone(), Arc::clone(&self.binding), Arc::clone(&self.run));
         let answers = chunks.zip(stream::iter(0..)).then(move |(rows, chunk)| {
-            let (call, binding) = (call.clone(), Arc::clone(&binding));
+            let (call, binding, run) = (call.clone(), Arc::clone(&binding), Arc::clone(&run));
             let context = CallContext { batch_time, partition, chunk };
-            async move { binding.apply(&call, context, rows?).await }
+            async move { binding.apply(&call, &run, context, rows?).await }
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), answers)))
     }
@@ -148,9 +151,17 @@ impl Binding {
         })
     }
 
-    async fn apply(&self, call: &Call, context: CallContext, rows: RecordBatch) -> Result<RecordBatch> {
+    async fn apply(
+        &self,
+        call: &Call,
+        run: &Run,
+        context: CallContext,
+        rows: RecordBatch,
+    ) -> Result<RecordBatch> {
         let arguments = self.arguments(&rows)?;
-        let answer = call.function.call(context, arguments).await.map_err(QueryError::from)?;
+        let called = call.function.call(context, arguments).await;
+        let Answered { answer, added } = called.map_err(QueryError::from)?;
+        run.add(added)?;
         match answer {
             Answer::Rows(own) => self.join(self.carried_as_they_are(&rows), &own),
             Answer::Expansion(expansion) => {

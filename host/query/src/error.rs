@@ -22,6 +22,9 @@ pub enum QueryError {
     /// The output did not take the rows.
     #[error("{0}")]
     Output(String),
+    /// What the calls added to accumulators breaks their limits; on the same rows it does again.
+    #[error("counting accumulators: {0}")]
+    Accumulators(String),
     /// The plan failed on these rows; on the same rows it fails again.
     #[error("computing stream \"{relation}\": {message}")]
     Run {
@@ -57,6 +60,7 @@ impl QueryError {
         match self {
             Self::Function(error) => Some(Self::Function(error.clone())),
             Self::Output(message) => Some(Self::Output(message.clone())),
+            Self::Accumulators(message) => Some(Self::Accumulators(message.clone())),
             Self::Sql { .. } | Self::Run { .. } => None,
         }
     }

@@ -11,6 +11,7 @@ mod batch;
 mod call;
 mod call_exec;
 mod error;
+mod in_order;
 mod input;
 mod program;
 mod relations;

@@ -14,7 +14,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::TryStreamExt;
-use millstream_model::BatchTime;
+use millstream_model::{Accumulated, BatchTime};
 use tokio::task::JoinSet;
 
 use crate::batch::CurrentBatch;
@@ -90,15 +90,18 @@ impl Program {
     }
 
     /// Runs a batch: every wanted relation's rows go to `output`, and nothing is held afterwards.
+    ///
+    /// Gives what the functions that were called added to accumulators: the sum over all calls of this run. Of a run that
+    /// fails nothing counts, here or in the next.
     pub async fn run(
         &mut self,
         time: BatchTime,
         inputs: Vec<(String, Arc<dyn Chunks>)>,
         output: Arc<dyn Output>,
-    ) -> Result<(), QueryError> {
+    ) -> Result<Accumulated, QueryError> {
         let rows: usize = inputs.iter().flat_map(|(_, chunks)| chunks.rows()).sum();
         let parallel = rows >= PARALLEL_ROWS_MIN;
-        self.batch.set(time);
+        let run = self.batch.begin(time);
         for (name, chunks) in inputs {
             if let Some(slot) = self.inputs.get(&name) {
                 slot.fill(chunks);
@@ -107,7 +110,7 @@ impl Program {
         let result = self.run_stages(parallel, &output).await;
         self.inputs.values().for_each(Slot::clear);
         self.stages.iter().filter_map(|stage| stage.slot.as_ref()).for_each(Slot::clear);
-        result
+        result.and_then(|()| run.accumulated())
     }
 
     async fn run_stages(&self, parallel: bool, output: &Arc<dyn Output>) -> Result<(), QueryError> {

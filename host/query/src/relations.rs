@@ -72,7 +72,11 @@ impl Relations {
 
     /// Defines a relation by a query over relations defined before; gives its schema.
     pub async fn add_sql(&mut self, name: &str, sql: &str) -> Result<SchemaRef, QueryError> {
-        let reads = sql_relations(sql)?;
+        let mut reads = sql_relations(sql)?;
+        if repeats_a_part(&parse(sql)?)? {
+            // The plan repeats whatever that part reads, which has to be computed once.
+            reads.extend_from_within(..);
+        }
         self.define(name, Meaning::Sql(sql.to_owned()), reads).await
     }
 
@@ -119,9 +123,22 @@ impl Relations {
 pub fn sql_relations(sql: &str) -> Result<Vec<String>, QueryError> {
     let statement = parse(sql)?;
     let (tables, _) = resolve_table_references(&statement, false).map_err(|e| QueryError::planning(&e))?;
-    // The resolver knows a query's own names from those it reads; the visitor sees each reading.
+    Ok(readings(&statement, &tables))
+}
+
+/// Whether a query reads a part that it has itself named in its `WITH` more than once.
+fn repeats_a_part(statement: &Statement) -> Result<bool, QueryError> {
+    let (_, own) = resolve_table_references(statement, false).map_err(|e| QueryError::planning(&e))?;
+    let mut read = readings(statement, &own);
+    read.sort_unstable();
+    Ok(read.windows(2).any(|pair| pair[0] == pair[1]))
+}
+
+/// The names among `tables` that a statement reads, each as often as it does. The resolver tells a query's own names
+/// from those it takes from outside; the visitor sees each reading.
+fn readings(statement: &Statement, tables: &[TableReference]) -> Vec<String> {
     let mut reads = Vec::new();
-    if let Statement::Statement(statement) = &statement {
+    if let Statement::Statement(statement) = statement {
         let visited: ControlFlow<()> = visit_relations(statement.as_ref(), |name| {
             let read = tables.iter().find(|table| name.0.last().is_some_and(|part| names(part, table)));
             reads.extend(read.map(|table| table.table().to_owned()));
@@ -129,7 +146,7 @@ pub fn sql_relations(sql: &str) -> Result<Vec<String>, QueryError> {
         });
         debug_assert!(visited.is_continue(), "the visitor never stops");
     }
-    Ok(reads)
+    reads
 }
 
 fn names(part: &ObjectNamePart, table: &TableReference) -> bool {

@@ -15,12 +15,14 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{
     ColumnarValue, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::batch::CurrentBatch;
 use crate::call::CallPlanner;
+use crate::in_order::UnionsInOrder;
 
 /// Memory that aggregations, joins and sorts of a session may hold before they spill to temporary files.
 const MEMORY_BYTES_MAX: usize = 1 << 30;
@@ -43,11 +45,17 @@ pub(crate) fn session(partitions: usize, batch: &CurrentBatch) -> Result<Session
     options.optimizer.enable_join_dynamic_filter_pushdown = false;
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
 
+    let mut rules = PhysicalOptimizer::new().rules;
+    if partitions == 1 {
+        // Before the rules that would bring partitions together in the order in which they are done.
+        rules.insert(0, Arc::new(UnionsInOrder));
+    }
     let runtime = RuntimeEnvBuilder::new().with_memory_limit(MEMORY_BYTES_MAX, 1.0).build_arc()?;
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_physical_optimizer_rules(rules)
         .with_query_planner(Arc::new(Planner))
         .build();
     let context = SessionContext::new_with_state(state);

@@ -7,6 +7,7 @@
 use std::fmt::Display;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::accumulators;
 use crate::bits::Bits;
 use crate::error::Error;
 use crate::row::WriteRow;
@@ -86,12 +87,12 @@ impl Function {
         schema
     }
 
-    /// Calls the function on a chunk of rows, as the host does.
+    /// Calls the function on a chunk of rows, as the host does: what it adds to accumulators counts if it succeeds.
     ///
     /// # Errors
     /// If the columns are not those of the input, or the function returns an error.
     pub fn call(&self, rows: &Table, context: Context) -> Result<Answer, Error> {
-        (self.call)(rows, context)
+        accumulators::undo_if_failed(|| (self.call)(rows, context))
     }
 }
 

@@ -46,12 +46,16 @@
 //! Values are `bool`, `i64`, `f64`, [`Timestamp`], `&str` or `String`, `&[u8]` or `Vec<u8>`, [`List`] or `Vec` of those, and
 //! an `Option` of each where nulls may be. Text and lists are read in place from the buffers that crossed the boundary.
 //!
+//! [`config`] reads the plugin's configuration, [`log()`] writes to the host's log, and [`accumulators::add`] counts what is
+//! worth counting, once for each batch that commits.
+//!
 //! **How it works**, from the outside in: `wasm` is the component's edge; [`function`](mod@function) holds the loops over
 //! rows; `row` turns rows into columns and `value`, `varying`, `option` and `list` turn values into buffers, both ways.
 
 // The attributes name this crate by its full path, in its own tests too.
 extern crate self as millstream_sdk;
 
+pub mod accumulators;
 mod bits;
 mod error;
 #[doc(hidden)]
@@ -86,8 +90,8 @@ pub use value::{Read, Required, Timestamp, Value, Write};
 /// What a plugin's author needs.
 pub mod prelude {
     pub use crate::{
-        Context, Level, List, Row, Rows, Timestamp, config, filter, flat_map, log, map, required_config,
-        transform,
+        Context, Level, List, Row, Rows, Timestamp, accumulators, config, filter, flat_map, log, map,
+        required_config, transform,
     };
 }
 

@@ -1,8 +1,10 @@
-//! The host's part in an ordinary `cargo test`: what each thread's test configures, and what its plugin logged.
+//! The host's part in an ordinary `cargo test`: what each thread's test configures, and what its plugin logged
+//! and counted.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use crate::accumulators;
 use crate::host::Level;
 
 #[derive(Default)]
@@ -24,6 +26,12 @@ pub fn set_config(key: &str, json: &str) {
 #[must_use]
 pub fn logged() -> Vec<(Level, String)> {
     WORLD.with_borrow_mut(|world| std::mem::take(&mut world.log))
+}
+
+/// Takes what this thread added to an accumulator since the last call; 0 where nothing was.
+#[must_use]
+pub fn added(accumulator: &str) -> i64 {
+    accumulators::take_sum(accumulator)
 }
 
 pub(crate) fn log(level: Level, message: &str) {

@@ -1,13 +1,14 @@
 //! The component's edge: the generated bindings, and the moves between their types and the SDK's. No buffer is copied.
 #![allow(unsafe_code, reason = "text from the host is UTF-8 by contract and is not checked again")]
 
+use crate::accumulators;
 use crate::function::{Answer, Context, Kind, Plugin};
 use crate::host::Level;
 use crate::schema::{DataType, Field, Schema};
 use crate::table::{Column, Lists, Table, Values, Varying};
 
 use bindings::exports::millstream::plugin::{description, transform};
-use bindings::millstream::plugin::{host, types};
+use bindings::millstream::plugin::{accumulators as host_accumulators, host, types};
 
 /// What `wit-bindgen` makes of the world `transforms`.
 #[doc(hidden)]
@@ -45,10 +46,11 @@ impl<C: Component> transform::Guest for C {
         rows: types::Table,
     ) -> Result<transform::Answer, types::Error> {
         let context = Context { batch_time_ms: context.batch_time_ms, partition: context.partition };
-        C::PLUGIN
-            .call(function as usize, &table_in(rows), context)
-            .map(answer)
-            .map_err(|error| types::Error::Rejected(error.to_string()))
+        // What was added outside a call belongs to no batch.
+        drop(accumulators::take());
+        let called = C::PLUGIN.call(function as usize, &table_in(rows), context);
+        accumulators::take().iter().for_each(|(name, amount)| host_accumulators::add(name, *amount));
+        called.map(answer).map_err(|error| types::Error::Rejected(error.to_string()))
     }
 }
 

@@ -1,25 +1,33 @@
+use millstream_model::{Payload, Rejected};
+
 use super::*;
 
 /// A record as it came out: its number, and its bytes or why it was rejected.
 type Seen = (u64, Result<Vec<u8>, String>);
 
-fn unpack(cut: Cut, seen: &mut Vec<Seen>) {
-    match cut {
-        Cut::Rejected(Rejected { position, error, .. }) => seen.push((position.record, Err(error))),
-        Cut::Block(Block { payload, rows, position }) => {
-            let Payload::Lines(bytes) = payload else { panic!("the cutter gives lines") };
-            assert!(bytes.len() <= BLOCK_BYTES_MAX && rows <= BLOCK_ROWS_MAX);
+fn unpack(block: Block, seen: &mut Vec<Seen>) {
+    match block.payload {
+        Payload::Rejected(Rejected { error, .. }) => seen.push((block.position.record, Err(error))),
+        Payload::Lines(bytes) => {
+            assert!(bytes.len() <= BLOCK_BYTES_MAX && block.rows <= BLOCK_ROWS_MAX);
             let records: Vec<_> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
-            assert_eq!(records.len(), rows);
-            let numbers = position.record..;
+            assert_eq!(records.len(), block.rows);
+            let numbers = block.position.record..;
             seen.extend(numbers.zip(records).map(|(number, record)| (number, Ok(record.to_vec()))));
         }
+        Payload::Rows(_) => panic!("the cutter gives lines"),
     }
 }
 
 /// Cuts `input`, given in reads of the lengths that `read` gives.
-fn cut_in_reads(input: &[u8], rows_max: usize, mut read: impl FnMut() -> usize) -> Vec<Seen> {
+fn cut_in_reads(input: &[u8], rows_max: usize, read: impl FnMut() -> usize) -> Vec<Seen> {
     let mut cutter = Cutter::new("peer", rows_max);
+    let seen = cut_all(&mut cutter, input, read);
+    assert_eq!(cutter.records(), seen.len() as u64);
+    seen
+}
+
+fn cut_all(cutter: &mut Cutter, input: &[u8], mut read: impl FnMut() -> usize) -> Vec<Seen> {
     let (mut seen, mut rest) = (Vec::new(), input);
     while !rest.is_empty() {
         let (now, later) = rest.split_at(read().clamp(1, rest.len()));
@@ -30,7 +38,6 @@ fn cut_in_reads(input: &[u8], rows_max: usize, mut read: impl FnMut() -> usize) 
         rest = later;
     }
     cutter.finish().into_iter().for_each(|cut| unpack(cut, &mut seen));
-    assert_eq!(cutter.records(), seen.len() as u64);
     seen
 }
 
@@ -91,9 +98,35 @@ fn a_record_too_long_for_its_end_is_told_at_the_end() {
 fn what_broke_off_is_rejected() {
     let mut cutter = Cutter::new("peer", BLOCK_ROWS_MAX);
     cutter.room(16).extend_from_slice(b"whole\npart");
-    assert!(matches!(cutter.cut(), Some(Cut::Block(block)) if block.rows == 1));
+    assert!(matches!(cutter.cut(), Some(block) if block.rows == 1));
     assert!(cutter.cut().is_none());
-    let Some(Cut::Rejected(rejected)) = cutter.abandon("connection reset") else { panic!("a part is left") };
-    assert_eq!((rejected.position.record, &rejected.record[..]), (1, &b"part"[..]));
+    let last = cutter.abandon("connection reset").expect("a part is left");
+    let Payload::Rejected(rejected) = last.payload else { panic!("it is not whole") };
+    assert_eq!((last.position.record, &rejected.record[..]), (1, &b"part"[..]));
     assert!(cutter.abandon("connection reset").is_none());
+}
+
+#[test]
+fn a_range_is_the_same_records_as_in_the_whole() {
+    let too_long = [b"x".repeat(RECORD_BYTES_MAX + 1), b"\n".to_vec()].concat();
+    for seed in 1..100 {
+        let mut number = numbers(seed);
+        let letters = *b"ab\n\nc\r\n";
+        let mut input: Vec<u8> = (0..number() % 300).map(|_| letters[number() % letters.len()]).collect();
+        if seed % 10 == 0 {
+            let middle = input.len() / 2;
+            input.splice(middle..middle, too_long.iter().copied());
+        }
+        let whole = cut_in_reads(&input, BLOCK_ROWS_MAX, || usize::MAX);
+        for (longest, rows_max) in [(7, 1), (1000, 5), (1 << 20, 32_768)] {
+            let start = number() % (whole.len() + 1);
+            let end = start + number() % (whole.len() - start + 1);
+            let mut cutter = Cutter::new("peer", rows_max).only(start as u64..end as u64);
+            let seen = cut_all(&mut cutter, &input, || number() % longest + 1);
+            assert_eq!(seen, whole[start..end], "seed {seed}, records {start}..{end}, reads up to {longest}");
+        }
+        let mut cutter = Cutter::new("peer", 3).only(whole.len() as u64 + 1..u64::MAX);
+        assert!(cut_all(&mut cutter, &input, || 11).is_empty());
+        assert_eq!(cutter.records(), whole.len() as u64, "seed {seed}: records passed over are counted");
+    }
 }

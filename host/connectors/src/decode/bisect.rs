@@ -127,6 +127,7 @@ impl<P: Parse> Decoder for Records<P> {
         let bytes = match &block.payload {
             Payload::Lines(bytes) => bytes,
             Payload::Rows(rows) => return rows.clone(),
+            Payload::Rejected(_) => return RecordBatch::new_empty(self.schema()),
         };
         let records = self.records(block, bytes);
         let mut halving = Halving { bytes, position: &block.position, reject, good: Vec::new() };

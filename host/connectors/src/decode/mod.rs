@@ -39,7 +39,7 @@ impl Decoder for Columns {
     fn decode(&self, block: &Block, _reject: &mut dyn FnMut(DeadLetter)) -> RecordBatch {
         match &block.payload {
             Payload::Rows(rows) => rows.clone(),
-            Payload::Lines(_) => RecordBatch::new_empty(self.schema()),
+            Payload::Lines(_) | Payload::Rejected(_) => RecordBatch::new_empty(self.schema()),
         }
     }
 }

@@ -8,10 +8,10 @@ use crate::testing::{rows, schema};
 fn decode_at(format: &Format, first: u64, text: &[u8]) -> (Vec<String>, Vec<DeadLetter>) {
     let count = text.split_inclusive(|byte| *byte == b'\n').count();
     let position = Position { origin: "file".into(), record: first };
-    let payload = Payload::Lines(Bytes::copy_from_slice(text));
+    let block = Block::lines(Bytes::copy_from_slice(text), count, position);
     let mut letters = Vec::new();
     let decoder = decoder("in", format);
-    let batch = decoder.decode(&Block { payload, rows: count, position }, &mut |letter| letters.push(letter));
+    let batch = decoder.decode(&block, &mut |letter| letters.push(letter));
     assert_eq!(batch.schema(), decoder.schema());
     (rows(&batch), letters)
 }
@@ -66,11 +66,8 @@ fn lines() {
 #[test]
 fn lines_share_the_blocks_bytes() {
     let text = "a line that is too long for a view\n".repeat(1000);
-    let block = Block {
-        payload: Payload::Lines(Bytes::from(text.clone())),
-        rows: 1000,
-        position: Position { origin: "file".into(), record: 0 },
-    };
+    let position = Position { origin: "file".into(), record: 0 };
+    let block = Block::lines(Bytes::from(text.clone()), 1000, position);
     let batch = decoder("in", &Format::Lines).decode(&block, &mut |_| panic!("all are good"));
     assert!(batch.column(0).to_data().validate_full().is_ok());
     let Payload::Lines(bytes) = block.payload else { panic!("the block holds lines") };

@@ -1,7 +1,7 @@
 //! Reads a Parquet file: its columns by their names, cast where nothing is lost.
 
-use std::fmt::Display;
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,49 +11,59 @@ use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use millstream_model::{Block, Payload, Position, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use tokio::sync::mpsc::Sender;
 
-use crate::cut::Cut;
+use super::read::{Fault, Reading, Request};
 
-/// Sends the rows of `file` as `schema` has them, until `sender` is closed.
-///
-/// # Errors
-/// The file is not Parquet, is damaged, or has other columns: what to tell the operator.
+/// Gives the rows of `file` that are wanted, as `schema` has them, to `give`, until that wants no more.
 pub(super) fn read(
     path: &Path,
     file: File,
     schema: &Schema,
-    rows_max: usize,
-    sender: &Sender<Cut>,
-) -> Result<(), String> {
-    let origin: Arc<str> = path.to_string_lossy().into();
-    let mut position = Position { origin, record: 0 };
-    let fault = |fault: &dyn Display, rows: u64| {
-        format!("reading {}: {fault}; {rows} rows of it are taken, the rest is skipped", path.display())
+    request: &Request,
+    give: &mut dyn FnMut(Block) -> bool,
+) -> Reading {
+    let stopped = |records, reason| Reading { records, fault: Some(Fault { reason, after: records }) };
+    let (batches, held) = match open(file, schema, request) {
+        Ok(opened) => opened,
+        Err(reason) => return stopped(0, reason),
     };
-    let batches = open(file, schema, rows_max).map_err(|reason| fault(&reason, 0))?;
+    let mut position = Position { origin: path.to_string_lossy().into(), record: request.records.start };
     let target = Arc::new(schema.to_arrow());
     for batch in batches {
         let rows = batch.map_err(|error| error.to_string()).and_then(|batch| conform(&batch, &target));
-        let rows = rows.map_err(|reason| fault(&reason, position.record))?;
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(reason) => return stopped(position.record, reason),
+        };
         let count = rows.num_rows();
-        let block = Block { payload: Payload::Rows(rows), rows: count, position: position.clone() };
-        if sender.blocking_send(Cut::Block(block)).is_err() {
-            break;
+        let next = position.after(count as u64);
+        let payload = Payload::Rows(rows);
+        if !give(Block { payload, rows: count, position, resume: None }) {
+            return Reading { records: next.record, fault: None };
         }
-        position = position.after(count as u64);
+        position = next;
     }
-    Ok(())
+    Reading { records: position.record.min(held), fault: None }
 }
 
-/// A reader of the columns that `schema` names.
-fn open(file: File, schema: &Schema, rows_max: usize) -> Result<ParquetRecordBatchReader, String> {
+/// A reader of the wanted rows of the columns that `schema` names, and how many rows the file says it holds.
+fn open(file: File, schema: &Schema, request: &Request) -> Result<(ParquetRecordBatchReader, u64), String> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| error.to_string())?;
     check(schema, builder.schema())?;
+    let held = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or_default();
     let columns = schema.fields.iter().filter_map(|field| builder.schema().index_of(&field.name).ok());
     let wanted = ProjectionMask::roots(builder.parquet_schema(), columns);
-    let reader = builder.with_projection(wanted).with_batch_size(rows_max).build();
-    reader.map_err(|error| error.to_string())
+    let clamped = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
+    let Range { start, end } = request.records;
+    let mut builder = builder.with_projection(wanted).with_batch_size(request.rows_max);
+    if start > 0 {
+        builder = builder.with_offset(clamped(start));
+    }
+    if end < u64::MAX {
+        builder = builder.with_limit(clamped(end - start));
+    }
+    let reader = builder.build().map_err(|error| error.to_string())?;
+    Ok((reader, held))
 }
 
 /// Whether every column of `schema` is there in a type that casts without loss.

@@ -1,46 +1,91 @@
 //! Reads one file, on a thread that may block.
+//!
+//! The same range of records is the same at every reading, also of a file that is damaged: what it holds is asked
+//! for in pieces of one size, so that a decompressor breaks off at the same place each time.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use bytes::BytesMut;
 use flate2::read::MultiGzDecoder;
+use millstream_model::Block;
 use millstream_model::pipeline::Format;
-use tokio::sync::mpsc::Sender;
 
-use crate::cut::{Cut, Cutter};
+use crate::cut::Cutter;
 
 /// Bytes that are read before they are cut.
 const GATHER_BYTES: usize = 512 << 10;
+/// Bytes that are asked for at once. A cutter that is asked for room for the above has room for these.
+const READ_BYTES: usize = GATHER_BYTES / 4;
 
-/// Sends the records of the file at `path`, until `sender` is closed.
-///
-/// # Errors
-/// The file cannot be read, or not to its end: what to tell the operator. What comes before the fault is sent.
-pub(super) fn read(
-    path: &Path,
-    format: &Format,
-    rows_max: usize,
-    sender: &Sender<Cut>,
-) -> Result<(), String> {
-    let opening = |fault: &dyn std::fmt::Display| format!("reading {}: {fault}", path.display());
-    let file = File::open(path).map_err(|fault| opening(&fault))?;
-    if let Format::Parquet(schema) = format {
-        return super::parquet::read(path, file, schema, rows_max, sender);
+/// A file, and what it was when it was opened.
+pub(super) struct Opened {
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+    /// Its size and the time it was last written: others mean that it may hold other records.
+    pub(super) stamp: String,
+}
+
+/// What of a file is wanted, and how it is read.
+#[derive(Clone)]
+pub(super) struct Request {
+    pub(super) format: Format,
+    /// Records of a block.
+    pub(super) rows_max: usize,
+    pub(super) records: Range<u64>,
+}
+
+/// How far a reading came.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Records up to where it ended, counted from the file's first.
+    pub(super) records: u64,
+    /// Why it ended before the file did.
+    pub(super) fault: Option<Fault>,
+}
+
+/// What kept a file from being read to its end.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) reason: String,
+    /// Whole records before it, counted from the file's first.
+    pub(super) after: u64,
+}
+
+impl Opened {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let stamp = stamp(&file.metadata()?)?;
+        Ok(Self { path: path.to_owned(), file, stamp })
     }
-    let bytes = decompressed(path, file).map_err(|fault| opening(&fault))?;
-    let mut cutter = Cutter::new(&path.to_string_lossy(), rows_max);
-    read_records(bytes, &mut cutter, sender).map_err(|fault| {
-        let records = cutter.records();
-        if let Some(cut) = cutter.abandon(&fault.to_string()) {
-            send(sender, cut);
-        }
-        format!(
-            "{}; the {records} records before that are taken, the rest of the file is skipped",
-            opening(&fault)
-        )
-    })
+}
+
+/// Such as `1048576-1700000000123456789`: bytes, and nanoseconds since 1970.
+fn stamp(found: &Metadata) -> io::Result<String> {
+    let modified = match found.modified()?.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => format!("{}", since.as_nanos()),
+        Err(before) => format!("-{}", before.duration().as_nanos()),
+    };
+    Ok(format!("{}-{modified}", found.len()))
+}
+
+/// Gives the records of `opened` that are wanted to `give`, until that wants no more.
+pub(super) fn read(opened: Opened, request: &Request, give: &mut dyn FnMut(Block) -> bool) -> Reading {
+    let Opened { path, file, .. } = opened;
+    if let Format::Parquet(schema) = &request.format {
+        return super::parquet::read(&path, file, schema, request, give);
+    }
+    let mut cutter = Cutter::new(&path.to_string_lossy(), request.rows_max).only(request.records.clone());
+    let read = decompressed(&path, file).and_then(|bytes| read_records(bytes, &mut cutter, give));
+    let fault = read.err().map(|fault| {
+        let after = cutter.records();
+        cutter.abandon(&fault.to_string()).map(give);
+        Fault { reason: fault.to_string(), after }
+    });
+    Reading { records: cutter.records(), fault }
 }
 
 /// The bytes of a file, out of the compression that its name tells of.
@@ -52,27 +97,27 @@ fn decompressed(path: &Path, file: File) -> io::Result<Box<dyn Read>> {
     })
 }
 
-fn read_records(mut bytes: Box<dyn Read>, cutter: &mut Cutter, sender: &Sender<Cut>) -> io::Result<()> {
+fn read_records(
+    mut bytes: Box<dyn Read>,
+    cutter: &mut Cutter,
+    give: &mut dyn FnMut(Block) -> bool,
+) -> io::Result<()> {
     loop {
         let read = gather(&mut *bytes, cutter);
-        while let Some(cut) = cutter.cut() {
-            if !send(sender, cut) {
+        while let Some(block) = cutter.cut() {
+            if !give(block) {
                 return Ok(());
             }
+        }
+        if cutter.is_done() {
+            return Ok(());
         }
         if read? == 0 {
             break;
         }
     }
-    if let Some(cut) = cutter.finish() {
-        send(sender, cut);
-    }
+    cutter.finish().map(give);
     Ok(())
-}
-
-/// Whether anybody still wants more.
-fn send(sender: &Sender<Cut>, cut: Cut) -> bool {
-    sender.blocking_send(cut).is_ok()
 }
 
 /// Reads a block's worth of bytes, less only at the end of the file or before a fault. Gives 0 at the end.
@@ -87,10 +132,10 @@ fn gather(bytes: &mut dyn Read, cutter: &mut Cutter) -> io::Result<usize> {
     }
 }
 
-/// Appends what one read gives to the room that `buffer` has.
+/// Appends what one read gives.
 fn read_into(bytes: &mut dyn Read, buffer: &mut BytesMut) -> io::Result<usize> {
-    let (start, room) = (buffer.len(), buffer.capacity());
-    buffer.resize(room, 0);
+    let start = buffer.len();
+    buffer.resize(start + READ_BYTES, 0);
     let read = loop {
         match bytes.read(&mut buffer[start..]) {
             Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}

@@ -1,8 +1,7 @@
-//! Which files are there, which of them are complete, and which were taken already.
+//! Which files are there, and which of them are complete.
 //!
 //! A file is complete when it was last written before the previous look, as one is that arrived by a rename, or
-//! when its size and its time stayed the same from one look to the next. It is taken once, for as long as its
-//! name stays. Names that begin with `.` or `_` are those of files being written, and are passed over.
+//! when its size and its time stayed the same from one look to the next. Names that begin with `.` or `_` are those of files being written, and are passed over.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
@@ -20,10 +19,18 @@ const GLOB: MatchOptions =
 /// Looks at a folder, a file or a glob.
 pub(super) struct Watch {
     path: PathBuf,
-    taken: HashSet<PathBuf>,
     /// The files that were not complete at the last look.
     growing: HashMap<PathBuf, State>,
     looked: Option<SystemTime>,
+}
+
+/// What a look found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The files to take, the oldest first, by their absolute paths.
+    pub(super) complete: Vec<PathBuf>,
+    /// The absolute paths of all files that are there.
+    pub(super) names: HashSet<String>,
 }
 
 /// What tells whether a file was written to. In order of time first: the order of delivery.
@@ -35,54 +42,62 @@ struct State {
 
 impl Watch {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), taken: HashSet::new(), growing: HashMap::new(), looked: None }
+        Self { path: path.to_owned(), growing: HashMap::new(), looked: None }
     }
 
-    /// Takes all files there are, the oldest first.
+    /// Finds all files there are and that are not finished.
     ///
     /// # Errors
     /// There is none, or the folder cannot be read: what to tell the operator.
-    pub(super) fn all(&mut self) -> Result<Vec<PathBuf>, String> {
-        let files = self.list()?;
+    pub(super) fn all(&self, is_finished: &dyn Fn(&Path) -> bool) -> Result<Found, String> {
+        let mut files = self.list()?;
         if files.is_empty() {
             return Err(format!("there is no file to read at {}", self.path.display()));
         }
-        Ok(in_order(files))
+        let names = names(&files);
+        files.retain(|(path, _)| !is_finished(path));
+        Ok(Found { complete: in_order(files), names })
     }
 
-    /// Takes the files that are complete and were not taken before, the oldest first.
+    /// Finds the files that are complete and not finished.
     ///
     /// # Errors
     /// The folder cannot be read: what to tell the operator.
-    pub(super) fn complete(&mut self) -> Result<Vec<PathBuf>, String> {
+    pub(super) fn complete(&mut self, is_finished: &dyn Fn(&Path) -> bool) -> Result<Found, String> {
         let looked = self.looked.replace(now());
-        let files = self.list()?;
-        let names: HashSet<_> = files.iter().map(|(path, _)| path).collect();
-        self.taken.retain(|path| names.contains(path));
+        let mut files = self.list()?;
+        let names = names(&files);
+        files.retain(|(path, _)| !is_finished(path));
 
         let before = std::mem::take(&mut self.growing);
-        let mut complete = Vec::new();
-        for (path, state) in files.into_iter().filter(|(path, _)| !self.taken.contains(path)) {
-            let at_rest = looked.is_some_and(|looked| state.modified < looked);
-            if at_rest || before.get(&path) == Some(&state) {
-                complete.push((path, state));
-            } else {
-                self.growing.insert(path, state);
-            }
-        }
-        self.taken.extend(complete.iter().map(|(path, _)| path.clone()));
-        Ok(in_order(complete))
+        let at_rest = |(path, state): &(PathBuf, State)| {
+            looked.is_some_and(|looked| state.modified < looked) || before.get(path) == Some(state)
+        };
+        let (complete, growing): (Vec<_>, Vec<_>) = files.into_iter().partition(at_rest);
+        self.growing = growing.into_iter().collect();
+        Ok(Found { complete: in_order(complete), names })
     }
 
     fn list(&self) -> Result<Vec<(PathBuf, State)>, String> {
         let listed = match fs::metadata(&self.path) {
             Ok(found) if found.is_dir() => list_folder(&self.path),
             Ok(found) => Ok(state(&found).map(|state| (self.path.clone(), state)).into_iter().collect()),
-            Err(_) if is_glob(&self.path) => return list_glob(&self.path),
+            Err(_) if is_glob(&self.path) => return Ok(absolute(list_glob(&self.path)?)),
             Err(fault) => Err(fault),
         };
-        listed.map_err(|fault| format!("looking for files in {}: {fault}", self.path.display()))
+        let listed = listed.map_err(|fault| format!("looking for files in {}: {fault}", self.path.display()));
+        Ok(absolute(listed?))
     }
+}
+
+/// The files by names that hold from every working directory.
+fn absolute(files: Vec<(PathBuf, State)>) -> Vec<(PathBuf, State)> {
+    let name = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    files.into_iter().map(|(path, state)| (name(path), state)).collect()
+}
+
+fn names(files: &[(PathBuf, State)]) -> HashSet<String> {
+    files.iter().map(|(path, _)| path.to_string_lossy().into_owned()).collect()
 }
 
 /// Now, as the file system's times are given.

@@ -14,6 +14,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
+use super::output::Output;
+
 /// Writes rows into its file.
 pub(super) trait Encoder: Send {
     /// Appends `rows`.
@@ -63,13 +65,13 @@ fn check_text(schema: &Schema) -> Result<(), String> {
     }
 }
 
-/// An encoder that writes into `file`.
+/// An encoder that writes into `output`.
 pub(super) fn encoder(
     format: FileFormat,
-    file: File,
+    output: Output,
     schema: &SchemaRef,
 ) -> Result<Box<dyn Encoder>, ArrowError> {
-    let file = BufWriter::with_capacity(256 << 10, file);
+    let file = BufWriter::with_capacity(256 << 10, output);
     Ok(match format {
         FileFormat::Text => Box::new(Text(file)),
         FileFormat::Json => Box::new(LineDelimitedWriter::new(file)),
@@ -82,7 +84,7 @@ pub(super) fn encoder(
 }
 
 /// The values of one column, a line each; null is an empty line.
-struct Text(BufWriter<File>);
+struct Text(BufWriter<Output>);
 
 impl Encoder for Text {
     fn write(&mut self, rows: &RecordBatch) -> Result<(), ArrowError> {
@@ -101,7 +103,7 @@ impl Encoder for Text {
     }
 }
 
-impl Encoder for LineDelimitedWriter<BufWriter<File>> {
+impl Encoder for LineDelimitedWriter<BufWriter<Output>> {
     fn write(&mut self, rows: &RecordBatch) -> Result<(), ArrowError> {
         Self::write(self, rows)
     }
@@ -112,7 +114,7 @@ impl Encoder for LineDelimitedWriter<BufWriter<File>> {
     }
 }
 
-impl Encoder for arrow_csv::Writer<BufWriter<File>> {
+impl Encoder for arrow_csv::Writer<BufWriter<Output>> {
     fn write(&mut self, rows: &RecordBatch) -> Result<(), ArrowError> {
         Self::write(self, rows)
     }
@@ -122,7 +124,7 @@ impl Encoder for arrow_csv::Writer<BufWriter<File>> {
     }
 }
 
-impl Encoder for ArrowWriter<BufWriter<File>> {
+impl Encoder for ArrowWriter<BufWriter<Output>> {
     fn write(&mut self, rows: &RecordBatch) -> Result<(), ArrowError> {
         Ok(Self::write(self, rows)?)
     }
@@ -132,6 +134,6 @@ impl Encoder for ArrowWriter<BufWriter<File>> {
     }
 }
 
-fn into_file(buffered: BufWriter<File>) -> Result<File, ArrowError> {
-    buffered.into_inner().map_err(|fault| ArrowError::from(fault.into_error()))
+fn into_file(buffered: BufWriter<Output>) -> Result<File, ArrowError> {
+    buffered.into_inner().map(Output::into_file).map_err(|fault| ArrowError::from(fault.into_error()))
 }

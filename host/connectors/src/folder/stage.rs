@@ -1,25 +1,24 @@
-//! A batch's files while nobody sees them, and the commit that makes them visible.
+//! A batch's files while they are written.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use millstream_engine::SinkError;
-use millstream_model::BatchTime;
 use millstream_model::pipeline::FileFormat;
+use millstream_platform::crash_point;
 
 use super::encode::{self, Encoder};
+use super::output::{Output, Room};
+use super::place::{Place, attempt, sync};
 
-/// The files of one batch.
+/// The files of one batch. Dropped before they are ready, they are removed.
 pub(super) struct Stage {
+    place: Option<Place>,
     folder: PathBuf,
-    hidden: PathBuf,
-    visible: PathBuf,
-    replaced: PathBuf,
     format: FileFormat,
     schema: SchemaRef,
     parts: BTreeMap<usize, Part>,
@@ -28,26 +27,14 @@ pub(super) struct Stage {
 /// The file of one partition.
 struct Part {
     path: PathBuf,
+    room: Room,
     encoder: Box<dyn Encoder>,
 }
 
 impl Stage {
-    pub(super) fn new(folder: &Path, time: BatchTime, format: FileFormat, schema: SchemaRef) -> Self {
-        Self {
-            folder: folder.to_owned(),
-            hidden: folder.join(format!(".{time}.tmp")),
-            visible: folder.join(time.to_string()),
-            replaced: folder.join(format!(".{time}.old.tmp")),
-            format,
-            schema,
-            parts: BTreeMap::new(),
-        }
-    }
-
-    /// Removes what an earlier attempt at this batch left behind.
-    pub(super) fn clear(&mut self) -> Result<(), SinkError> {
-        remove(&self.hidden)?;
-        remove(&self.replaced)
+    pub(super) fn begin(place: Place, format: FileFormat, schema: SchemaRef) -> Result<Self, SinkError> {
+        let folder = place.begin()?;
+        Ok(Self { place: Some(place), folder, format, schema, parts: BTreeMap::new() })
     }
 
     /// Appends rows to the file of a partition.
@@ -57,73 +44,67 @@ impl Stage {
             self.parts.insert(partition, part);
         }
         let part = self.parts.get_mut(&partition).expect("it was opened above");
-        part.encoder.write(rows).map_err(|fault| failed("writing", &part.path, &fault))
+        let written = part.encoder.write(rows);
+        written.map_err(|fault| part.failed(&fault))
+    }
+
+    /// Writes what is left, waits until everything is on disk, and marks it as complete.
+    pub(super) fn prepare(mut self) -> Result<Place, SinkError> {
+        let parts = std::mem::take(&mut self.parts);
+        if parts.is_empty() {
+            self.place().create(&self.folder)?;
+        } else {
+            for part in parts.into_values() {
+                part.finish()?;
+                crash_point("output-staged");
+            }
+            sync(&self.folder)?;
+        }
+        self.place().make_ready(&self.folder)?;
+        crash_point("output-prepared");
+        Ok(self.place.take().expect("it is taken here alone"))
+    }
+
+    fn place(&self) -> &Place {
+        self.place.as_ref().expect("it is taken by `prepare` alone, which consumes the stage")
     }
 
     fn open(&self, partition: usize) -> Result<Part, SinkError> {
-        attempt("creating", &self.hidden, fs::create_dir_all(&self.hidden))?;
+        self.place().create(&self.folder)?;
         let name = format!("part-{partition:05}.{}", encode::extension(self.format));
-        let path = self.hidden.join(name);
-        let file = attempt("creating", &path, File::create(&path))?;
-        let encoder = encode::encoder(self.format, file, &self.schema);
-        let encoder = encoder.map_err(|fault| failed("writing", &path, &fault))?;
-        Ok(Part { path, encoder })
+        let path = self.folder.join(name);
+        let (output, room) = Output::new(attempt("creating", &path, File::create(&path))?);
+        match encode::encoder(self.format, output, &self.schema) {
+            Ok(encoder) => Ok(Part { path, room, encoder }),
+            Err(fault) => Err(failed(&path, &room, &fault)),
+        }
+    }
+}
+
+impl Part {
+    fn finish(self) -> Result<(), SinkError> {
+        let Self { path, room, encoder } = self;
+        let file = encoder.finish().map_err(|fault| failed(&path, &room, &fault))?;
+        attempt("syncing", &path, file.sync_all())
     }
 
-    /// Makes the batch visible, in the place of one of the same time.
-    pub(super) fn commit(mut self) -> Result<(), SinkError> {
-        let had_rows = !self.parts.is_empty();
-        for (_, part) in std::mem::take(&mut self.parts) {
-            let file = part.encoder.finish().map_err(|fault| failed("writing", &part.path, &fault))?;
-            attempt("syncing", &part.path, file.sync_all())?;
-        }
-        if had_rows {
-            sync(&self.hidden)?;
-        }
-        let replaces = self.set_aside()?;
-        if had_rows {
-            attempt("renaming", &self.hidden, fs::rename(&self.hidden, &self.visible))?;
-        }
-        if had_rows || replaces {
-            sync(&self.folder)?;
-        }
-        remove(&self.replaced)
+    fn failed(&self, fault: &ArrowError) -> SinkError {
+        failed(&self.path, &self.room, fault)
     }
+}
 
-    /// Moves a batch of the same time out of the way; says whether there was one.
-    fn set_aside(&self) -> Result<bool, SinkError> {
-        match fs::rename(&self.visible, &self.replaced) {
-            Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(false),
-            renamed => attempt("replacing", &self.visible, renamed).map(|()| true),
-        }
-    }
+fn failed(path: &Path, room: &Room, fault: &ArrowError) -> SinkError {
+    let told = format!("writing {}: {fault}", path.display());
+    if room.is_used_up() { SinkError::Full(told) } else { SinkError::Failed(told) }
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
         self.parts.clear();
-        if let Err(fault) = remove(&self.hidden) {
+        if let Some(place) = &self.place
+            && let Err(fault) = place.discard(&self.folder)
+        {
             tracing::warn!("{fault}");
         }
     }
-}
-
-fn sync(folder: &Path) -> Result<(), SinkError> {
-    attempt("syncing", folder, File::open(folder).and_then(|folder| folder.sync_all()))
-}
-
-/// Removes a folder, if it is there.
-fn remove(folder: &Path) -> Result<(), SinkError> {
-    match fs::remove_dir_all(folder) {
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => attempt("removing", folder, removed),
-    }
-}
-
-fn attempt<T>(doing: &str, path: &Path, result: io::Result<T>) -> Result<T, SinkError> {
-    result.map_err(|fault| failed(doing, path, &fault))
-}
-
-fn failed(doing: &str, path: &Path, fault: &dyn Display) -> SinkError {
-    SinkError(format!("{doing} {}: {fault}", path.display()))
 }

@@ -2,18 +2,22 @@
 //!
 //! Rows become text while they are staged, and only as many as are shown, so a batch of any size waits for its
 //! commit in little memory. Data cannot drive the terminal: see [`table`].
+//!
+//! What was shown cannot be known after a crash, and a screen is for looking: a batch that was committed is not shown
+//! again then. A page that could not be shown is kept while the process lives, for the next attempt.
 
 mod json;
 mod table;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use millstream_engine::{Sink, SinkBatch, SinkError};
+use millstream_engine::{Recovery, Sink, SinkBatch, SinkError};
 use millstream_model::BatchTime;
 use tokio::task::spawn_blocking;
 
@@ -25,7 +29,11 @@ pub(crate) struct Print {
     schema: SchemaRef,
     rows_max: usize,
     screen: Screen,
+    unshown: Unshown,
 }
+
+/// The page that could not be shown last, and its batch.
+type Unshown = Arc<Mutex<Option<(BatchTime, String)>>>;
 
 /// A batch on its way to the screen.
 struct Page {
@@ -33,6 +41,7 @@ struct Page {
     schema: SchemaRef,
     rows_max: usize,
     screen: Screen,
+    unshown: Unshown,
     time: BatchTime,
     /// The first rows of each partition as text. Which of them are the batch's first shows at the end.
     partitions: BTreeMap<usize, Vec<Line>>,
@@ -44,22 +53,31 @@ type Line = Vec<String>;
 
 impl Print {
     pub(crate) fn new(name: &str, schema: SchemaRef, rows_max: usize, screen: Screen) -> Self {
-        Self { name: name.to_owned(), schema, rows_max, screen }
+        Self { name: name.to_owned(), schema, rows_max, screen, unshown: Unshown::default() }
     }
 }
 
 #[async_trait]
 impl Sink for Print {
-    async fn begin(&mut self, time: BatchTime) -> Result<Box<dyn SinkBatch>, SinkError> {
+    async fn begin(&self, time: BatchTime) -> Result<Box<dyn SinkBatch>, SinkError> {
         Ok(Box::new(Page {
             name: self.name.clone(),
             schema: self.schema.clone(),
             rows_max: self.rows_max,
             screen: self.screen.clone(),
+            unshown: Arc::clone(&self.unshown),
             time,
             partitions: BTreeMap::new(),
             rows: 0,
         }))
+    }
+
+    async fn recover(&self, time: BatchTime) -> Result<Recovery, SinkError> {
+        let unshown = lock(&self.unshown).take_if(|(unshown, _)| *unshown == time);
+        if let Some((_, text)) = unshown {
+            show(&self.name, time, text, &self.screen, &self.unshown).await?;
+        }
+        Ok(Recovery::Published)
     }
 }
 
@@ -94,20 +112,42 @@ impl SinkBatch for Page {
         Ok(())
     }
 
-    async fn commit(self: Box<Self>) -> Result<(), SinkError> {
-        let (name, time, screen) = (self.name.clone(), self.time, self.screen.clone());
-        let text = self.text();
-        // A pager that waits for a key must not hold up a thread of the runtime.
-        let showing = spawn_blocking(move || screen.show(text.as_bytes())).await;
-        match showing {
-            Ok(shown) => shown.map_err(|error| fault(&name, time, &error)),
-            Err(panic) => Err(fault(&name, time, &panic)),
-        }
+    async fn prepare(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    async fn publish(self: Box<Self>) -> Result<(), SinkError> {
+        let (name, time) = (self.name.clone(), self.time);
+        let (screen, unshown) = (self.screen.clone(), Arc::clone(&self.unshown));
+        show(&name, time, self.text(), &screen, &unshown).await
     }
 }
 
+/// Shows a page, or keeps it as unshown.
+async fn show(
+    name: &str,
+    time: BatchTime,
+    text: String,
+    screen: &Screen,
+    unshown: &Unshown,
+) -> Result<(), SinkError> {
+    let (screen, unshown) = (screen.clone(), Arc::clone(unshown));
+    // A pager that waits for a key must not hold up a thread of the runtime.
+    let showing = spawn_blocking(move || {
+        screen.show(text.as_bytes()).inspect_err(|_| *lock(&unshown) = Some((time, text)))
+    });
+    match showing.await {
+        Ok(shown) => shown.map_err(|error| fault(name, time, &error)),
+        Err(panic) => Err(fault(name, time, &panic)),
+    }
+}
+
+fn lock(unshown: &Unshown) -> MutexGuard<'_, Option<(BatchTime, String)>> {
+    unshown.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn fault(name: &str, time: BatchTime, error: &dyn Display) -> SinkError {
-    SinkError(format!("printing batch {time} of sink \"{name}\": {error}"))
+    SinkError::Failed(format!("printing batch {time} of sink \"{name}\": {error}"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{Int64Array, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -20,13 +21,14 @@ fn schema() -> SchemaRef {
 /// Prints a batch of the given pieces, each of a partition.
 async fn print(json: bool, rows_max: usize, pieces: &[(usize, RecordBatch)]) -> String {
     let (screen, buffer) = Screen::buffer(json);
-    let mut sink = Print::new("screen", schema(), rows_max, screen);
+    let sink = Print::new("screen", schema(), rows_max, screen);
     let mut page = sink.begin(BatchTime::from_ms(1_700_000_000_000)).await.unwrap();
     for (partition, rows) in pieces {
         page.write(*partition, rows.clone()).await.unwrap();
     }
+    page.prepare().await.unwrap();
     assert!(buffer.lock().unwrap().is_empty(), "nothing is shown before the commit");
-    page.commit().await.unwrap();
+    page.publish().await.unwrap();
     String::from_utf8(buffer.lock().unwrap().clone()).unwrap()
 }
 
@@ -81,12 +83,13 @@ async fn objects_for_programs() {
     assert_eq!(print(true, 2, &[]).await, "");
 }
 
-/// An output whose reader has gone.
-struct Closed;
+/// An output whose reader is away until it is told to come back.
+#[derive(Clone, Default)]
+struct Away(Arc<AtomicBool>);
 
-impl io::Write for Closed {
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::BrokenPipe.into())
+impl io::Write for Away {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.load(Ordering::Relaxed) { Ok(bytes.len()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -95,9 +98,24 @@ impl io::Write for Closed {
 }
 
 #[tokio::test]
-async fn a_closed_output_is_an_error() {
-    let mut sink = Print::new("screen", schema(), 10, Screen::new(Closed, false));
-    let page = sink.begin(BatchTime::from_ms(1000)).await.unwrap();
-    let error = page.commit().await.unwrap_err();
+async fn a_closed_output_is_an_error_until_the_page_is_shown() {
+    let away = Away::default();
+    let sink = Print::new("screen", schema(), 10, Screen::new(away.clone(), false));
+    let time = BatchTime::from_ms(1000);
+    let page = sink.begin(time).await.unwrap();
+    let error = page.publish().await.unwrap_err();
     assert!(error.to_string().contains("broken pipe"), "{error}");
+    for _ in 0..2 {
+        assert_eq!(sink.recover(time).await.unwrap_err(), error);
+    }
+    away.0.store(true, Ordering::Relaxed);
+    assert_eq!(sink.recover(time).await.unwrap(), Recovery::Published);
+}
+
+#[tokio::test]
+async fn a_batch_of_an_earlier_process_is_not_shown_again() {
+    let (screen, buffer) = Screen::buffer(false);
+    let sink = Print::new("screen", schema(), 10, screen);
+    assert_eq!(sink.recover(BatchTime::from_ms(1000)).await.unwrap(), Recovery::Published);
+    assert!(buffer.lock().unwrap().is_empty());
 }

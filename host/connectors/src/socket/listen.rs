@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(test)]
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +13,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 
 use super::receive::{End, receive};
-use crate::intake::{Intake, Origin};
 
 /// Clients served at once; more wait until one of these leaves.
 const CLIENTS_MAX: usize = 1024;
@@ -20,15 +21,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The server of clients that send records. In once mode it ends when the first clients have come and all are gone.
 pub(crate) struct Listen {
-    origin: Origin,
+    source: String,
     address: String,
     /// Given by tests, which have to know the port.
-    listener: Option<TcpListener>,
+    #[cfg(test)]
+    listener: Mutex<Option<TcpListener>>,
 }
 
 /// The clients being served.
 struct Clients {
-    intake: Intake,
+    source: String,
+    inlet: Inlet,
     tasks: JoinSet<()>,
     /// Whether there has been one.
     served: bool,
@@ -45,26 +48,38 @@ enum Event {
 
 impl Listen {
     pub(crate) fn new(spec: &SourceSpec, address: &str) -> Self {
-        Self { origin: Origin::new(spec), address: address.to_owned(), listener: None }
+        Self {
+            source: spec.name.value.clone(),
+            address: address.to_owned(),
+            #[cfg(test)]
+            listener: Mutex::default(),
+        }
     }
 
     #[cfg(test)]
     pub(super) fn on(spec: &SourceSpec, listener: TcpListener) -> Self {
-        Self { origin: Origin::new(spec), address: String::new(), listener: Some(listener) }
+        Self { listener: Mutex::new(Some(listener)), ..Self::new(spec, "") }
     }
 
-    async fn bind(&mut self) -> Result<TcpListener, SourceError> {
-        if let Some(listener) = self.listener.take() {
+    async fn bind(&self) -> Result<TcpListener, SourceError> {
+        #[cfg(test)]
+        if let Some(listener) = self.listener.lock().unwrap().take() {
             return Ok(listener);
         }
-        TcpListener::bind(&self.address).await.map_err(|fault| {
-            let advice = match fault.kind() {
-                io::ErrorKind::AddrInUse => "; stop the program that uses it or choose another port",
-                io::ErrorKind::InvalidInput => "; an address is written host:port",
-                _ => "",
-            };
-            SourceError(format!("listening on {}: {fault}{advice}", self.address))
-        })
+        TcpListener::bind(&self.address).await.map_err(|fault| self.refused(&fault))
+    }
+
+    /// What to tell of an address that cannot be listened on. Only what the operator can mend is worth a stop.
+    fn refused(&self, fault: &io::Error) -> SourceError {
+        let told = format!("listening on {}: {fault}", self.address);
+        let advice = match fault.kind() {
+            io::ErrorKind::AddrInUse => "stop the program that uses it or choose another port",
+            io::ErrorKind::InvalidInput => "an address is written host:port",
+            io::ErrorKind::AddrNotAvailable => "listen on an address of this machine",
+            io::ErrorKind::PermissionDenied => "choose a port above 1023",
+            _ => return SourceError::Failed(told),
+        };
+        SourceError::Refused(format!("{told}; {advice}"))
     }
 }
 
@@ -72,7 +87,7 @@ impl Clients {
     async fn next(&mut self, listener: &TcpListener) -> Event {
         let room = self.tasks.len() < CLIENTS_MAX;
         tokio::select! {
-            () = self.intake.inlet().closed() => Event::Stopping,
+            () = self.inlet.closed() => Event::Stopping,
             Some(left) = self.tasks.join_next() => Event::Left(left),
             came = listener.accept(), if room => Event::Came(came),
         }
@@ -82,7 +97,7 @@ impl Clients {
         match client {
             Ok((stream, peer)) => {
                 (self.served, self.reported) = (true, false);
-                self.tasks.spawn(serve(stream, peer, self.intake.clone()));
+                self.tasks.spawn(serve(self.source.clone(), stream, peer, self.inlet.clone()));
             }
             Err(fault) => self.pause(&fault).await,
         }
@@ -90,36 +105,33 @@ impl Clients {
 
     async fn pause(&mut self, fault: &io::Error) {
         if !self.reported {
-            self.intake.inlet().report(&format!("accepting a connection: {fault}; trying again"));
+            self.inlet.report(&format!("accepting a connection: {fault}; trying again"));
             self.reported = true;
         }
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, intake: Intake) {
-    let (end, records) = receive(stream, &peer.to_string(), &intake).await;
+async fn serve(source: String, stream: TcpStream, peer: SocketAddr, inlet: Inlet) {
+    let (end, records) = receive(&stream, &peer.to_string(), &inlet).await;
     match end {
         End::Broken(fault) => {
-            intake
-                .inlet()
-                .report(&format!("the connection from {peer} broke after {records} records: {fault}"));
+            inlet.report(&format!("the connection from {peer} broke after {records} records: {fault}"));
         }
-        End::Finished | End::Stopping => {
-            tracing::debug!(source = intake.source(), %peer, records, "disconnected")
-        }
+        End::Finished | End::Stopping => tracing::debug!(source, %peer, records, "disconnected"),
     }
 }
 
 #[async_trait]
 impl Source for Listen {
-    async fn run(mut self: Box<Self>, inlet: Inlet) -> Result<(), SourceError> {
+    async fn run(&self, inlet: Inlet) -> Result<(), SourceError> {
         let listener = self.bind().await?;
-        let intake = self.origin.intake(inlet.clone());
         if let Ok(address) = listener.local_addr() {
-            tracing::info!(source = intake.source(), %address, "listening");
+            tracing::info!(source = self.source, %address, "listening");
         }
-        let mut clients = Clients { intake, tasks: JoinSet::new(), served: false, reported: false };
+        let source = self.source.clone();
+        let mut clients =
+            Clients { source, inlet: inlet.clone(), tasks: JoinSet::new(), served: false, reported: false };
         loop {
             match clients.next(&listener).await {
                 Event::Stopping => break,

@@ -1,13 +1,19 @@
 //! Receives the records of one connection.
+//!
+//! What was read is cut and sent on when it is a block's worth, when the block interval has passed since the first of
+//! it came, or when no more comes: few small blocks, and no waiting beyond the interval.
 
 use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
 
-use millstream_engine::Closed;
+use bytes::Bytes;
+use millstream_engine::{Closed, Inlet};
+use millstream_model::Block;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
 
-use crate::cut::{Cut, Cutter};
-use crate::intake::Intake;
+use super::resume::Progress;
+use crate::cut::Cutter;
 
 /// What is asked of the system at once: at first, and at most.
 const READ_BYTES_FIRST: usize = 16 << 10;
@@ -28,40 +34,88 @@ pub(super) enum End {
 
 /// A connection and what was read from it.
 struct Connection<'a> {
-    stream: TcpStream,
+    stream: &'a TcpStream,
     cutter: Cutter,
-    intake: &'a Intake,
+    inlet: &'a Inlet,
     read_bytes: usize,
+    /// When what was read is sent on, at the latest.
+    due: Option<Instant>,
+    /// Told what was sent, if the peer can send records again.
+    progress: Option<Progress>,
+}
+
+/// What a wait ended with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Event {
+    Readable,
+    Due,
 }
 
 /// Receives from `stream` until it ends; says how, and how many records there were.
-pub(super) async fn receive(stream: TcpStream, peer: &str, intake: &Intake) -> (End, u64) {
-    let cutter = intake.cutter(peer);
-    let mut connection = Connection { stream, cutter, intake, read_bytes: READ_BYTES_FIRST };
-    let end = connection.run().await.unwrap_or(End::Stopping);
-    (end, connection.cutter.records())
+pub(super) async fn receive(stream: &TcpStream, peer: &str, inlet: &Inlet) -> (End, u64) {
+    let cutter = Cutter::new(peer, inlet.block_rows_max());
+    Connection::new(stream, inlet, cutter, None).run().await
 }
 
-impl Connection<'_> {
-    async fn run(&mut self) -> Result<End, Closed> {
+/// As [`receive`], from a peer whose first record is number `first`. A record counts once its line feed has come;
+/// what follows the last of them is dropped, since the peer sends it again.
+pub(super) async fn receive_from(
+    first: u64,
+    stream: &TcpStream,
+    peer: &str,
+    inlet: &Inlet,
+    progress: Progress,
+) -> (End, u64) {
+    let cutter = Cutter::new(peer, inlet.block_rows_max()).starting_at(first);
+    let (end, next) = Connection::new(stream, inlet, cutter, Some(progress)).run().await;
+    (end, next - first)
+}
+
+impl<'a> Connection<'a> {
+    fn new(stream: &'a TcpStream, inlet: &'a Inlet, cutter: Cutter, progress: Option<Progress>) -> Self {
+        Self { stream, cutter, inlet, read_bytes: READ_BYTES_FIRST, due: None, progress }
+    }
+
+    /// Receives to the end; gives the number of the record that would be the next.
+    async fn run(mut self) -> (End, u64) {
+        let end = self.receive_all().await.unwrap_or(End::Stopping);
+        (end, self.cutter.records())
+    }
+
+    async fn receive_all(&mut self) -> Result<End, Closed> {
         loop {
-            self.readable().await?;
-            let read = self.gather();
-            let taken = self.take_whole().await;
+            let event = match self.wait().await {
+                Ok(event) => event,
+                // Also what came before the stop is taken.
+                Err(closed) => return self.take_whole().await.and(Err(closed)),
+            };
+            let read = if event == Event::Readable { self.gather() } else { Continue(()) };
             if let Break(end) = read {
-                taken.and(self.take_last(&end).await)?;
-                return Ok(end);
+                let taken = self.take_whole().await;
+                let (end, last) = self.take_last(end).await;
+                return taken.and(last).map(|()| end);
             }
-            taken?;
+            if event == Event::Due || self.is_full() {
+                self.take_whole().await?;
+                self.due = None;
+            } else if self.due.is_none() {
+                self.due = Some(Instant::now() + self.inlet.block_interval());
+            }
         }
     }
 
-    async fn readable(&self) -> Result<(), Closed> {
+    async fn wait(&self) -> Result<Event, Closed> {
         tokio::select! {
-            () = self.intake.inlet().closed() => Err(Closed),
+            () = self.inlet.closed() => Err(Closed),
             // A fault shows again at the read that follows.
-            _ = self.stream.readable() => Ok(()),
+            _ = self.stream.readable() => Ok(Event::Readable),
+            () = sleep_until(self.due.unwrap_or_else(Instant::now)), if self.due.is_some() => Ok(Event::Due),
         }
+    }
+
+    /// Whether what was read does not wait for more.
+    fn is_full(&self) -> bool {
+        self.cutter.len() >= GATHER_BYTES || self.inlet.block_interval().is_zero()
     }
 
     /// Reads all that is there now, up to a block: few small blocks when much comes, no waiting when little does.
@@ -95,20 +149,38 @@ impl Connection<'_> {
     /// Takes the whole records of what was read; all of them, also while the pipeline is stopping.
     async fn take_whole(&mut self) -> Result<(), Closed> {
         let mut taken = Ok(());
-        while let Some(cut) = self.cutter.cut() {
-            taken = taken.and(self.intake.take(cut).await);
+        while let Some(block) = self.cutter.cut() {
+            taken = taken.and(self.send(block).await);
         }
         taken
     }
 
-    async fn take_last(&mut self, end: &End) -> Result<(), Closed> {
-        let last: Option<Cut> = match end {
+    /// Takes what follows the last line feed, or leaves it to be sent again. A peer that sends again and has closed the
+    /// connection within a record has not finished.
+    async fn take_last(&mut self, end: End) -> (End, Result<(), Closed>) {
+        let last = match &end {
+            End::Finished if self.progress.is_some() && self.cutter.is_amid_record() => {
+                let fault = io::Error::new(io::ErrorKind::UnexpectedEof, "it was closed within a record");
+                return (End::Broken(fault), Ok(()));
+            }
+            End::Broken(_) if self.progress.is_some() => None,
             End::Broken(fault) => self.cutter.abandon(&format!("the connection broke: {fault}")),
             End::Finished | End::Stopping => self.cutter.finish(),
         };
         match last {
-            Some(cut) => self.intake.take(cut).await,
-            None => Ok(()),
+            Some(block) => (end, self.send(block).await),
+            None => (end, Ok(())),
         }
+    }
+
+    async fn send(&mut self, mut block: Block) -> Result<(), Closed> {
+        let Some(progress) = &self.progress else {
+            return self.inlet.send(block).await.map(|_receipt| ());
+        };
+        let next = block.position.record + block.rows as u64;
+        block.resume = Some(Bytes::from(next.to_string()));
+        let receipt = self.inlet.send(block).await?;
+        progress.sent(next, receipt);
+        Ok(())
     }
 }

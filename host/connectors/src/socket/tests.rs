@@ -1,12 +1,14 @@
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use millstream_model::pipeline::{Format, SourceKind, SourceSpec};
+use millstream_engine::{Inlet, InletSettings, SourceError};
+use millstream_model::pipeline::{Format, SourceKind};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Connect, Listen};
 use crate::cut::RECORD_BYTES_MAX;
-use crate::testing::{Running, located, spec};
+use crate::testing::{Running, lane, located, settings, spec};
 
 async fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -14,18 +16,26 @@ async fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+fn connector(address: &str, resume: bool) -> Connect {
+    let kind = SourceKind::SocketConnect { address: located(address.to_owned()), resume };
+    Connect::new(&spec(kind, Format::Lines), address, resume)
+}
+
 /// A source that connects to `address`.
 fn connect(address: &str, once: bool) -> Running {
-    let kind = SourceKind::SocketConnect { address: located(address.to_owned()) };
-    Running::start(Connect::new(&spec(kind, Format::Lines), address), &Format::Lines, once)
+    Running::start(connector(address, false), &Format::Lines, once)
 }
 
 /// A source that listens, and its address.
 async fn listen(once: bool) -> (Running, SocketAddr) {
+    listen_with(settings(once)).await
+}
+
+async fn listen_with(settings: InletSettings) -> (Running, SocketAddr) {
     let (listener, address) = listener().await;
     let kind = SourceKind::SocketListen { address: located(address.to_string()) };
     let source = Listen::on(&spec(kind, Format::Lines), listener);
-    (Running::start(source, &Format::Lines, once), address)
+    (Running::start_with(source, &Format::Lines, Inlet::new(lane(), settings)), address)
 }
 
 /// Sends `text` to whoever comes next, and closes.
@@ -88,30 +98,32 @@ async fn a_lost_server_is_connected_to_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_stays_away_is_told_of_once() {
-    let (listener, address) = listener().await;
-    drop(listener);
-    let mut running = connect(&address.to_string(), false);
-    running.until(|running| !running.faults().is_empty()).await;
-    let listener = TcpListener::bind(address).await.unwrap();
-    // Some attempts without any data are no news.
-    for _ in 0..2 {
-        serve(&listener, b"").await;
-    }
-    serve(&listener, b"back\n").await;
-    assert_eq!(running.rows(1).await, ["back"]);
-    assert!(running.faults().len() <= 2, "{:?}", running.faults());
-    running.stop().await;
-}
-
-#[tokio::test]
 async fn once_a_server_must_be_there() {
     let (listener, address) = listener().await;
     drop(listener);
     let error = connect(&address.to_string(), true).end().await.unwrap_err().to_string();
     assert!(error.contains(&address.to_string()), "{error}");
-    let error = connect("no-port", false).end().await.unwrap_err().to_string();
-    assert!(error.contains("host:port"), "{error}");
+}
+
+#[tokio::test]
+async fn what_can_never_work_is_refused() {
+    let (taken, address) = listener().await;
+    let listen = |address: &str| {
+        let kind = SourceKind::SocketListen { address: located(address.to_owned()) };
+        Running::start(Listen::new(&spec(kind, Format::Lines), address), &Format::Lines, false)
+    };
+    let cases = [
+        (connect("no-port", false), "host:port"),
+        (listen("no-port"), "host:port"),
+        (listen(&address.to_string()), "another port"),
+    ];
+    for (running, advice) in cases {
+        match running.end().await {
+            Err(SourceError::Refused(told)) => assert!(told.contains(advice), "{told}"),
+            other => panic!("{advice}: {other:?}"),
+        }
+    }
+    drop(taken);
 }
 
 #[tokio::test]
@@ -183,15 +195,68 @@ async fn a_record_without_end_costs_no_memory_and_no_other_record() {
 
 #[tokio::test]
 async fn a_stop_loses_nothing_that_was_received() {
-    let (listener, address) = listener().await;
-    let kind = SourceKind::SocketListen { address: located(address.to_string()) };
     // At one row a second, the second row is waiting when the stop comes.
-    let spec = SourceSpec { max_rate: Some(1), ..spec(kind, Format::Lines) };
-    let mut running = Running::start(Listen::on(&spec, listener), &Format::Lines, false);
+    let settings = InletSettings { rate_max: Some(1), ..settings(false) };
+    let (mut running, address) = listen_with(settings).await;
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(b"one\ntwo\nthree\npart").await.unwrap();
     assert_eq!(running.rows(1).await, ["one"]);
     assert_eq!(running.stop().await, ["two", "three"]);
+}
+
+/// Long enough that no test sees its end.
+const NEVER: Duration = Duration::from_secs(100_000);
+
+#[tokio::test]
+async fn records_are_gathered_for_a_block() {
+    let settings = InletSettings { block_interval: NEVER, ..settings(false) };
+    let (mut running, address) = listen_with(settings).await;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    // Short of a block by one record, which comes last.
+    let record = [b"x".repeat(1023), b"\n".to_vec()].concat();
+    for _ in 0..511 {
+        client.write_all(&record).await.unwrap();
+    }
+    client.write_all(&record).await.unwrap();
+    let block = running.block().await.unwrap();
+    assert_eq!(block.rows, 512, "nothing is sent before there is a block's worth");
+    // What is not a block's worth comes when the connection ends.
+    client.write_all(b"one\ntwo").await.unwrap();
+    drop(client);
+    assert_eq!(running.rows(2).await, ["one", "two"]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn gathered_records_are_sent_when_the_block_interval_has_passed() {
+    let settings = InletSettings { block_interval: Duration::from_millis(1), ..settings(false) };
+    let (mut running, address) = listen_with(settings).await;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    for line in ["one", "two"] {
+        client.write_all(format!("{line}\npart of the next ").as_bytes()).await.unwrap();
+        assert!(running.rows(1).await[0].ends_with(line));
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn gathered_records_are_taken_at_a_stop() {
+    let (inlet, outlet) = Inlet::new(lane(), InletSettings { block_interval: NEVER, ..settings(false) });
+    let (server, address) = listener().await;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let (stream, _) = server.accept().await.unwrap();
+    client.write_all(b"one\ntwo\npart").await.unwrap();
+    // What is there is read as soon as the receiving begins, and then waits for the block interval.
+    stream.readable().await.unwrap();
+    let receiving = super::receive::receive(&stream, "peer", &inlet);
+    let closing = async {
+        tokio::task::yield_now().await;
+        assert_eq!(outlet.take().rows, 0);
+        outlet.close();
+    };
+    let ((end, records), ()) = tokio::join!(receiving, closing);
+    assert!(matches!(end, super::receive::End::Stopping));
+    assert_eq!((records, outlet.take().rows), (2, 2));
 }
 
 #[tokio::test]
@@ -207,15 +272,4 @@ async fn a_stop_ends_every_wait() {
     for running in [waiting_for_data, listening, backing_off] {
         running.stop().await;
     }
-}
-
-#[test]
-fn a_rate_spreads_the_rows() {
-    let rate = crate::rate::Rate::new(1000);
-    assert_eq!(rate.block_rows_max(), 50);
-    let begin = tokio::time::Instant::now();
-    for _ in 0..40 {
-        rate.reserve(begin, 50);
-    }
-    assert_eq!((rate.reserve(begin, 50) - begin).as_millis(), 2000);
 }

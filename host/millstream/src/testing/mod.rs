@@ -8,13 +8,13 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use crate::load::{Overrides, load, runtime};
+use crate::load::{load, runtime};
 use case::{Outcome, run};
 
 #[allow(clippy::print_stdout, reason = "the command's answer")]
 pub(crate) fn test(file: &Path, as_json: bool) -> Result<()> {
     let outcomes = runtime()?.block_on(async {
-        let checked = load(file, Overrides::new()).await?;
+        let checked = load(file).await?;
         let mut outcomes = Vec::new();
         for test in &checked.pipeline.tests {
             outcomes.push((test.name.value.clone(), run(&checked, test).await?));

@@ -84,6 +84,21 @@ impl<'f> Item<'f> {
         }
     }
 
+    /// A number that is not below zero.
+    pub(super) fn fraction(self) -> Option<f64> {
+        let expected = "a number that is not below zero";
+        let number = match self.value {
+            DeValue::Integer(digits) => digits.as_str().parse().ok(),
+            DeValue::Float(digits) => digits.as_str().parse::<f64>().ok(),
+            _ => return self.wrong(expected),
+        };
+        let number = number.filter(|number| number.is_finite() && *number >= 0.0);
+        if number.is_none() {
+            self.report(format!("\"{}\": expected {expected}", self.key));
+        }
+        number
+    }
+
     /// [`Item::count`] as a number of things in memory.
     pub(super) fn quantity(self) -> Option<usize> {
         self.count().map(|count| usize::try_from(count).unwrap_or(usize::MAX))

@@ -8,6 +8,7 @@ mod case;
 mod item;
 mod plugin;
 mod section;
+mod settings;
 mod sink;
 mod source;
 mod stream;
@@ -15,14 +16,12 @@ mod stream;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
 
 use millstream_model::pipeline::{Located, Pipeline, Place};
 use toml::de::DeTable;
 
 use crate::diagnostic::Diagnostic;
 use crate::place::Lines;
-use item::Item;
 use section::Section;
 
 pub(crate) use case::{Batches, CaseDraft, RowDraft};
@@ -31,8 +30,6 @@ pub(crate) use case::{Batches, CaseDraft, RowDraft};
 const FILE_BYTES_MAX: usize = 1 << 20;
 /// More definitions of one kind are refused.
 const DEFINITIONS_MAX: usize = 1_000;
-const MAX_BATCH_ROWS: usize = 4_000_000;
-const RECEIVE_MEMORY_BYTES: u64 = 128 << 20;
 
 /// A pipeline file as far as it could be read.
 pub(crate) struct Draft {
@@ -111,11 +108,13 @@ fn root<'f>(form: &'f Form<'f>, table: &'f DeTable<'f>) -> Draft {
     let mut draft = Draft::empty();
     let place = Place { line: 1, column: 1 };
     let mut root = Section::new(form, "the pipeline".to_owned(), place, item::entries(form, table));
-    settings(&mut root, &mut draft.pipeline);
+    settings::read(&mut root, &mut draft.pipeline);
     let interval = draft.pipeline.batch_interval;
+    let durable = draft.pipeline.checkpoint.is_some();
     let read_stream = |name, section| stream::read(form, name, section, interval);
+    let read_source = |name, section| source::read(name, section, durable);
     let (plugins, plugin_names) = definitions(form, &mut root, "plugins", "plugin", plugin::read);
-    let (sources, source_names) = definitions(form, &mut root, "sources", "source", source::read);
+    let (sources, source_names) = definitions(form, &mut root, "sources", "source", read_source);
     let (tables, table_names) = definitions(form, &mut root, "tables", "table", source::refuse_table);
     let (streams, stream_names) = definitions(form, &mut root, "streams", "stream", read_stream);
     let (sinks, sink_names) = definitions(form, &mut root, "sinks", "sink", sink::read);
@@ -137,22 +136,6 @@ fn root<'f>(form: &'f Form<'f>, table: &'f DeTable<'f>) -> Draft {
     draft.cases = cases;
     draft.pipeline = Pipeline { plugins, sources, tables, streams, sinks, ..draft.pipeline };
     draft
-}
-
-fn settings(root: &mut Section<'_>, pipeline: &mut Pipeline) {
-    let name = root.required("name", "add a line such as name = \"word-count\"");
-    let interval = root.required("batch-interval", "add a line such as batch-interval = \"1s\"");
-    let string = name.and_then(|item| item.string("a string such as \"word-count\""));
-    pipeline.name = string.map(|name| name.value).unwrap_or_default();
-    if let Some(interval) = interval.and_then(Item::duration) {
-        pipeline.batch_interval = interval;
-    }
-    pipeline.checkpoint = root.optional("checkpoint").and_then(Item::path).map(|path| path.value);
-    pipeline.dead_letters = root.optional("dead-letters").and_then(Item::path).map(|path| path.value);
-    let rows = root.optional("max-batch-rows").and_then(Item::quantity);
-    pipeline.max_batch_rows = rows.unwrap_or(MAX_BATCH_ROWS);
-    let memory = root.optional("receive-memory").and_then(Item::size);
-    pipeline.receive_memory_bytes = memory.unwrap_or(RECEIVE_MEMORY_BYTES);
 }
 
 /// The names that the tables of one kind define.
@@ -220,22 +203,8 @@ fn refuse_duplicates(form: &Form<'_>, names: impl Iterator<Item = Located<String
 
 impl Draft {
     fn empty() -> Self {
-        let pipeline = Pipeline {
-            name: String::new(),
-            batch_interval: Duration::from_secs(1),
-            checkpoint: None,
-            dead_letters: None,
-            max_batch_rows: MAX_BATCH_ROWS,
-            receive_memory_bytes: RECEIVE_MEMORY_BYTES,
-            plugins: Vec::new(),
-            sources: Vec::new(),
-            tables: Vec::new(),
-            streams: Vec::new(),
-            sinks: Vec::new(),
-            tests: Vec::new(),
-        };
         Self {
-            pipeline,
+            pipeline: settings::defaults(),
             cases: Vec::new(),
             broken: BTreeSet::new(),
             broken_plugins: BTreeSet::new(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use millstream_model::pipeline::{Format, Located, SourceKind, SourceSpec, TableSpec};
+use millstream_model::pipeline::{Format, Located, SourceKind, SourceSpec, Storage, TableSpec};
 use millstream_model::{DataType, Field, Schema};
 
 use super::item::Item;
@@ -30,15 +30,19 @@ enum KindName {
     Files,
 }
 
-pub(super) fn read(name: Located<String>, mut section: Section<'_>) -> Option<SourceSpec> {
+/// The most receivers of one source.
+const PARALLELISM_MAX: u64 = 256;
+
+/// Reads a source of a pipeline; `durable` if that has a checkpoint folder.
+pub(super) fn read(name: Located<String>, mut section: Section<'_>, durable: bool) -> Option<SourceSpec> {
     let kind_item = section.required("type", "write type = \"socket\" or type = \"files\"");
     let kinds = [("socket", KindName::Socket), ("files", KindName::Files)];
     let kind_name = kind_item.and_then(|item| item.choice("type of source", &kinds));
     let kind = match kind_name {
-        Some(KindName::Socket) => socket(&mut section),
+        Some(KindName::Socket) => socket(&mut section, durable),
         Some(KindName::Files) => files(&mut section),
         None => {
-            section.allow(&["address", "listen", "path"]);
+            section.allow(&["address", "listen", "path", "resume", "parallelism", "storage"]);
             None
         }
     };
@@ -54,24 +58,71 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>) -> Option<So
     }
     let format = format(&mut section, format_name);
     let max_rate = section.optional("max-rate").and_then(Item::count);
+    let parallelism = section.optional("parallelism").and_then(parallelism);
+    let storage = section.optional("storage").filter(|_| kind_name != Some(KindName::Files));
+    let storage = storage.and_then(|item| storage_level(item, durable));
     section.finish();
-    Some(SourceSpec { name, kind: kind?, format: format?, max_rate })
+    Some(SourceSpec {
+        name,
+        kind: kind?,
+        format: format?,
+        max_rate,
+        parallelism: parallelism.unwrap_or(1),
+        storage: storage.unwrap_or_default(),
+    })
 }
 
-fn socket(section: &mut Section<'_>) -> Option<SourceKind> {
+fn parallelism(item: Item<'_>) -> Option<u32> {
+    let count = item.count()?;
+    let fits = u32::try_from(count).ok().filter(|_| count <= PARALLELISM_MAX);
+    if fits.is_none() {
+        item.report(format!("a source has at most {PARALLELISM_MAX} receivers, and not {count}"));
+    }
+    fits
+}
+
+fn storage_level(item: Item<'_>, durable: bool) -> Option<Storage> {
+    let levels =
+        [("memory", Storage::Memory), ("memory-and-disk", Storage::MemoryAndDisk), ("disk", Storage::Disk)];
+    let storage = item.choice("storage", &levels)?;
+    if storage != Storage::Memory && !durable {
+        item.report(
+            "records are kept on disk in the checkpoint folder; name one, as in checkpoint = \"checkpoint\"",
+        );
+        return None;
+    }
+    Some(storage)
+}
+
+fn socket(section: &mut Section<'_>, durable: bool) -> Option<SourceKind> {
     section.refuse("path", "a source that reads a path has type = \"files\"");
     let listen = section.optional("listen");
     if let Some(listen) = listen {
         let reason = "it listens already; keep either address, to connect, or listen, to accept connections";
         section.refuse("address", reason);
+        section.refuse("resume", "clients that connect here do not resume; connect to a server with address");
+        section.refuse("parallelism", "any number of clients connect at once");
         return listen.address(true).map(|address| SourceKind::SocketListen { address });
     }
     let remedy = "write address = \"host:port\" to connect, or listen = \"host:port\" to accept connections";
     let address = section.required("address", remedy)?.address(false)?;
-    Some(SourceKind::SocketConnect { address })
+    let resume = section.optional("resume");
+    let resumes = resume.and_then(Item::boolean).unwrap_or(false);
+    if let (true, false, Some(item)) = (resumes, durable, resume) {
+        item.report(
+            "nothing can be resumed without a checkpoint folder; name one, as in checkpoint = \"checkpoint\"",
+        );
+    }
+    if resumes {
+        section.refuse("parallelism", "a server that resumes has one connection");
+    }
+    Some(SourceKind::SocketConnect { address, resume: resumes })
 }
 
 fn files(section: &mut Section<'_>) -> Option<SourceKind> {
+    section.refuse("resume", "a source of files always resumes");
+    section.refuse("parallelism", "files are read one after the other");
+    section.refuse("storage", "files stay where they are, and are read again when they must be");
     for key in ["address", "listen"] {
         section.refuse(key, "a source that reads from the network has type = \"socket\"");
     }
@@ -97,12 +148,25 @@ fn format(section: &mut Section<'_>, name: Option<FormatName>) -> Option<Format>
         _ => section
             .required("schema", "name its columns, as in schema = { user = \"utf8\", amount = \"float64\" }"),
     };
-    let schema = schema.and_then(schema_of)?;
+    let schema_item = schema;
+    let schema = schema_item.and_then(schema_of)?;
+    if let (Some(FormatName::Csv), Some(item)) = (name, schema_item) {
+        refuse_unreadable_csv(item, &schema)?;
+    }
     Some(match name? {
         FormatName::Csv => Format::Csv { schema, header },
         FormatName::Parquet => Format::Parquet(schema),
         FormatName::Json | FormatName::Lines => Format::Json(schema),
     })
+}
+
+/// CSV has no form for lists and bytes.
+fn refuse_unreadable_csv(item: Item<'_>, schema: &Schema) -> Option<()> {
+    let unreadable = |field: &&Field| matches!(field.data_type, DataType::List(_) | DataType::Binary);
+    let Some(field) = schema.fields.iter().find(unreadable) else { return Some(()) };
+    let (name, data_type) = (&field.name, &field.data_type);
+    item.report(format!("the column \"{name}\" is {data_type}, which csv cannot hold; use json or parquet"));
+    None
 }
 
 /// Columns and their types. Outside data may lack any value, so all are nullable.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use millstream_model::pipeline::PluginSpec;
 use millstream_model::{
-    Answer, CallContext, DataType, Field, Function, FunctionDescription, FunctionError, FunctionKind,
+    Answered, CallContext, DataType, Field, Function, FunctionDescription, FunctionError, FunctionKind,
     PluginDescription, Schema,
 };
 
@@ -84,7 +84,7 @@ impl Function for FakeFunction {
         &self,
         _: CallContext,
         _: arrow::record_batch::RecordBatch,
-    ) -> Result<Answer, FunctionError> {
+    ) -> Result<Answered, FunctionError> {
         unreachable!("checking calls nothing")
     }
 }

@@ -8,6 +8,16 @@ async fn settings() {
         ("max-batch-rows = \"5\"\n", &["1:18 found a string"]),
         ("receive-memory = \"5MB\"\n", &["1:18 no size"]),
         ("checkpoint = 5\n", &["1:14 expected a path, found an integer"]),
+        ("backpressure = 1\n", &["1:16 true or false"]),
+        (
+            "backpressure = { min-rate = 0, proportinal = 1 }\n",
+            &["1:29 above zero", "1:32 did you mean \"proportional\"?"],
+        ),
+        ("backpressure = { integral = -1 }\n", &["1:29 not below zero"]),
+        ("concurrent-batches = 1000\n", &["1:22 at most 64"]),
+        ("on-failure = \"stopp\"\n", &["1:14 did you mean \"stop\"?"]),
+        ("catch-up = \"none\"\n", &["1:12 no way to catch up"]),
+        ("block-interval = \"0ms\"\n", &["1:18 more than nothing"]),
         ("dead-letters = \"\"\n", &["1:16 is empty"]),
         ("streams = 5\n", &["1:11 expected tables of the form [streams.NAME]"]),
     ];
@@ -50,6 +60,25 @@ async fn sources() {
             &["3:1 takes no \"address\""],
         ),
         ("[sources.s]\ntype = \"socket\"\naddress = \"a:0\"", &["3:11 port 0"]),
+        ("[sources.s]\ntype = \"socket\"\naddress = \"a:1\"\nparallelism = 300", &["4:15 at most 256"]),
+        (
+            "[sources.s]\ntype = \"socket\"\nlisten = \"a:1\"\nparallelism = 2",
+            &["4:1 takes no \"parallelism\""],
+        ),
+        ("[sources.s]\ntype = \"socket\"\naddress = \"a:1\"\nresume = true", &["4:10 without a checkpoint"]),
+        (
+            "checkpoint = \"c\"\n[sources.s]\ntype = \"socket\"\naddress = \"a:1\"\nresume = true\nparallelism = 2",
+            &["6:1 one connection"],
+        ),
+        (
+            "[sources.s]\ntype = \"socket\"\naddress = \"a:1\"\nstorage = \"disk\"",
+            &["4:11 in the checkpoint folder"],
+        ),
+        ("[sources.s]\ntype = \"files\"\npath = \"in\"\nstorage = \"disk\"", &["4:1 takes no \"storage\""]),
+        (
+            "[sources.s]\ntype = \"files\"\npath = \"in\"\nformat = \"csv\"\nschema = { a = \"list<int64>\" }",
+            &["5:10 which csv cannot hold"],
+        ),
         ("[sources.s]\ntype = \"socket\"\nlisten = \"a:70000\"", &["3:10 up to 65535"]),
         (
             "[sources.s]\ntype = \"files\"\naddress = \"a:1\"",

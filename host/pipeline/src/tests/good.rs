@@ -65,7 +65,7 @@ async fn streams_without_mistakes_pass() {
         "[streams.a]\nfrom = \"events\"\naggregate = { by = [\"user\"], n = \"count(*)\", total = \"sum(amount)\" }",
         "[streams.a]\nfrom = \"events\"\naggregate = { n = \"count(*)\" }",
         "[streams.a-b]\nfrom = \"lines\"\nfilter = \"text.is-long\"\n[streams.c]\nsql = 'SELECT * FROM \"a-b\"'",
-        "[sources.c]\ntype = \"files\"\npath = \"in\"\nformat = \"csv\"\nheader = true\nschema = { a = \"list<int64>\" }",
+        "[sources.c]\ntype = \"files\"\npath = \"in\"\nformat = \"csv\"\nheader = true\nschema = { a = \"int64\" }",
         "[sinks.out]\nfrom = \"lines\"\ntype = \"files\"\npath = \"out\"\nformat = \"text\"",
     ];
     for fragment in fragments {
@@ -104,4 +104,32 @@ fn a_huge_file_is_refused() {
 fn checking_can_move_between_threads() {
     fn assert_send(_: impl Send) {}
     assert_send(check_whole(WORD_COUNT));
+}
+
+#[tokio::test]
+async fn settings_of_receiving_and_scheduling_pass() {
+    let fragments = [
+        "backpressure = true\n",
+        "backpressure = { proportional = 1, integral = 0.5, derivative = 0.0, min-rate = 10 }\n",
+        "block-interval = \"50ms\"\nreceive-disk = \"1GiB\"\nhistory = \"64MiB\"\n",
+        "concurrent-batches = 4\nattempts = 3\non-failure = \"continue\"\ncatch-up = \"every-batch\"\n",
+        "[sources.s]\ntype = \"socket\"\naddress = \"a:1\"\nparallelism = 3\n",
+        "checkpoint = \"c\"\n[sources.s]\ntype = \"socket\"\naddress = \"a:1\"\nresume = true\nstorage = \"memory-and-disk\"\n",
+    ];
+    for fragment in fragments {
+        check(fragment, &[]).await;
+    }
+}
+
+#[test]
+fn the_block_interval_follows_the_batch_interval() {
+    let interval = |keys: &str| {
+        let text = format!(
+            "name = \"p\"\n{keys}\n[sources.s]\ntype = \"files\"\npath = \"in\"\n[sinks.p]\nfrom = \"s\"\ntype = \"print\"\n"
+        );
+        parse(Path::new("pipeline.toml"), &text).unwrap().block_interval.as_millis()
+    };
+    assert_eq!(interval("batch-interval = \"10s\""), 200);
+    assert_eq!(interval("batch-interval = \"100ms\""), 20);
+    assert_eq!(interval("batch-interval = \"100ms\"\nblock-interval = \"70ms\""), 70);
 }

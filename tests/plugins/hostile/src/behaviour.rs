@@ -1,13 +1,14 @@
 //! What each function does when it is called.
 //!
-//! The groups: those that never answer, those whose answer breaks the contract, those that reach for the world outside, and
-//! a few that behave, to show that a plugin's other functions and a fresh instance still work.
+//! The groups: those that never answer, those whose answer breaks the contract, those that reach for the world outside,
+//! those that miscount, and a few that behave, to show that a plugin's other functions and a fresh instance still work.
 
 use std::hint::black_box;
 use std::io::Write as _;
 
 use crate::bindings::exports::millstream::plugin::description::FunctionKind::{self, Filter, FlatMap, Map};
 use crate::bindings::exports::millstream::plugin::transform::{Answer, Expansion};
+use crate::bindings::millstream::plugin::accumulators::add;
 use crate::bindings::millstream::plugin::host::{self, Level};
 use crate::bindings::millstream::plugin::types::{Column, Error, Lists, Table, Values, Varying};
 
@@ -68,6 +69,35 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     function("environment", Map, |rows| {
         repeat(&rows, Ok(std::env::var("PATH").unwrap_or_else(|_| "none".to_owned())))
     }),
+    function("names-flood", Map, |rows| count_names(&rows, 1_001)),
+    function("names-many", Map, |rows| count_names(&rows, 1_000)),
+    function("name-bad", Map, |rows| count(&rows, "not a name")),
+    function("name-empty", Map, |rows| count(&rows, "")),
+    function("name-long", Map, |rows| count(&rows, &"x".repeat(65))),
+    function("name-huge", Map, |rows| count(&rows, &"x".repeat(16 << 20))),
+    function("count-beyond", Map, |rows| {
+        add("most", i64::MAX);
+        count(&rows, "most")
+    }),
+    function("count-below", Map, |rows| {
+        add("least", i64::MIN);
+        add("least", -1);
+        same(&rows)
+    }),
+    function("count-and-trap", Map, |_| {
+        add("rows", 1_000_000);
+        core::arch::wasm32::unreachable()
+    }),
+    function("count-and-lie", Map, |_| {
+        add("rows", 1_000_000);
+        words([""; 0])
+    }),
+    function("count-and-reject", Map, |_| {
+        add("rows", 1_000_000);
+        Err(Error::Rejected("counted for nothing".to_owned()))
+    }),
+    function("count", Map, |rows| count(&rows, "rows")),
+    function("moment", Map, |rows| moment(&rows)),
     function("well", Map, |rows| words(strings(&rows).map(str::to_uppercase))),
 ];
 
@@ -98,6 +128,12 @@ fn sleep(rows: &Table) -> Result<Answer, Error> {
     same(rows)
 }
 
+/// Answers with the only thing that differs between two runs of a batch.
+#[allow(clippy::disallowed_methods, reason = "a guest that depends on the machine's clock is what is tested")]
+fn moment(rows: &Table) -> Result<Answer, Error> {
+    repeat(rows, Ok(format!("{:?}", std::time::Instant::now())))
+}
+
 /// Says 10 MiB to standard output and 10 MiB to the log, then answers as it should.
 fn flood(rows: &Table) -> Result<Answer, Error> {
     let line = format!("{}\n", "x".repeat(1023));
@@ -106,6 +142,18 @@ fn flood(rows: &Table) -> Result<Answer, Error> {
         drop(std::io::stdout().write_all(line.as_bytes()));
         host::log(Level::Info, &line);
     }
+    same(rows)
+}
+
+/// The input, counted row by row.
+fn count(rows: &Table, name: &str) -> Result<Answer, Error> {
+    (0..rows.rows).for_each(|_| add(name, 1));
+    same(rows)
+}
+
+/// The input, counted under so many names.
+fn count_names(rows: &Table, names: u32) -> Result<Answer, Error> {
+    (0..names).for_each(|name| add(&name.to_string(), 1));
     same(rows)
 }
 

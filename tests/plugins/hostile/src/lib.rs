@@ -16,12 +16,15 @@ mod bindings {
 use behaviour::FUNCTIONS;
 use bindings::exports::millstream::plugin::description::{self, FunctionKind};
 use bindings::exports::millstream::plugin::transform::{self, Answer, Context};
+use bindings::millstream::plugin::accumulators;
 use bindings::millstream::plugin::types::{DataType, Error, Field, Schema, Table};
 
 struct Hostile;
 
 impl description::Guest for Hostile {
     fn describe() -> description::Plugin {
+        // Outside a call there is nothing to count for.
+        accumulators::add("rows", 1_000_000);
         description::Plugin {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -1,0 +1,259 @@
+//! The end of a batch: its dead letters, its commit, its outputs made visible, its input let go.
+//!
+//! The commit record is the truth. Before it is on disk, nothing of the batch can be seen and all of it may be done again;
+//! once it is, the batch has happened, and what is not visible yet is made so, if need be by the next process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millstream_journal::{BatchLog, JournalError};
+use millstream_model::{BatchTime, Commit, DeadLetter, Lane, Manifest};
+use tokio::sync::Mutex;
+
+use crate::application::{Code, OnFailure};
+use crate::batch::Batch;
+use crate::output::{Prepared, SinkFault};
+use crate::process::{Outcome, Processor, Ran, sink_error};
+use crate::status::BatchStatus;
+use crate::{DeadLetters, EngineError, Recovery, SinkError};
+
+/// Accumulators of a pipeline; further names are left out.
+const ACCUMULATORS_MAX: usize = 10_000;
+
+/// The batch log of a running pipeline: batches begin in it and are committed in it.
+#[derive(Clone)]
+pub(crate) struct SharedLog(Arc<Mutex<BatchLog>>);
+
+impl SharedLog {
+    pub(crate) fn new(log: BatchLog) -> Self {
+        Self(Arc::new(Mutex::new(log)))
+    }
+
+    async fn write(&self, entry: Entry<'_>) -> Result<(), JournalError> {
+        let mut log = self.0.lock().await;
+        match entry {
+            Entry::Begin(manifest) => log.begin(manifest.clone()).await,
+            Entry::Commit(commit) => log.commit(commit.clone()).await,
+            Entry::Published(time) => log.published(time).await,
+            Entry::Failed(time, error) => log.failed(time, error).await,
+        }
+    }
+}
+
+/// Ends batches, one after the other.
+pub(crate) struct Committer {
+    pub(crate) processor: Processor,
+    pub(crate) log: Option<SharedLog>,
+    pub(crate) dead_letters: DeadLetters,
+    /// What the pipeline has read for the last time, once the log's next write is on disk.
+    released: BTreeMap<Lane, u64>,
+}
+
+/// A batch that is done.
+pub(crate) struct Done {
+    pub(crate) status: BatchStatus,
+    pub(crate) taken: Vec<(Lane, u64)>,
+    pub(crate) dead_letters: u64,
+}
+
+/// What is written to the batch log.
+#[derive(Clone, Copy)]
+enum Entry<'a> {
+    Begin(&'a Manifest),
+    Commit(&'a Commit),
+    Published(BatchTime),
+    Failed(BatchTime, &'a str),
+}
+
+/// Writes to the batch log, and waits while there is no room for it.
+async fn write(processor: &Processor, log: &SharedLog, entry: Entry<'_>) -> Result<(), EngineError> {
+    let mut backoff = processor.backoff();
+    loop {
+        match log.write(entry).await {
+            Err(error) if error.is_full() => {
+                tracing::warn!("{error}; waiting for room");
+                processor.board.update(|status| status.trouble = Some(error.to_string()));
+                processor.pause(&mut backoff).await;
+            }
+            Err(error) => return Err(EngineError::Journal(error)),
+            Ok(()) => {
+                processor.board.update(|status| status.trouble = None);
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Writes down that a batch begins, and what it computes from.
+pub(crate) async fn begin(
+    processor: &Processor,
+    log: &SharedLog,
+    manifest: &Manifest,
+) -> Result<(), EngineError> {
+    write(processor, log, Entry::Begin(manifest)).await
+}
+
+impl Committer {
+    /// Commits to `log`, if there is one.
+    pub(crate) fn new(processor: Processor, log: Option<SharedLog>, dead_letters: DeadLetters) -> Self {
+        Self { processor, log, dead_letters, released: BTreeMap::new() }
+    }
+
+    /// Ends a batch that was run.
+    pub(crate) async fn end(&mut self, code: &Code, ran: Ran) -> Result<Done, EngineError> {
+        let Ran { batch, result, started } = ran;
+        let (outcome, failure) = match result {
+            Ok(outcome) => (outcome, None),
+            Err(error) => (Outcome::default(), Some(self.failed(&batch, error).await?)),
+        };
+        let dead_letters = outcome.rejected.count();
+        self.commit(code, &batch, outcome, failure.clone()).await?;
+        let ended = self.processor.clock.elapsed();
+        let ms =
+            |from: std::time::Duration, to: std::time::Duration| to.saturating_sub(from).as_secs_f64() * 1e3;
+        let status = BatchStatus {
+            time: batch.time(),
+            records: batch.records(),
+            scheduling_delay_ms: ms(batch.due, started),
+            processing_ms: ms(started, ended),
+            total_delay_ms: ms(batch.due, ended),
+            failure,
+        };
+        Ok(Done { status, taken: batch.taken.clone(), dead_letters })
+    }
+
+    /// What to do about a batch that failed for good: the error again, or the reason that its commit gives.
+    async fn failed(&mut self, batch: &Batch, error: EngineError) -> Result<String, EngineError> {
+        let (time, told) = (batch.time(), error.to_string());
+        self.processor.board.update(|status| status.failure = Some(told.clone()));
+        // A log that cannot be read is no fault of the batch: it would take the next ones as well.
+        let is_batch = !matches!(error, EngineError::Journal(_));
+        if is_batch && self.processor.policy.on_failure == OnFailure::Continue {
+            tracing::error!("{told}; the batch gives nothing, and the pipeline goes on");
+            return Ok(told);
+        }
+        if let Some(log) = &self.log {
+            write(&self.processor, log, Entry::Failed(time, &told)).await?;
+        }
+        Err(error)
+    }
+
+    async fn commit(
+        &mut self,
+        code: &Code,
+        batch: &Batch,
+        outcome: Outcome,
+        failure: Option<String>,
+    ) -> Result<(), EngineError> {
+        let Outcome { prepared, mut accumulated, rejected } = outcome;
+        if !accumulated.is_empty() {
+            self.bound(&mut accumulated);
+        }
+        self.keep(&rejected.letters, rejected.uncounted).await?;
+        let Some(log) = self.log.clone() else {
+            self.accumulate(&accumulated);
+            return self.publish(code, batch, prepared).await;
+        };
+        let commit = Commit {
+            time: batch.time(),
+            records: batch.records(),
+            outputs: prepared.digests.clone(),
+            accumulators: accumulated,
+            dead_letters: rejected.count(),
+            dead_letters_end: self.dead_letters.end(),
+            failure,
+        };
+        write(&self.processor, &log, Entry::Commit(&commit)).await?;
+        self.clean().await?;
+        self.publish(code, batch, prepared).await?;
+        self.published(&log, batch).await?;
+        self.accumulate(&commit.accumulators);
+        Ok(())
+    }
+
+    /// Notes that a committed batch is visible.
+    pub(crate) async fn published(&mut self, log: &SharedLog, batch: &Batch) -> Result<(), EngineError> {
+        write(&self.processor, log, Entry::Published(batch.time())).await?;
+        self.released = log.0.lock().await.ledger().released();
+        Ok(())
+    }
+
+    /// Keeps dead letters, and waits while there is no room for them.
+    async fn keep(&mut self, letters: &[DeadLetter], uncounted: u64) -> Result<(), EngineError> {
+        let mut backoff = self.processor.backoff();
+        loop {
+            match self.dead_letters.write(letters, uncounted).await {
+                Err(error) if error.is_full() => {
+                    tracing::warn!("{error}; waiting for room");
+                    self.processor.pause(&mut backoff).await;
+                }
+                written => return written,
+            }
+        }
+    }
+
+    /// Lets go of the input of batches that are known, on disk, to be visible.
+    async fn clean(&mut self) -> Result<(), EngineError> {
+        let Some(wal) = &self.processor.wal else { return Ok(()) };
+        let released = std::mem::take(&mut self.released);
+        if !released.is_empty() {
+            released.iter().for_each(|(lane, below)| wal.release(lane, *below));
+            wal.clean().await.map_err(EngineError::Journal)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a batch visible. A sink that fails is asked to finish what it has prepared, again and again.
+    async fn publish(&self, code: &Code, batch: &Batch, prepared: Prepared) -> Result<(), EngineError> {
+        for fault in prepared.publish().await {
+            self.finish(code, batch, fault).await?;
+        }
+        Ok(())
+    }
+
+    async fn finish(&self, code: &Code, batch: &Batch, fault: SinkFault) -> Result<(), EngineError> {
+        let (time, policy) = (batch.time(), self.processor.policy);
+        let binding = code.sinks.iter().find(|binding| binding.name == fault.sink);
+        let binding = binding.expect("the batch was prepared by the sinks of its code");
+        let mut backoff = self.processor.backoff();
+        let (mut fault, mut failures) = (fault, 0);
+        loop {
+            failures += u32::from(!matches!(fault.source, SinkError::Full(_)));
+            if failures >= policy.attempts.max(1) {
+                return Err(sink_error(time, fault));
+            }
+            tracing::warn!("batch {time}: {fault}; trying again");
+            self.processor.pause(&mut backoff).await;
+            match binding.sink.recover(time).await {
+                Ok(Recovery::Published) => return Ok(()),
+                Ok(Recovery::NeedsRows) => return Err(sink_error(time, fault)),
+                Err(source) => fault.source = source,
+            }
+        }
+    }
+
+    /// Leaves out accumulators that would be too many, and says so.
+    fn bound(&self, added: &mut BTreeMap<String, i64>) {
+        let known = self.processor.board.read().accumulators;
+        let mut room = ACCUMULATORS_MAX.saturating_sub(known.len());
+        let before = added.len();
+        added.retain(|name, _| {
+            let fits = known.contains_key(name) || room > 0;
+            room -= usize::from(fits && !known.contains_key(name));
+            fits
+        });
+        if added.len() < before {
+            let left_out = before - added.len();
+            tracing::warn!("{left_out} accumulators are left out: a pipeline has at most {ACCUMULATORS_MAX}");
+        }
+    }
+
+    fn accumulate(&self, added: &BTreeMap<String, i64>) {
+        self.processor.board.update(|status| {
+            for (name, amount) in added {
+                let total = status.accumulators.entry(name.clone()).or_default();
+                *total = total.saturating_add(*amount);
+            }
+        });
+    }
+}

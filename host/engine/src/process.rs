@@ -1,0 +1,163 @@
+//! Runs a batch up to where only its commit is missing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_journal::Wal;
+use millstream_model::BatchTime;
+use millstream_platform::{Backoff, Clock, Randomness, crash_point};
+use millstream_query::{Chunks, Output, Program};
+
+use crate::application::{Code, Policy};
+use crate::batch::{Batch, BatchInput, Log};
+use crate::chunks::{BlockChunks, Rejected};
+use crate::output::{Prepared, SinkFault, Staged};
+use crate::status::Board;
+use crate::{EngineError, SinkError};
+
+const WAIT_FIRST: Duration = Duration::from_millis(100);
+const WAIT_LONGEST: Duration = Duration::from_secs(5);
+
+/// What batches are run with.
+#[derive(Clone)]
+pub(crate) struct Processor {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) randomness: Arc<dyn Randomness>,
+    pub(crate) wal: Option<Wal>,
+    pub(crate) policy: Policy,
+    pub(crate) board: Board,
+}
+
+/// A batch that was run.
+pub(crate) struct Ran {
+    pub(crate) batch: Batch,
+    pub(crate) result: Result<Outcome, EngineError>,
+    /// When it began, by the clock's elapsed time.
+    pub(crate) started: Duration,
+}
+
+/// What a batch came to: what its commit will say.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) prepared: Prepared,
+    pub(crate) accumulated: BTreeMap<String, i64>,
+    pub(crate) rejected: Rejected,
+}
+
+impl Processor {
+    /// Runs `batch` until it succeeds, or has failed as often as it may.
+    pub(crate) async fn process(self, code: Arc<Code>, batch: Batch) -> Ran {
+        let started = self.clock.elapsed();
+        let result = self.run(&code, &batch, |_| true).await;
+        Ran { batch, result, started }
+    }
+
+    /// Runs `batch` for the sinks whose names `wanted` says.
+    pub(crate) async fn run(
+        &self,
+        code: &Code,
+        batch: &Batch,
+        wanted: impl Fn(&str) -> bool + Sync,
+    ) -> Result<Outcome, EngineError> {
+        let mut program = code.programs.take().expect("no more batches run at once than there are programs");
+        let result = self.run_with(&mut program, code, batch, &wanted).await;
+        code.programs.put(program);
+        result
+    }
+
+    async fn run_with(
+        &self,
+        program: &mut Program,
+        code: &Code,
+        batch: &Batch,
+        wanted: &(impl Fn(&str) -> bool + Sync),
+    ) -> Result<Outcome, EngineError> {
+        let mut backoff = self.backoff();
+        let mut failures = 0;
+        loop {
+            let error = match self.attempt(program, code, batch, wanted).await {
+                Ok(outcome) => {
+                    self.board.update(|status| status.trouble = None);
+                    return Ok(outcome);
+                }
+                Err(error) => error,
+            };
+            let full = error.is_full();
+            failures += u32::from(!full);
+            if failures >= self.policy.attempts.max(1) {
+                return Err(error);
+            }
+            if full {
+                tracing::warn!("{error}; waiting for room");
+                self.board.update(|status| status.trouble = Some(error.to_string()));
+                self.pause(&mut backoff).await;
+            } else {
+                tracing::warn!("{error}; running the batch once more");
+            }
+        }
+    }
+
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(WAIT_FIRST, WAIT_LONGEST, Arc::clone(&self.randomness))
+    }
+
+    pub(crate) async fn pause(&self, backoff: &mut Backoff) {
+        let until = self.clock.elapsed() + backoff.next();
+        self.clock.sleep_until(until).await;
+    }
+
+    async fn attempt(
+        &self,
+        program: &mut Program,
+        code: &Code,
+        batch: &Batch,
+        wanted: &(impl Fn(&str) -> bool + Sync),
+    ) -> Result<Outcome, EngineError> {
+        let time = batch.time();
+        let inputs = chunks(batch.load(code, self.wal.as_ref().map(Log::Running)).await?);
+        let sinks = code.sinks.iter().filter(|binding| wanted(&binding.name));
+        let staged = Staged::begin(sinks, time, self.wal.is_some()).await;
+        let staged = Arc::new(staged.map_err(|fault| sink_error(time, fault))?);
+        let given = inputs.iter().map(|(name, chunks)| (name.clone(), Arc::clone(chunks) as Arc<dyn Chunks>));
+        let output = Arc::clone(&staged) as Arc<dyn Output>;
+        let ran = program.run(time, given.collect(), output).await;
+        let accumulated = ran.map_err(|source| match staged.take_fault() {
+            Some(fault) => sink_error(time, fault),
+            None => EngineError::Batch { time, source },
+        })?;
+        crash_point("batch-run");
+        let mut rejected = Rejected::default();
+        inputs.iter().for_each(|(_, chunks)| rejected.add(chunks.take_rejected()));
+        let prepared = staged.prepare().await.map_err(|fault| sink_error(time, fault))?;
+        Ok(Outcome { prepared, accumulated, rejected })
+    }
+}
+
+pub(crate) fn sink_error(time: BatchTime, fault: SinkFault) -> EngineError {
+    EngineError::Sink { time, sink: fault.sink, source: fault.source }
+}
+
+pub(crate) fn chunks(inputs: Vec<BatchInput>) -> Vec<(String, Arc<BlockChunks>)> {
+    let chunks = |input: BatchInput| {
+        let BatchInput { source, blocks, decoder } = input;
+        (source.clone(), Arc::new(BlockChunks::new(source, blocks, decoder)))
+    };
+    inputs.into_iter().map(chunks).collect()
+}
+
+impl EngineError {
+    /// Whether it passes when there is room on the disk again.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Sink { source, .. } => matches!(source, SinkError::Full(_)),
+            Self::Journal(error) => error.is_full(),
+            Self::DeadLetters { source, .. } => is_full(source),
+            _ => false,
+        }
+    }
+}
+
+fn is_full(fault: &std::io::Error) -> bool {
+    matches!(fault.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}

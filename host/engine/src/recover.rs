@@ -1,0 +1,167 @@
+//! What a pipeline does first: finish what an earlier process began.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millstream_journal::{Extent, Journal, Ledger, Wal};
+use millstream_model::{Commit, Lane, Manifest};
+use millstream_platform::crash_point;
+use tokio::task::JoinHandle;
+
+use crate::application::{Checkpoint, Code, Versions};
+use crate::batch::Batch;
+use crate::commit::{Committer, Done, SharedLog};
+use crate::receive::LaneStart;
+use crate::{EngineError, Recovery};
+
+/// A journal in use, and the task that writes its log.
+pub(crate) struct OpenJournal {
+    pub(crate) log: SharedLog,
+    pub(crate) wal: Wal,
+    pub(crate) writer: JoinHandle<Result<(), millstream_journal::JournalError>>,
+    pub(crate) ledger: Ledger,
+}
+
+impl Drop for OpenJournal {
+    fn drop(&mut self) {
+        self.writer.abort();
+    }
+}
+
+/// Opens the journal of a checkpoint folder, or begins one.
+pub(crate) async fn open(
+    checkpoint: &Checkpoint,
+    clock: Arc<dyn millstream_platform::Clock>,
+) -> Result<OpenJournal, EngineError> {
+    let disk = Arc::clone(&checkpoint.disk);
+    let opened = Journal::open(disk, clock, &checkpoint.folder, checkpoint.limits).await;
+    let Journal { wal, writer, batches } = opened.map_err(EngineError::Journal)?;
+    let ledger = batches.ledger().clone();
+    Ok(OpenJournal { log: SharedLog::new(batches), wal, writer: tokio::spawn(writer.run()), ledger })
+}
+
+/// Finishes the batches that were begun: those that were committed are made visible, the others are run, each with
+/// the code that its manifest names.
+pub(crate) async fn finish_batches(
+    committer: &mut Committer,
+    ledger: &Ledger,
+    code: &Arc<Code>,
+    versions: &dyn Versions,
+) -> Result<Vec<Done>, EngineError> {
+    committer.dead_letters.recover(ledger.dead_letters_end, !ledger.pending.is_empty()).await?;
+    if let Some((manifest, commit)) = &ledger.unpublished {
+        let code = code_of(manifest, code, versions).await?;
+        republish(committer, &code, manifest, commit).await?;
+    }
+    let mut done = Vec::new();
+    for manifest in &ledger.pending {
+        let code = code_of(manifest, code, versions).await?;
+        done.push(rerun(committer, &code, manifest).await?);
+    }
+    if !ledger.pending.is_empty() {
+        tracing::info!("{} batches that had begun before were finished", ledger.pending.len());
+    }
+    crash_point("recovered");
+    Ok(done)
+}
+
+/// The code of a batch: `code`, the pipeline's own, or that of the version which began the batch.
+async fn code_of(
+    manifest: &Manifest,
+    code: &Arc<Code>,
+    versions: &dyn Versions,
+) -> Result<Arc<Code>, EngineError> {
+    if manifest.version == code.version {
+        return Ok(Arc::clone(code));
+    }
+    let time = manifest.time;
+    tracing::info!(batch = %time, "begun by another version of the pipeline, and finished by that");
+    let loaded = versions.load(&manifest.version).await;
+    loaded.map(Arc::new).map_err(|reason| EngineError::Version { time, reason })
+}
+
+/// Makes a committed batch visible. The sinks that have nothing of it any more get its rows again.
+async fn republish(
+    committer: &mut Committer,
+    code: &Arc<Code>,
+    manifest: &Manifest,
+    commit: &Commit,
+) -> Result<(), EngineError> {
+    let time = manifest.time;
+    let was_given_rows = |sink: &str| commit.outputs.get(sink).is_some_and(|digest| digest.rows > 0);
+    let mut needy = Vec::new();
+    // A batch that failed gives nothing, also where an attempt had prepared something.
+    for binding in code.sinks.iter().filter(|_| commit.failure.is_none()) {
+        let sink = binding.name.clone();
+        let recovered = binding.sink.recover(time).await;
+        match recovered.map_err(|source| EngineError::Sink { time, sink: sink.clone(), source })? {
+            Recovery::NeedsRows if was_given_rows(&sink) => needy.push(sink),
+            Recovery::Published | Recovery::NeedsRows => {}
+        }
+    }
+    let batch = Batch::again(manifest.clone(), committer.processor.clock.elapsed());
+    if !needy.is_empty() {
+        let wanted = |name: &str| needy.iter().any(|sink| sink == name);
+        let outcome = committer.processor.run(code, &batch, wanted).await;
+        if let Some(fault) = outcome?.prepared.publish().await.pop() {
+            return Err(crate::process::sink_error(time, fault));
+        }
+    }
+    let log = committer.log.clone().expect("recovery has a journal");
+    committer.published(&log, &batch).await
+}
+
+/// Runs a batch that was begun and not committed.
+async fn rerun(
+    committer: &mut Committer,
+    code: &Arc<Code>,
+    manifest: &Manifest,
+) -> Result<Done, EngineError> {
+    let batch = Batch::again(manifest.clone(), committer.processor.clock.elapsed());
+    let ran = committer.processor.clone().process(Arc::clone(code), batch).await;
+    committer.end(code, ran).await
+}
+
+/// Where each lane goes on: behind what batches have taken, with what the log holds of it.
+pub(crate) fn lane_starts(ledger: &Ledger, wal: &Wal) -> BTreeMap<Lane, LaneStart> {
+    let mut starts: BTreeMap<Lane, LaneStart> = BTreeMap::new();
+    for (lane, taken) in &ledger.lanes {
+        starts.insert(lane.clone(), LaneStart::behind(taken.clone()));
+    }
+    for (lane, extents) in wal.unreleased() {
+        let start = starts.entry(lane.clone()).or_default();
+        let next = start.next;
+        start.logged = extents.into_iter().filter_map(|extent| behind(extent, next)).collect();
+    }
+    for (lane, start) in &mut starts {
+        if let Some(end) = wal.end(lane) {
+            start.next = start.next.max(end.next);
+            start.resume = end.resume.or(start.resume.take());
+        }
+    }
+    starts
+}
+
+/// The part of `extent` from record `next` on, if there is one.
+fn behind(extent: Extent, next: u64) -> Option<Extent> {
+    let Extent { records, bytes } = extent;
+    let left = records.start.max(next)..records.end;
+    let share = |left: u64| bytes as u64 * left / (records.end - records.start).max(1);
+    let bytes = share(left.end.checked_sub(left.start)?);
+    (!left.is_empty()).then(|| Extent { records: left, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) })
+}
+
+/// Refuses to go on without records that were received and whose source the pipeline has no more.
+pub(crate) fn refuse_orphans(starts: &BTreeMap<Lane, LaneStart>, code: &Code) -> Result<(), EngineError> {
+    for (lane, start) in starts {
+        let records: u64 = start.logged.iter().map(|extent| extent.records.end - extent.records.start).sum();
+        let known = code.sources.iter().any(|source| {
+            let is_receiver = source.source.direct().is_none();
+            source.name == lane.source && is_receiver && lane.receiver < source.parallelism.max(1)
+        });
+        if records > 0 && !known {
+            return Err(EngineError::Orphans { lane: lane.clone(), records });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,307 @@
+//! The life of a pipeline, event by event: recover, start the receivers, then batch after batch, then stop in order.
+//!
+//! Batches are cut at the ticks and queued; they run in their order, several at once where the pipeline says so, and
+//! are committed in their order, one at a time. Nothing here waits for a batch: cutting goes on while batches run.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
+use millstream_journal::JournalError;
+use millstream_platform::{Clock, Randomness};
+use tokio::runtime::Handle;
+
+use crate::application::{Application, Checkpoint, Code, Policy};
+use crate::batch::Batch;
+use crate::commit::{self, Committer, Done, SharedLog};
+use crate::process::{Processor, Ran};
+use crate::receive::{Receivers, Surroundings};
+use crate::recover::{self, OpenJournal};
+use crate::status::Phase;
+use crate::task::Task;
+use crate::ticks::Ticks;
+use crate::{Board, EngineError, Mode, Stop, Summary};
+
+/// Batches that are cut and not committed, beside those that run; at that, the next is cut later and is larger.
+const QUEUED_MAX: usize = 8;
+/// How old what the board shows may be.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
+
+/// A pipeline that runs.
+pub(crate) struct Run {
+    code: Arc<Code>,
+    policy: Policy,
+    checkpoint: Option<Checkpoint>,
+    journal: Option<OpenJournal>,
+    mode: Mode,
+    stop: Stop,
+    compute: Handle,
+    processor: Processor,
+    ticks: Ticks,
+    /// None before the start.
+    receivers: Option<Receivers>,
+    /// Cut, and not running yet.
+    queue: VecDeque<Batch>,
+    running: FuturesOrdered<Task<Ran>>,
+    /// Run, and not committed yet.
+    ran: VecDeque<Ran>,
+    /// None while it commits.
+    committer: Option<Committer>,
+    committing: Option<Task<(Committer, Result<Done, EngineError>)>>,
+    has_cut: bool,
+    summary: Summary,
+}
+
+/// What happens next.
+enum Event {
+    ToldNow,
+    Told,
+    Committed(Committer, Result<Done, EngineError>),
+    Ran(Ran),
+    ReceiverFailed(EngineError),
+    LogEnded(Result<(), JournalError>),
+    Due,
+    Show,
+}
+
+impl Run {
+    /// Opens the journal, if there is to be one.
+    pub(crate) async fn open(
+        application: Application,
+        mode: Mode,
+        stop: Stop,
+        board: Board,
+        clock: Arc<dyn Clock>,
+        randomness: Arc<dyn Randomness>,
+        compute: Handle,
+    ) -> Result<Self, EngineError> {
+        let Application { batch_interval, code, checkpoint, policy, dead_letters, name: _ } = application;
+        let journal = match &checkpoint {
+            Some(checkpoint) => Some(recover::open(checkpoint, Arc::clone(&clock)).await?),
+            None => None,
+        };
+        let last = journal.as_ref().and_then(|journal| journal.ledger.last);
+        let wal = journal.as_ref().map(|journal| journal.wal.clone());
+        let log: Option<SharedLog> = journal.as_ref().map(|journal| journal.log.clone());
+        let processor = Processor { clock: Arc::clone(&clock), randomness, wal, policy, board };
+        Ok(Self {
+            code: Arc::new(code),
+            policy,
+            checkpoint,
+            journal,
+            mode,
+            stop,
+            compute,
+            ticks: Ticks::new(clock, batch_interval, policy.catch_up, last),
+            receivers: None,
+            queue: VecDeque::new(),
+            running: FuturesOrdered::new(),
+            ran: VecDeque::new(),
+            committer: Some(Committer::new(processor.clone(), log, dead_letters)),
+            committing: None,
+            has_cut: false,
+            summary: Summary::default(),
+            processor,
+        })
+    }
+
+    /// Finishes what an earlier process began.
+    pub(crate) async fn recover(&mut self) -> Result<(), EngineError> {
+        let (Some(journal), Some(checkpoint)) = (&self.journal, &self.checkpoint) else { return Ok(()) };
+        let committer = self.committer.as_mut().expect("nothing is committed yet");
+        self.processor.board.update(|status| status.carry_on(&journal.ledger));
+        let versions = &*checkpoint.versions;
+        let finishing = recover::finish_batches(committer, &journal.ledger, &self.code, versions);
+        let done = tokio::select! {
+            biased;
+            () = self.stop.told_now() => return Err(EngineError::StoppedNow),
+            done = finishing => done?,
+        };
+        done.into_iter().for_each(|done| self.count(done));
+        Ok(())
+    }
+
+    /// Starts the receivers where they left off.
+    pub(crate) fn start(&mut self) -> Result<(), EngineError> {
+        let mut starts = match &self.journal {
+            Some(journal) => recover::lane_starts(&journal.ledger, &journal.wal),
+            None => Default::default(),
+        };
+        recover::refuse_orphans(&starts, &self.code)?;
+        let around = Surroundings {
+            clock: Arc::clone(&self.processor.clock),
+            randomness: Arc::clone(&self.processor.randomness),
+            wal: self.processor.wal.clone(),
+            mode: self.mode,
+            backpressure: self.policy.backpressure,
+            batch_interval: self.ticks.interval(),
+        };
+        let start = |lane: &_| starts.remove(lane).unwrap_or_default();
+        self.receivers = Some(Receivers::start(&self.code.sources, around, start)?);
+        self.processor.board.update(|status| status.phase = Phase::Running);
+        Ok(())
+    }
+
+    /// Runs batch after batch to the end.
+    pub(crate) async fn run(mut self) -> Result<Summary, EngineError> {
+        loop {
+            self.run_batches();
+            self.commit_batches();
+            self.show();
+            if self.is_done() {
+                return Ok(self.summary);
+            }
+            match self.next_event().await {
+                Event::ToldNow => return Err(EngineError::StoppedNow),
+                Event::Told => self.close().await?,
+                Event::Committed(committer, done) => {
+                    self.committer = Some(committer);
+                    self.count(done?);
+                }
+                Event::Ran(ran) => self.ran.push_back(ran),
+                Event::ReceiverFailed(error) => return Err(error),
+                Event::LogEnded(ended) => {
+                    return Err(EngineError::Journal(ended.err().unwrap_or(JournalError::Closed)));
+                }
+                Event::Due => self.cut().await?,
+                Event::Show => {}
+            }
+        }
+    }
+
+    /// Waits for what happens next. What is to be done first comes first, so that the order is always the same.
+    async fn next_event(&mut self) -> Event {
+        let may_cut = self.may_cut();
+        let show_at = self.processor.clock.elapsed() + SHOW_EVERY;
+        let (mode, ticks) = (self.mode, &mut self.ticks);
+        let receivers = self.receivers.as_mut().expect("receivers are started before batches are cut");
+        let closed = receivers.are_closed();
+        let (full, failed) = receivers.events();
+        let due = async {
+            match mode {
+                _ if closed => {}
+                Mode::Continuous => ticks.wait().await,
+                Mode::Once => full.await,
+            }
+        };
+        let writer = self.journal.as_mut().map(|journal| &mut journal.writer);
+        tokio::select! {
+            biased;
+            () = self.stop.told_now() => Event::ToldNow,
+            () = self.stop.told(), if !closed => Event::Told,
+            Some((committer, done)) = wait(self.committing.as_mut()) => {
+                self.committing = None;
+                Event::Committed(committer, done)
+            }
+            Some(ran) = self.running.next(), if !self.running.is_empty() => Event::Ran(ran),
+            Some(ended) = wait(writer) => Event::LogEnded(ended.unwrap_or(Err(JournalError::Closed))),
+            error = failed => Event::ReceiverFailed(error),
+            () = due, if may_cut => Event::Due,
+            () = self.processor.clock.sleep_until(show_at) => Event::Show,
+        }
+    }
+
+    /// Whether there may be another batch, and room for it.
+    fn may_cut(&self) -> bool {
+        let waiting = self.queue.len() + self.running.len() + self.ran.len();
+        !self.has_cut_all() && waiting < QUEUED_MAX + self.code.programs.count()
+    }
+
+    /// Whether the last batch was cut.
+    fn has_cut_all(&self) -> bool {
+        let Some(receivers) = &self.receivers else { return false };
+        let may_end = receivers.are_closed() || (self.mode == Mode::Once && self.has_cut);
+        may_end && receivers.are_exhausted()
+    }
+
+    fn is_done(&self) -> bool {
+        let idle = self.queue.is_empty() && self.running.is_empty() && self.ran.is_empty();
+        idle && self.committing.is_none() && self.has_cut_all()
+    }
+
+    /// Cuts a batch out of what the receivers have, and writes down what it is.
+    async fn cut(&mut self) -> Result<(), EngineError> {
+        let receivers = self.receivers.as_ref().expect("receivers are started before batches are cut");
+        let cuts = receivers.cut();
+        let time = self.ticks.next();
+        self.has_cut = true;
+        let due = self.processor.clock.elapsed().saturating_sub(self.ticks.late(time));
+        let batch = Batch::new(time, self.code.version.clone(), cuts, due);
+        if let Some(journal) = &self.journal {
+            tokio::select! {
+                biased;
+                () = self.stop.told_now() => return Err(EngineError::StoppedNow),
+                begun = commit::begin(&self.processor, &journal.log, &batch.manifest) => begun?,
+            }
+        }
+        self.queue.push_back(batch);
+        Ok(())
+    }
+
+    /// Runs as many of the batches that were cut as may run at once.
+    fn run_batches(&mut self) {
+        while self.running.len() < self.code.programs.count()
+            && let Some(batch) = self.queue.pop_front()
+        {
+            let process = self.processor.clone().process(Arc::clone(&self.code), batch);
+            self.running.push_back(Task::spawn(&self.compute, process));
+        }
+    }
+
+    /// Commits the next batch that was run, unless one is being committed.
+    fn commit_batches(&mut self) {
+        if self.committing.is_some() {
+            return;
+        }
+        let Some(ran) = self.ran.pop_front() else { return };
+        let mut committer = self.committer.take().expect("no batch is being committed");
+        let code = Arc::clone(&self.code);
+        let ending = async move {
+            let done = committer.end(&code, ran).await;
+            (committer, done)
+        };
+        self.committing = Some(Task::spawn(&Handle::current(), ending));
+    }
+
+    /// Stops receiving; everything that was received is still processed.
+    async fn close(&mut self) -> Result<(), EngineError> {
+        self.processor.board.update(|status| status.phase = Phase::Stopping);
+        let receivers = self.receivers.as_mut().expect("receivers are started before they are closed");
+        receivers.close(&self.stop).await
+    }
+
+    fn count(&mut self, done: Done) {
+        let Done { status, taken, dead_letters } = done;
+        self.summary.batches += 1;
+        self.summary.rows += status.records;
+        self.summary.dead_letters += dead_letters;
+        if let Some(receivers) = &mut self.receivers {
+            receivers.adapt(&status, &taken);
+        }
+        self.processor.board.batch_done(status, dead_letters);
+    }
+
+    fn show(&self) {
+        let queued = self.queue.len() + self.running.len() + self.ran.len();
+        let receivers = self.receivers.as_ref();
+        let (lanes, trouble) = (receivers.map(Receivers::status), receivers.and_then(Receivers::trouble));
+        self.processor.board.update(|status| {
+            status.queued_batches = queued + usize::from(self.committing.is_some());
+            status.receivers = lanes.unwrap_or_default();
+            status.log_bytes = self.processor.wal.as_ref().map(millstream_journal::Wal::bytes);
+            if trouble.is_some() {
+                status.trouble = trouble;
+            }
+        });
+    }
+}
+
+/// Waits for what is there; where nothing is, says so at once.
+async fn wait<F: Future + Unpin>(future: Option<&mut F>) -> Option<F::Output> {
+    match future {
+        Some(future) => Some(future.await),
+        None => None,
+    }
+}

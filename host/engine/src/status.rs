@@ -1,0 +1,170 @@
+//! What a running pipeline shows of itself.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use millstream_journal::Ledger;
+use millstream_model::BatchTime;
+use serde::{Deserialize, Serialize};
+
+/// Batches that are shown.
+const RECENT_MAX: usize = 20;
+
+/// A running pipeline, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Batches committed, ever.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Records put aside, ever.
+    pub dead_letters: u64,
+    /// Batches that were cut and are not committed.
+    pub queued_batches: usize,
+    /// The last batches, the newest last.
+    pub recent: Vec<BatchStatus>,
+    /// The receivers of all sources.
+    pub receivers: Vec<ReceiverStatus>,
+    /// Counters of plugins.
+    pub accumulators: BTreeMap<String, i64>,
+    /// Bytes of the write-ahead log; none without a checkpoint folder.
+    pub log_bytes: Option<u64>,
+    /// What keeps the pipeline from going on, while it waits for that to pass.
+    pub trouble: Option<String>,
+    /// The last batch that failed, and why.
+    pub failure: Option<String>,
+}
+
+/// What a pipeline is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// It finishes what an earlier process left.
+    #[default]
+    Recovering,
+    /// It receives and computes.
+    Running,
+    /// It computes what was received, and then ends.
+    Stopping,
+}
+
+/// A batch that is done.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BatchStatus {
+    /// The batch.
+    pub time: BatchTime,
+    /// Records in.
+    pub records: u64,
+    /// From the batch's time to when it began to run.
+    pub scheduling_delay_ms: f64,
+    /// From then to its commit.
+    pub processing_ms: f64,
+    /// Both.
+    pub total_delay_ms: f64,
+    /// Why it gave nothing, if it failed and the pipeline went on.
+    pub failure: Option<String>,
+}
+
+/// A receiver.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ReceiverStatus {
+    /// Its source's name, and its number where the source has several.
+    pub receiver: String,
+    /// What it is doing.
+    pub state: ReceiverState,
+    /// Records it has sent since the process began.
+    pub records: u64,
+    /// Blocks likewise.
+    pub blocks: u64,
+    /// Records that wait for a batch.
+    pub queued_records: u64,
+    /// Their bytes.
+    pub queued_bytes: u64,
+    /// Bytes of these that are on disk alone.
+    pub spilled_bytes: u64,
+    /// Bytes of its records in memory, those of unfinished batches among them.
+    pub memory_bytes: u64,
+    /// Whether it waits for room: the batches are behind.
+    pub waiting: bool,
+    /// Rows a second that it is held to.
+    pub rate: Option<f64>,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// What went wrong last.
+    pub error: Option<String>,
+}
+
+/// What a receiver is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReceiverState {
+    /// It receives.
+    #[default]
+    Active,
+    /// It failed and waits to be started again.
+    Waiting,
+    /// It has no more.
+    Ended,
+}
+
+/// Where a running pipeline writes its status and others read it. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Board(Arc<Mutex<Shown>>);
+
+#[derive(Debug, Default)]
+struct Shown {
+    status: Status,
+    recent: VecDeque<BatchStatus>,
+}
+
+impl Status {
+    /// Goes on counting where an earlier process ended.
+    pub fn carry_on(&mut self, ledger: &Ledger) {
+        (self.batches, self.records, self.dead_letters) =
+            (ledger.batches, ledger.records, ledger.dead_letters);
+        self.accumulators.clone_from(&ledger.accumulators);
+        self.queued_batches = ledger.pending.len();
+        self.failure = ledger.failure.as_ref().map(|failure| failure.error.clone());
+    }
+}
+
+impl Board {
+    /// The board of the pipeline named `pipeline`.
+    pub fn new(pipeline: &str) -> Self {
+        let board = Self::default();
+        board.shown().status.pipeline = pipeline.to_owned();
+        board
+    }
+
+    /// What it shows now.
+    pub fn read(&self) -> Status {
+        let shown = self.shown();
+        Status { recent: shown.recent.iter().cloned().collect(), ..shown.status.clone() }
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.shown().status);
+    }
+
+    pub(crate) fn batch_done(&self, batch: BatchStatus, dead_letters: u64) {
+        let mut shown = self.shown();
+        shown.status.batches += 1;
+        shown.status.records += batch.records;
+        shown.status.dead_letters += dead_letters;
+        if shown.recent.len() == RECENT_MAX {
+            shown.recent.pop_front();
+        }
+        shown.recent.push_back(batch);
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

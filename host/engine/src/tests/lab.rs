@@ -1,0 +1,337 @@
+//! A laboratory: what pipelines of the tests are made of. A lab outlives the lives of its pipeline.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arrow::array::{AsArray, RecordBatch, StringViewArray};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use millstream_journal::{Archive, Limits};
+use millstream_model::{
+    Accumulated, Answer, Answered, Block, CallContext, DataType, DeadLetter, Field as ModelField, Function,
+    FunctionDescription, FunctionError, FunctionKind, Payload, Position, Schema as ModelSchema, Version,
+};
+use millstream_platform::{Disk, ManualClock, MemoryDisk, Seeded};
+use millstream_query::{Call, Program, Relations};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::sink::{Keeping, Kept};
+use crate::{
+    Application, Board, Checkpoint, Code, DeadLetters, Decoder, Engine, EngineError, Inlet, InletSettings,
+    Mode, Policy, Programs, Sink, SinkBinding, Source, SourceBinding, SourceError, StopHandle, Summary,
+    Versions,
+};
+
+pub(super) const FOLDER: &str = "checkpoint";
+pub(super) const LETTERS: &str = "letters/rejected.jsonl";
+
+pub(super) fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("value", ArrowType::Utf8View, false)]))
+}
+
+pub(super) fn block_at(origin: &str, record: u64, text: &str) -> Block {
+    let position = Position { origin: origin.into(), record };
+    Block::lines(text.to_owned().into(), text.lines().count(), position)
+}
+
+pub(super) fn block(text: &str) -> Block {
+    block_at("test", 0, text)
+}
+
+pub(super) fn rows(rows: &[&str]) -> Vec<String> {
+    rows.iter().map(|&row| row.to_owned()).collect()
+}
+
+/// Lets others go on until something has come about.
+pub(super) async fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Sends the blocks that the test feeds it, and counts them once it runs.
+struct Fed {
+    blocks: tokio::sync::Mutex<mpsc::UnboundedReceiver<Block>>,
+    sent: watch::Sender<Option<usize>>,
+}
+
+#[async_trait]
+impl Source for Fed {
+    async fn run(&self, inlet: Inlet) -> Result<(), SourceError> {
+        self.sent.send_modify(|sent| *sent = Some(sent.unwrap_or(0)));
+        loop {
+            let block = tokio::select! {
+                block = async { self.blocks.lock().await.recv().await } => block,
+                () = inlet.closed() => return Ok(()),
+            };
+            let Some(block) = block else { return Ok(()) };
+            let Ok(_receipt) = inlet.send(block).await else { return Ok(()) };
+            self.sent.send_modify(|sent| *sent = sent.map(|sent| sent + 1));
+        }
+    }
+}
+
+/// Lines as they are; one that says "bad" is rejected.
+pub(super) struct Lines;
+
+impl Decoder for Lines {
+    fn schema(&self) -> SchemaRef {
+        schema()
+    }
+
+    fn decode(&self, block: &Block, reject: &mut dyn FnMut(DeadLetter)) -> RecordBatch {
+        let Payload::Lines(bytes) = &block.payload else { panic!("the tests send lines") };
+        let text = std::str::from_utf8(bytes).unwrap();
+        let mut lines = Vec::new();
+        for (record, line) in text.lines().enumerate() {
+            let position = || block.position.after(record as u64);
+            match line.starts_with("bad") {
+                true => reject(DeadLetter::new("in", position(), "is bad", line.as_bytes())),
+                false => lines.push(line),
+            }
+        }
+        RecordBatch::try_new(schema(), vec![Arc::new(StringViewArray::from_iter_values(lines))]).unwrap()
+    }
+}
+
+/// Keeps all rows and counts them. A row "wait" waits for the gate, a row "poison" fails as often as it is to.
+#[derive(Debug)]
+pub(super) struct Counting {
+    description: FunctionDescription,
+    pub(super) gate: watch::Sender<bool>,
+    pub(super) poisonous: AtomicUsize,
+}
+
+impl Counting {
+    pub(super) fn new() -> Arc<Self> {
+        let description = FunctionDescription {
+            name: "counting".into(),
+            kind: FunctionKind::Filter,
+            input: ModelSchema::new([ModelField::new("text", DataType::Utf8)]),
+            output: ModelSchema::default(),
+            state: ModelSchema::default(),
+            state_version: 0,
+            documentation: String::new(),
+        };
+        Arc::new(Self { description, gate: watch::Sender::new(false), poisonous: AtomicUsize::new(0) })
+    }
+
+    pub(super) async fn program(self: &Arc<Self>, inputs: &[&str]) -> Program {
+        let mut relations = Relations::new().unwrap();
+        for input in inputs {
+            relations.add_input(input, schema()).unwrap();
+        }
+        let from = match inputs {
+            [input] => input,
+            _ => {
+                relations.add_union("all", inputs).await.unwrap();
+                "all"
+            }
+        };
+        let function = Arc::clone(self) as Arc<dyn Function>;
+        let call = Call { function, columns: vec!["value".into()], keep_columns: true };
+        relations.add_call("out", from, call).await.unwrap();
+        Program::compile(&relations, &["out"], 1).await.unwrap()
+    }
+}
+
+#[async_trait]
+impl Function for Counting {
+    fn description(&self) -> &FunctionDescription {
+        &self.description
+    }
+
+    async fn call(&self, _context: CallContext, rows: RecordBatch) -> Result<Answered, FunctionError> {
+        let texts = rows.column(0).as_string_view();
+        if texts.iter().flatten().any(|text| text == "wait") {
+            self.gate.subscribe().wait_for(|open| *open).await.unwrap();
+        }
+        let less = |left: usize| left.checked_sub(1);
+        if texts.iter().flatten().any(|text| text == "poison")
+            && self.poisonous.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+        {
+            let (function, reason) = ("counting".to_owned(), "poisoned".to_owned());
+            return Err(FunctionError::Broken { function, reason });
+        }
+        let added = Accumulated::from([("test.rows".to_owned(), rows.num_rows() as i64)]);
+        Ok(Answered { answer: Answer::Selection(BooleanBuffer::new_set(rows.num_rows())), added })
+    }
+}
+
+/// A version of the code that is not kept.
+pub(super) struct NoVersions;
+
+#[async_trait]
+impl Versions for NoVersions {
+    async fn load(&self, version: &Version) -> Result<Code, String> {
+        Err(format!("{} is not kept", version.pipeline))
+    }
+}
+
+/// A pipeline from a fed source to a keeping sink, with batches of a second.
+pub(super) struct Lab {
+    pub(super) clock: ManualClock,
+    pub(super) memory: MemoryDisk,
+    /// What the pipeline sees of the disk.
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) kept: Kept,
+    pub(super) counting: Arc<Counting>,
+    pub(super) settings: InletSettings,
+    pub(super) policy: Policy,
+    pub(super) programs: usize,
+    pub(super) parallelism: u32,
+    pub(super) checkpoint: bool,
+    pub(super) version: Version,
+    pub(super) versions: Mutex<Option<Arc<dyn Versions>>>,
+    pub(super) letters_bytes_max: u64,
+    /// In place of the fed source.
+    pub(super) source: Option<(&'static str, Arc<dyn Source>)>,
+    pub(super) sink: Arc<dyn Sink>,
+}
+
+impl Lab {
+    /// The time is 10,500 ms, and there is no checkpoint folder.
+    pub(super) fn new() -> Self {
+        let memory = MemoryDisk::new();
+        let kept = Kept::default();
+        Self {
+            clock: ManualClock::new(10_500),
+            disk: Arc::new(memory.clone()),
+            memory,
+            sink: Arc::new(Keeping(kept.clone())),
+            kept,
+            counting: Counting::new(),
+            settings: InletSettings::default(),
+            policy: Policy::default(),
+            programs: 1,
+            parallelism: 1,
+            checkpoint: false,
+            version: version("this"),
+            versions: Mutex::default(),
+            letters_bytes_max: 1 << 20,
+            source: None,
+        }
+    }
+
+    /// With a checkpoint folder.
+    pub(super) fn durable() -> Self {
+        Self { checkpoint: true, ..Self::new() }
+    }
+
+    /// What this lab's pipeline computes.
+    pub(super) async fn code(&self, source: Arc<dyn Source>) -> Code {
+        let name = self.source.as_ref().map_or("in", |(name, _)| name).to_owned();
+        let mut programs = Vec::new();
+        for _ in 0..self.programs {
+            programs.push(self.counting.program(&[&name]).await);
+        }
+        let (settings, parallelism) = (self.settings.clone(), self.parallelism);
+        let decoder = Arc::new(Lines);
+        let (from, sink) = ("out".to_owned(), Arc::clone(&self.sink));
+        Code {
+            version: self.version.clone(),
+            programs: Programs::new(programs),
+            sources: vec![SourceBinding { name, source, decoder, parallelism, settings }],
+            sinks: vec![SinkBinding { name: "kept".into(), from, sink }],
+        }
+    }
+
+    /// Starts the pipeline.
+    pub(super) async fn start(&self, mode: Mode) -> Life {
+        let (feed, blocks) = mpsc::unbounded_channel();
+        let (counter, sent) = watch::channel(None);
+        let fed = Arc::new(Fed { blocks: tokio::sync::Mutex::new(blocks), sent: counter });
+        let source = self.source.as_ref().map_or(fed as Arc<dyn Source>, |(_, source)| Arc::clone(source));
+        let versions = self.versions.lock().unwrap().clone();
+        let checkpoint = self.checkpoint.then(|| Checkpoint {
+            disk: Arc::clone(&self.disk),
+            folder: FOLDER.into(),
+            limits: Limits::default(),
+            versions: versions.unwrap_or_else(|| Arc::new(NoVersions)),
+        });
+        let letters = DeadLetters::file(Arc::clone(&self.disk), LETTERS.into());
+        let application = Application {
+            name: "lab".into(),
+            batch_interval: Duration::from_secs(1),
+            code: self.code(source).await,
+            checkpoint,
+            policy: self.policy,
+            dead_letters: letters.replaced_at(self.letters_bytes_max),
+        };
+        let (stop, told) = StopHandle::new();
+        let board = Board::new("lab");
+        let (clock, randomness) = (Arc::new(self.clock.clone()), Arc::new(Seeded::new(1)));
+        let shown = board.clone();
+        let running = tokio::spawn(async move {
+            let engine = Engine::new(2, clock, randomness).unwrap();
+            engine.run(application, mode, told, shown).await
+        });
+        Life { feed: Some(feed), sent, stop, board, running }
+    }
+
+    /// Starts it, and waits until it receives.
+    pub(super) async fn running(&self) -> Life {
+        let mut life = self.start(Mode::Continuous).await;
+        life.sent.wait_for(Option::is_some).await.unwrap();
+        life
+    }
+
+    /// Ends a life as a crash of the process does.
+    pub(super) async fn kill(&self, life: Life) {
+        life.running.abort();
+        life.running.await.unwrap_err();
+        self.memory.kill();
+    }
+
+    /// What is in the checkpoint folder.
+    pub(super) async fn archive(&self) -> Archive {
+        Archive::open(Arc::new(self.memory.clone()), Path::new(FOLDER)).await.unwrap()
+    }
+
+    /// The dead letters in a file, as JSON.
+    pub(super) async fn letters(&self, path: &str) -> Vec<serde_json::Value> {
+        let text = self.memory.read(Path::new(path)).await.unwrap_or_default();
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+pub(super) fn version(name: &str) -> Version {
+    Version { pipeline: name.to_owned(), ..Version::default() }
+}
+
+/// A running pipeline.
+pub(super) struct Life {
+    pub(super) feed: Option<mpsc::UnboundedSender<Block>>,
+    pub(super) sent: watch::Receiver<Option<usize>>,
+    pub(super) stop: StopHandle,
+    pub(super) board: Board,
+    pub(super) running: JoinHandle<Result<Summary, EngineError>>,
+}
+
+impl Life {
+    pub(super) fn feed(&self, text: &str) {
+        self.feed.as_ref().unwrap().send(block(text)).unwrap();
+    }
+
+    /// Waits until the source has sent that many blocks.
+    pub(super) async fn sent(&mut self, blocks: usize) {
+        self.sent.wait_for(|sent| *sent >= Some(blocks)).await.unwrap();
+    }
+
+    /// The source has no more.
+    pub(super) async fn end(mut self) -> Result<Summary, EngineError> {
+        self.feed = None;
+        self.running.await.unwrap()
+    }
+
+    /// It is told to stop.
+    pub(super) async fn stop(self) -> Result<Summary, EngineError> {
+        self.stop.gracefully();
+        self.running.await.unwrap()
+    }
+}

@@ -1,0 +1,12 @@
+//! The engine from outside: a fed source, a keeping sink, and an application between them.
+
+mod direct;
+mod lab;
+mod letters;
+mod life;
+mod receive;
+mod recovery;
+//mod simulation;
+mod sink;
+mod storage;
+mod ticks;

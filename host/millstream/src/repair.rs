@@ -1,0 +1,90 @@
+//! `millstream repair`: what is damaged in a pipeline's journal, and what can be saved of it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use millstream_journal::{FileReport, Report, Verdict, examine, repair as save};
+use millstream_platform::SystemDisk;
+use serde_json::{Value, json};
+
+use crate::host_file::Lock;
+use crate::load::{checkpoint, runtime};
+use crate::status::size;
+
+#[allow(clippy::print_stdout, reason = "the command's answer")]
+pub(crate) fn repair(file: &Path, apply: bool, as_json: bool) -> Result<()> {
+    let (_, checkpoint) = checkpoint(file)?;
+    // Nobody may write to the journal meanwhile, nor start from what is half repaired.
+    let _lock = Lock::take(&checkpoint)?;
+    let disk = Arc::new(SystemDisk);
+    let report = runtime()?.block_on(async {
+        match apply {
+            true => save(disk, &checkpoint).await,
+            false => examine(disk, &checkpoint).await,
+        }
+    })?;
+    match as_json {
+        true => println!("{}", as_object(&report)),
+        false => print!("{}", as_text(&report, apply)),
+    }
+    match &report.verdict {
+        Verdict::Refused(_) if !apply => bail!("the journal in {} is damaged", checkpoint.display()),
+        Verdict::Refused(reason) => {
+            bail!("the journal in {} could not be repaired: {reason}", checkpoint.display())
+        }
+        Verdict::Whole | Verdict::Torn => Ok(()),
+    }
+}
+
+fn as_text(report: &Report, applied: bool) -> String {
+    let mut text: String = report.files.iter().map(file_text).collect();
+    for (lane, records) in &report.lost {
+        text += &format!("{records} records of source \"{lane}\" are lost\n");
+    }
+    text + &match (&report.verdict, applied) {
+        (Verdict::Whole, true) => "the journal is whole\n".to_owned(),
+        (Verdict::Whole, false) => "the journal is whole: there is nothing to repair\n".to_owned(),
+        (Verdict::Torn, _) => {
+            "the journal ends in the middle of a record, as a crash leaves it: that is cut off at the next start\n".to_owned()
+        }
+        (Verdict::Refused(reason), true) => format!("it is still damaged: {reason}\n"),
+        (Verdict::Refused(reason), false) => format!(
+            "the pipeline does not start: {reason}\nwith --apply, the damaged files are kept beside copies that hold what can be read\n"
+        ),
+    }
+}
+
+fn file_text(file: &FileReport) -> String {
+    let (name, bytes, records) = (file.file.display(), size(file.bytes), file.records);
+    let verdict = if file.damages.is_empty() { "whole" } else { "DAMAGED" };
+    let mut text = format!("{name}: {verdict}, {records} records, {bytes}\n");
+    for damage in &file.damages {
+        text += &format!("  at byte {}: {} bytes: {}\n", damage.offset, damage.bytes, damage.what);
+    }
+    if let Some(kept) = &file.kept_as {
+        text += &format!("  replaced by what can be read; the damaged file is {}\n", kept.display());
+    }
+    text
+}
+
+fn as_object(report: &Report) -> Value {
+    let damage = |damage: &millstream_journal::Damage| json!({ "offset": damage.offset, "bytes": damage.bytes, "what": damage.what });
+    let file = |file: &FileReport| {
+        let damages: Vec<Value> = file.damages.iter().map(damage).collect();
+        json!({
+            "file": file.file, "format": file.format, "bytes": file.bytes, "records": file.records,
+            "damages": damages, "kept-as": file.kept_as,
+        })
+    };
+    let files: Vec<Value> = report.files.iter().map(file).collect();
+    let lost =
+        report.lost.iter().map(|(lane, records)| json!({ "lane": lane.to_string(), "records": records }));
+    let lost: Vec<Value> = lost.collect();
+    let (verdict, reason) = match &report.verdict {
+        Verdict::Whole => ("whole", None),
+        Verdict::Torn => ("torn", None),
+        Verdict::Refused(reason) => ("damaged", Some(reason.to_string())),
+    };
+    json!({ "verdict": verdict, "reason": reason, "files": files, "lost": lost })
+}

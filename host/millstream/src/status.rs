@@ -1,0 +1,127 @@
+//! `millstream status`: what a pipeline is doing, or where it was left.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use millstream_engine::{Phase, ReceiverStatus, Status};
+use millstream_journal::Archive;
+use millstream_platform::SystemDisk;
+use serde_json::json;
+
+use crate::control;
+use crate::host_file;
+use crate::load::{checkpoint, runtime};
+
+/// Batches that are shown to people.
+const BATCHES_SHOWN: usize = 5;
+
+#[allow(clippy::print_stdout, reason = "the command's answer")]
+pub(crate) fn status(file: &Path, as_json: bool) -> Result<()> {
+    let (name, checkpoint) = checkpoint(file)?;
+    let (running, status) = runtime()?.block_on(async {
+        match host_file::running(&checkpoint)? {
+            Some(host) => anyhow::Ok((Some(host.pid), control::status(&checkpoint).await?)),
+            None => Ok((None, left(&name, &checkpoint).await?)),
+        }
+    })?;
+    match as_json {
+        true => println!("{}", json!({ "running": running.is_some(), "pid": running, "status": status })),
+        false => print!("{}", text(running, &status)),
+    }
+    Ok(())
+}
+
+/// What the journal says of a pipeline that does not run.
+async fn left(name: &str, checkpoint: &Path) -> Result<Status> {
+    let archive = Archive::open(Arc::new(SystemDisk), checkpoint).await?;
+    let mut status = Status { pipeline: name.to_owned(), ..Status::default() };
+    status.carry_on(archive.ledger());
+    for (lane, records) in archive.unprocessed().await? {
+        status.receivers.push(ReceiverStatus {
+            receiver: lane.to_string(),
+            queued_records: records,
+            ..ReceiverStatus::default()
+        });
+    }
+    Ok(status)
+}
+
+fn text(running: Option<u32>, status: &Status) -> String {
+    let mut text = String::new();
+    let name = &status.pipeline;
+    let written = match (running, status.phase) {
+        (None, _) => writeln!(text, "{name}: not running"),
+        (Some(pid), Phase::Recovering) => writeln!(text, "{name}: finishing what was left, process {pid}"),
+        (Some(pid), Phase::Running) => writeln!(text, "{name}: running, process {pid}"),
+        (Some(pid), Phase::Stopping) => writeln!(text, "{name}: stopping, process {pid}"),
+    };
+    written.expect("text can always be written");
+    let mut line = |name: &str, value: String| text += &format!("  {name:<14} {value}\n");
+    line("batches", format!("{} done, {} begun", status.batches, status.queued_batches));
+    line("records", format!("{} processed, {} rejected", status.records, status.dead_letters));
+    if let Some(bytes) = status.log_bytes {
+        line("log", size(bytes));
+    }
+    for (name, total) in &status.accumulators {
+        line("counter", format!("{name} = {total}"));
+    }
+    for problem in status.trouble.iter().chain(&status.failure) {
+        line("PROBLEM", problem.clone());
+    }
+    status.receivers.iter().for_each(|receiver| text += &receiver_text(running.is_some(), receiver));
+    if !status.recent.is_empty() {
+        text += &format!(
+            "\n  {:<16} {:>10} {:>12} {:>12} {:>12}\n",
+            "batch", "records", "waited ms", "ran ms", "total ms"
+        );
+    }
+    for batch in status.recent.iter().rev().take(BATCHES_SHOWN) {
+        let failed = if batch.failure.is_some() { "  FAILED" } else { "" };
+        text += &format!(
+            "  {:<16} {:>10} {:>12.1} {:>12.1} {:>12.1}{failed}\n",
+            batch.time, batch.records, batch.scheduling_delay_ms, batch.processing_ms, batch.total_delay_ms
+        );
+    }
+    text
+}
+
+fn receiver_text(running: bool, receiver: &ReceiverStatus) -> String {
+    let name = &receiver.receiver;
+    if !running {
+        return format!("  source {name}: {} records wait to be processed\n", receiver.queued_records);
+    }
+    let mut text = format!(
+        "  source {name}: {:?}, {} records received, {} wait ({}, {} of it on disk)",
+        receiver.state,
+        receiver.records,
+        receiver.queued_records,
+        size(receiver.queued_bytes),
+        size(receiver.spilled_bytes)
+    )
+    .to_lowercase();
+    if receiver.waiting {
+        text += ", held back: the batches are behind";
+    }
+    if let Some(rate) = receiver.rate {
+        text += &format!(", at most {rate:.0} records/s");
+    }
+    if receiver.restarts > 0 {
+        text += &format!(", started again {} times", receiver.restarts);
+    }
+    if let Some(error) = &receiver.error {
+        text += &format!("\n    {error}");
+    }
+    text + "\n"
+}
+
+/// Bytes as people read them.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB"];
+    let unit = (bytes.max(1).ilog2() / 10).min(3);
+    match unit {
+        0 => format!("{bytes} B"),
+        unit => format!("{:.1} {}", bytes as f64 / 1024_f64.powi(unit as i32), units[unit as usize]),
+    }
+}

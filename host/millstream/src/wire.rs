@@ -1,0 +1,132 @@
+//! A checked pipeline, wired to its connectors.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use anyhow::{Context, Result};
+use millstream_connectors::{Screen, decoder, sink, source};
+use millstream_engine::{
+    Backpressure, CatchUp, Code, DeadLetters, InletSettings, OnFailure, PidSettings, Policy, Programs,
+    SinkBinding, SourceBinding, Storage,
+};
+use millstream_model::Version;
+use millstream_model::pipeline::{self, Pipeline, SourceSpec};
+use millstream_pipeline::Checked;
+use millstream_platform::SystemDisk;
+use millstream_query::Program;
+use sha2::{Digest, Sha256};
+
+use crate::load::Refused;
+
+/// Threads that compute.
+pub(crate) fn threads() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+/// The version that `text`, the pipeline's file, and the components that it loaded make.
+pub(crate) fn version(text: &str, checked: &Checked) -> Version {
+    let digest = |(name, component): (&String, &Arc<dyn millstream_pipeline::Component>)| {
+        (name.clone(), component.digest().to_owned())
+    };
+    Version { pipeline: sha256(text.as_bytes()), plugins: checked.components.iter().map(digest).collect() }
+}
+
+/// The SHA-256 of `bytes` in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The code of a checked pipeline, for batches of which `concurrent` may run at once. Nothing is opened yet.
+pub(crate) async fn wire(text: &str, checked: &Checked, screen: &Screen, concurrent: u32) -> Result<Code> {
+    let pipeline = &checked.pipeline;
+    let wanted: Vec<&str> = pipeline.sinks.iter().map(|sink| sink.from.value.as_str()).collect();
+    let mut programs = Vec::new();
+    for _ in 0..concurrent.max(1) {
+        let program = Program::compile(&checked.relations, &wanted, threads()).await;
+        programs.push(program.context("compiling the pipeline")?);
+    }
+    let read: Vec<String> = programs[0].inputs().map(str::to_owned).collect();
+    Ok(Code {
+        version: version(text, checked),
+        sources: sources(pipeline, &read),
+        sinks: sinks(checked, screen)?,
+        programs: Programs::new(programs),
+    })
+}
+
+/// The sources that some sink's rows come from.
+fn sources(pipeline: &Pipeline, read: &[String]) -> Vec<SourceBinding> {
+    let sources = pipeline.sources.iter().filter(|spec| {
+        let read = read.contains(&spec.name.value);
+        if !read {
+            tracing::warn!("source \"{}\" leads to no sink and is not started", spec.name);
+        }
+        read
+    });
+    let binding = |spec: &SourceSpec| SourceBinding {
+        name: spec.name.value.clone(),
+        source: source(spec),
+        decoder: decoder(spec),
+        parallelism: spec.parallelism,
+        settings: settings(pipeline, spec),
+    };
+    sources.map(binding).collect()
+}
+
+fn settings(pipeline: &Pipeline, spec: &SourceSpec) -> InletSettings {
+    InletSettings {
+        bytes_max: usize::try_from(pipeline.receive_memory_bytes).unwrap_or(usize::MAX),
+        disk_bytes_max: pipeline.receive_disk_bytes,
+        storage: match spec.storage {
+            pipeline::Storage::Memory => Storage::Memory,
+            pipeline::Storage::MemoryAndDisk => Storage::MemoryAndDisk,
+            pipeline::Storage::Disk => Storage::Disk,
+        },
+        batch_rows_max: pipeline.max_batch_rows,
+        block_interval: pipeline.block_interval,
+        rate_max: spec.max_rate,
+        once: false,
+    }
+}
+
+fn sinks(checked: &Checked, screen: &Screen) -> Result<Vec<SinkBinding>> {
+    let sinks = checked.pipeline.sinks.iter().map(|spec| {
+        let schema = checked.relations.schema(&spec.from.value);
+        let schema = schema.with_context(|| format!("sink \"{}\" has no input", spec.name))?;
+        let sink = sink(spec, schema, screen.clone())
+            .map_err(|error| Refused(format!("sink \"{}\": {error}", spec.name)))?;
+        Ok(SinkBinding { name: spec.name.value.clone(), from: spec.from.value.clone(), sink })
+    });
+    sinks.collect()
+}
+
+/// How the pipeline's batches are run.
+pub(crate) fn policy(pipeline: &Pipeline) -> Policy {
+    let settings = |settings: pipeline::Backpressure| PidSettings {
+        proportional: settings.proportional,
+        integral: settings.integral,
+        derivative: settings.derivative,
+        min_rate: settings.min_rate,
+    };
+    Policy {
+        attempts: pipeline.attempts,
+        on_failure: if pipeline.continue_on_failure { OnFailure::Continue } else { OnFailure::Stop },
+        catch_up: if pipeline.every_missed_batch { CatchUp::EveryBatch } else { CatchUp::OneBatch },
+        backpressure: Backpressure(pipeline.backpressure.map(settings)),
+    }
+}
+
+/// Where the pipeline's rejected records go.
+pub(crate) fn dead_letters(pipeline: &Pipeline) -> DeadLetters {
+    match dead_letters_file(pipeline) {
+        Some(path) => DeadLetters::file(Arc::new(SystemDisk), path),
+        None => DeadLetters::logged(),
+    }
+}
+
+/// The file that the pipeline names, or one in its checkpoint folder.
+pub(crate) fn dead_letters_file(pipeline: &Pipeline) -> Option<PathBuf> {
+    let in_checkpoint = |folder: &Path| folder.join("dead-letters.jsonl");
+    pipeline.dead_letters.clone().or_else(|| pipeline.checkpoint.as_deref().map(in_checkpoint))
+}

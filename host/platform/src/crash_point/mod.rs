@@ -1,0 +1,85 @@
+//! Places in the program where a test can end the process at once, as by a kill from outside.
+
+#[cfg(test)]
+mod tests;
+
+/// Every place there is, named after what has just been done there.
+pub const CRASH_POINTS: &[&str] = &[
+    "wal-appended",
+    "wal-synced",
+    "segment-created",
+    "segment-in-place",
+    "manifest-written",
+    "batch-run",
+    "output-staged",
+    "output-prepared",
+    "commit-written",
+    "output-published",
+    "batch-published",
+    "log-rolled",
+    "wal-cleaned",
+    "recovered",
+];
+
+/// Passes a place where the process can be made to end.
+///
+/// In a build with debug assertions, the environment variable `MILLSTREAM_CRASH_AT` names the place, as
+/// `wal-synced` or `wal-synced:3`: the process ends, as by SIGKILL, when it passes there for the first or the
+/// third time. In any other build this does nothing.
+///
+/// # Panics
+/// In a build with debug assertions, where `name` or the variable is none of [`CRASH_POINTS`].
+#[inline]
+pub fn crash_point(name: &'static str) {
+    #[cfg(debug_assertions)]
+    armed::pass(name);
+    #[cfg(not(debug_assertions))]
+    let _unused = name;
+}
+
+#[cfg(debug_assertions)]
+mod armed {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::CRASH_POINTS;
+
+    /// Where to crash.
+    struct Crash {
+        point: String,
+        /// How often the point is passed before the process ends, the last time included.
+        passes: u64,
+        passed: AtomicU64,
+    }
+
+    pub(super) fn pass(name: &'static str) {
+        static CRASH: OnceLock<Option<Crash>> = OnceLock::new();
+        assert!(CRASH_POINTS.contains(&name), "{name:?} is none of the crash points");
+        let crash = CRASH.get_or_init(|| Some(parse(&std::env::var("MILLSTREAM_CRASH_AT").ok()?)));
+        if let Some(crash) = crash
+            && crash.point == name
+            && crash.passed.fetch_add(1, Ordering::Relaxed) + 1 == crash.passes
+        {
+            end();
+        }
+    }
+
+    fn parse(text: &str) -> Crash {
+        let (point, passes) = text.split_once(':').unwrap_or((text, "1"));
+        assert!(CRASH_POINTS.contains(&point), "MILLSTREAM_CRASH_AT: {point:?} is none of the crash points");
+        let passes = passes.parse().ok().filter(|passes| *passes > 0);
+        let passes = passes.expect("MILLSTREAM_CRASH_AT: behind the colon stands a number from 1 up");
+        Crash { point: point.to_owned(), passes, passed: AtomicU64::new(0) }
+    }
+
+    fn end() {
+        // A process may always kill itself, and a signal that it sends itself comes before the call is over. Where
+        // it does not, the process still ends without any clean-up.
+        if kill_process(getpid(), Signal::KILL).is_ok() {
+            std::thread::park();
+        }
+        std::process::abort();
+    }
+}

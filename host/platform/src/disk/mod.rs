@@ -1,0 +1,85 @@
+//! Files and folders, as the journal needs them.
+//!
+//! Every error of these disks says what was being done and to which path, and keeps its [`io::ErrorKind`].
+
+mod faulty;
+mod memory;
+mod operation;
+mod system;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use faulty::{Fault, FaultyDisk, Stopped};
+pub use memory::MemoryDisk;
+pub use operation::Operation;
+pub use system::SystemDisk;
+
+/// A disk. What is written is safe from a crash of the machine only once it is synced: a file's bytes by
+/// [`Append::sync`], that a file exists under its name by [`Disk::sync_folder`].
+#[async_trait]
+pub trait Disk: Send + Sync + fmt::Debug {
+    /// Makes a new, empty file to append to.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where there is one of that name.
+    async fn create(&self, path: &Path) -> io::Result<Box<dyn Append>>;
+
+    /// Opens a file that is there, to append behind its end.
+    async fn append(&self, path: &Path) -> io::Result<Box<dyn Append>>;
+
+    /// The whole of a file.
+    async fn read(&self, path: &Path) -> io::Result<Bytes>;
+
+    /// Exactly `length` bytes of a file from `offset` on.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` where the file is shorter.
+    async fn read_at(&self, path: &Path, offset: u64, length: usize) -> io::Result<Bytes>;
+
+    /// The length of a file in bytes.
+    async fn length(&self, path: &Path) -> io::Result<u64>;
+
+    /// Cuts a file to `length` bytes, and syncs it.
+    ///
+    /// # Errors
+    /// `InvalidInput` where the file is shorter.
+    async fn truncate(&self, path: &Path, length: u64) -> io::Result<()>;
+
+    /// The names of the files and folders in a folder, sorted.
+    ///
+    /// # Errors
+    /// `InvalidData` where one of them is not UTF-8.
+    async fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
+
+    /// Makes a folder and those above it, where they are not there.
+    async fn create_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Gives a file or folder another name, in place of what has that name.
+    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    async fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Waits until the folder's names are on disk.
+    async fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+}
+
+/// The end of a file that is being written.
+#[async_trait]
+pub trait Append: Send + Sync {
+    /// Appends all bytes of `buffers`, in order. After an error any prefix of them may be there.
+    async fn append(&mut self, buffers: Vec<Bytes>) -> io::Result<()>;
+
+    /// Waits until all that was appended is on disk.
+    ///
+    /// After an error nobody knows what is on disk, and a second call may answer well though data is gone:
+    /// the file is finished.
+    async fn sync(&mut self) -> io::Result<()>;
+}
