@@ -1,6 +1,7 @@
 //! What only the whole program shows: how soon it goes on after a kill, how it stops under load, and that its memory
 //! stays flat while a source is too fast.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,12 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 const ROUNDS: usize = 7;
+const INTERVAL: Duration = Duration::from_secs(1);
 /// Lines a second of the source that can keep up.
 const RATE: u64 = 20_000;
 const OVERLOAD_SECONDS: u64 = 60;
@@ -127,16 +129,33 @@ path = "out"
         command
     }
 
-    /// Batches whose output is there.
-    fn batches(&self) -> usize {
+    /// The times of the batches whose output is there, in milliseconds since 1970.
+    fn batches(&self) -> BTreeSet<u64> {
         let names = fs::read_dir(self.folder.path().join("out")).into_iter().flatten().flatten();
-        names.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.')).count()
+        names.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok()).collect()
+    }
+
+    /// The length of the batch log.
+    fn log_bytes(&self) -> u64 {
+        let files = fs::read_dir(self.folder.path().join("checkpoint/log")).into_iter().flatten().flatten();
+        files.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
+    }
+
+    /// Waits until the next batch is begun, once the last one is done.
+    #[allow(clippy::disallowed_methods, reason = "a bench runs in real time")]
+    fn wait_for_begin(&self) -> Result<()> {
+        std::thread::sleep(INTERVAL / 2);
+        let (before, started) = (self.log_bytes(), Instant::now());
+        while self.log_bytes() == before {
+            ensure!(started.elapsed() < Duration::from_secs(60), "no batch was begun within a minute");
+        }
+        Ok(())
     }
 
     #[allow(clippy::disallowed_methods, reason = "a bench runs in real time")]
     fn wait_for(&self, batches: usize) -> Result<()> {
         let started = Instant::now();
-        while self.batches() < batches {
+        while self.batches().len() < batches {
             ensure!(
                 started.elapsed() < Duration::from_secs(60),
                 "batch {batches} did not come within a minute"
@@ -154,37 +173,53 @@ path = "out"
 
 const WORDS: &str = "SELECT word, count(*) AS total FROM words GROUP BY word";
 
-/// From a kill to the first batch that a new process brings, and from a stop to the end.
+/// How soon a killed pipeline goes on, and how soon it ends when it is told to.
 #[allow(clippy::print_stdout, reason = "the bench's answer")]
 #[allow(clippy::disallowed_methods, reason = "a bench runs in real time")]
 pub(crate) fn recovery() -> Result<()> {
     let server = Server::start(Some(RATE))?;
     let pipeline = Pipeline::new(&server, WORDS)?;
     let mut child = pipeline.start()?;
-    let mut recovered = Vec::new();
-    for _ in 0..ROUNDS {
-        pipeline.wait_for(pipeline.batches() + 3)?;
+    let (mut begun, mut late) = (Vec::new(), Vec::new());
+    for round in 0..2 * ROUNDS {
+        pipeline.wait_for(pipeline.batches().len() + 3)?;
+        let in_a_batch = round < ROUNDS;
+        match in_a_batch {
+            true => pipeline.wait_for_begin()?,
+            false => std::thread::sleep(INTERVAL * u32::try_from(round - ROUNDS)? / u32::try_from(ROUNDS)?),
+        }
         child.kill()?;
         child.wait()?;
-        let (killed, before) = (Instant::now(), pipeline.batches());
+        let (killed, before) = (SystemTime::now(), pipeline.batches());
         child = pipeline.start()?;
-        pipeline.wait_for(before + 1)?;
-        recovered.push(killed.elapsed());
+        pipeline.wait_for(before.len() + 1)?;
+        let visible = SystemTime::now();
+        let first = pipeline.batches().range(before.last().map_or(0, |last| last + 1)..).next().copied();
+        let tick = UNIX_EPOCH + Duration::from_millis(first.context("a batch was waited for")?);
+        if in_a_batch && tick < killed {
+            begun.push(visible.duration_since(killed)?);
+        } else {
+            late.push(visible.duration_since(killed.max(tick))?);
+        }
     }
-    pipeline.wait_for(pipeline.batches() + 3)?;
+    pipeline.wait_for(pipeline.batches().len() + 3)?;
     let stopped = Instant::now();
     ensure!(pipeline.command("stop").status()?.success(), "the pipeline did not stop well");
     let stopping = stopped.elapsed();
     ensure!(child.wait()?.success(), "the pipeline did not end well");
-    recovered.sort();
-    println!("{RATE} lines/s, batches of 1 s, {ROUNDS} kills");
-    println!(
-        "kill to the first recovered batch: median {:?}, longest {:?}",
-        recovered[ROUNDS / 2],
-        recovered[ROUNDS - 1]
-    );
+    println!("{RATE} lines/s, batches of {INTERVAL:?}, kills while a batch runs, then at any moment");
+    print_times("kill to the output of the batch that ran", begun);
+    print_times("first batch after another kill, behind its tick or the kill", late);
     println!("graceful stop: {stopping:?}");
     Ok(())
+}
+
+#[allow(clippy::print_stdout, reason = "the bench's answer")]
+fn print_times(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    if let (Some(median), Some(longest)) = (times.get(times.len() / 2), times.last()) {
+        println!("{what}: median {median:.3?}, longest {longest:.3?} of {}", times.len());
+    }
 }
 
 /// A source that sends all that is taken, and batches that take much less.

@@ -66,6 +66,11 @@ impl Process {
         self.log.state.lock().unwrap().lines.join("\n")
     }
 
+    /// Whether the process has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         send(self.id(), signal);
     }

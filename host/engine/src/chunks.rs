@@ -64,7 +64,14 @@ impl BlockChunks {
     }
 
     fn reject(&self, letter: DeadLetter) {
-        self.rejected.lock().unwrap_or_else(PoisonError::into_inner).push(letter);
+        self.reject_many(letter, 1);
+    }
+
+    /// Puts so many records aside, for which one letter stands.
+    fn reject_many(&self, letter: DeadLetter, records: usize) {
+        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        rejected.push(letter);
+        rejected.uncounted += records.saturating_sub(1) as u64;
     }
 }
 
@@ -77,7 +84,8 @@ impl Chunks for BlockChunks {
         let block = &self.blocks[chunk];
         if let Payload::Rejected(rejected) = &block.payload {
             let position = block.position.clone();
-            self.reject(DeadLetter::new(&self.source, position, &rejected.error, &rejected.record));
+            let letter = DeadLetter::new(&self.source, position, &rejected.error, &rejected.record);
+            self.reject_many(letter, block.rows);
             return RecordBatch::new_empty(self.decoder.schema());
         }
         self.decoder.decode(block, &mut |letter| self.reject(letter))

@@ -185,6 +185,7 @@ impl Committer {
             match self.dead_letters.write(letters, uncounted).await {
                 Err(error) if error.is_full() => {
                     tracing::warn!("{error}; waiting for room");
+                    self.processor.board.update(|status| status.trouble = Some(error.to_string()));
                     self.processor.pause(&mut backoff).await;
                 }
                 written => return written,
@@ -219,7 +220,7 @@ impl Committer {
         let (mut fault, mut failures) = (fault, 0);
         loop {
             failures += u32::from(!matches!(fault.source, SinkError::Full(_)));
-            if failures >= policy.attempts.max(1) {
+            if failures >= policy.attempts.max(1) || matches!(fault.source, SinkError::Unsynced(_)) {
                 return Err(sink_error(time, fault));
             }
             tracing::warn!("batch {time}: {fault}; trying again");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millstream_model::{DeadLetter, FileEnd};
-use millstream_platform::{Append, Disk};
+use millstream_platform::{Append, Disk, make_folder};
 
 use crate::EngineError;
 
@@ -150,7 +150,7 @@ impl LettersFile {
             self.end = FileEnd { generation: self.end.generation + 1, bytes: 0 };
             length = None;
         }
-        self.open = Some(match length {
+        let file = match length {
             Some(length) => {
                 // Without a journal, or moved away by somebody: it goes on where it ends.
                 self.end.bytes = length;
@@ -158,12 +158,13 @@ impl LettersFile {
             }
             None => {
                 self.end.bytes = 0;
-                self.disk.create_folder(self.folder()).await?;
-                let file = self.disk.create(&self.path).await?;
-                self.disk.sync_folder(self.folder()).await?;
-                file
+                make_folder(self.disk.as_ref(), self.folder()).await?;
+                self.disk.create(&self.path).await?
             }
-        });
+        };
+        // A file that is there may have been made just before a crash: its name, too, may not be on disk yet.
+        self.disk.sync_folder(self.folder()).await?;
+        self.open = Some(file);
         Ok(())
     }
 }

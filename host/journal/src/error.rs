@@ -101,7 +101,9 @@ impl JournalError {
 
     /// The error of a sync: whatever the disk said, it may not be tried again.
     pub(crate) fn of_sync(path: &Path, error: io::Error) -> Self {
-        Self::Disk { doing: format!("syncing {}", path.display()), error: Arc::new(error) }
+        let told = format!("{error}; what is on it is not known: start again, to recover from what is there");
+        let error = Arc::new(io::Error::new(error.kind(), told));
+        Self::Disk { doing: format!("syncing {}", path.display()), error }
     }
 
     pub(crate) fn damaged(file: &Path, offset: u64, what: impl Into<String>) -> Self {

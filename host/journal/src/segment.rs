@@ -172,25 +172,8 @@ impl Folder {
 
 /// Makes a folder, so that it and those made above it are on disk under their names.
 pub(crate) async fn make_folder(disk: &dyn Disk, folder: &Path) -> Result<(), JournalError> {
-    let mut parents = Vec::new();
-    // A folder that is there may have been made just before a crash: its name, too, may not be on disk yet.
-    for folder in folder.ancestors() {
-        let Some(parent) = folder.parent() else { break };
-        parents.push(if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
-        if disk.list(folder).await.is_ok() {
-            break;
-        }
-    }
-    let made = disk.create_folder(folder).await;
-    made.map_err(|error| JournalError::of("making the folder", folder, error))?;
-    for parent in parents.into_iter().rev() {
-        match disk.sync_folder(parent).await {
-            // Somebody else's folder, in which we may have a place, but which we may not open.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-            synced => synced.map_err(|error| JournalError::of_sync(parent, error))?,
-        }
-    }
-    Ok(())
+    let made = millstream_platform::make_folder(disk, folder).await;
+    made.map_err(|error| JournalError::of("making the folder", folder, error))
 }
 
 /// Buffers with the frames of `bodies`, to stand right behind the header of a file that appears whole, and where they end.

@@ -142,9 +142,20 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         eprintln!("{diagnostics}");
         return ExitCode::from(EXIT_CONFIGURATION);
     }
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", told(error));
     match error.is::<load::Refused>() {
         true => ExitCode::from(EXIT_CONFIGURATION),
         false => ExitCode::FAILURE,
     }
+}
+
+/// An error with its causes, without those that its message tells already.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
 }

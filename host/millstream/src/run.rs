@@ -6,8 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Args;
 use millstream_connectors::Screen;
-use millstream_engine::{Application, Board, Checkpoint, Engine, Mode, Stop, StopHandle, Summary};
-use millstream_journal::{Archive, Limits};
+use millstream_engine::{
+    Application, Board, Checkpoint, Engine, EngineError, Mode, Stop, StopHandle, Summary,
+};
+use millstream_journal::{Archive, JournalError, Limits};
 use millstream_model::pipeline::Pipeline;
 use millstream_pipeline::Checked;
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness};
@@ -15,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::control;
 use crate::host_file::Lock;
-use crate::load::{Overrides, check_components, read, runtime};
+use crate::load::{Overrides, Refused, check_components, read, runtime};
 use crate::supervise::supervise;
 use crate::versions::Store;
 use crate::wire::{dead_letters, dead_letters_file, policy, threads, version, wire};
@@ -78,11 +80,21 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let engine = Engine::new(threads(), Arc::new(SystemClock), Arc::new(SystemRandomness))?;
         let mode = if options.once { Mode::Once } else { Mode::Continuous };
         tracing::info!("{} runs", pipeline.name);
-        let summary = engine.run(application, mode, stop, board).await?;
+        let summary = engine.run(application, mode, stop, board).await.map_err(refused)?;
         report(pipeline, &summary);
         drop(lock);
         Ok(())
     })
+}
+
+/// What another start does not get by either is refused, so that nobody starts it again and again.
+fn refused(error: EngineError) -> anyhow::Error {
+    match &error {
+        EngineError::Journal(JournalError::Damaged { .. } | JournalError::Newer { .. })
+        | EngineError::Orphans { .. }
+        | EngineError::Version { .. } => Refused(error.to_string()).into(),
+        _ => error.into(),
+    }
 }
 
 fn report(pipeline: &Pipeline, summary: &Summary) {

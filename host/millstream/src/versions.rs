@@ -22,6 +22,9 @@ use millstream_pipeline::Checked;
 use crate::load::{Overrides, check_text};
 use crate::wire::{sha256, wire};
 
+/// How the name of a file ends that is being written.
+const STAGED: &str = "new";
+
 /// The versions in one checkpoint folder.
 #[derive(Clone)]
 pub(crate) struct Store {
@@ -58,7 +61,7 @@ impl Store {
         Ok(())
     }
 
-    /// Removes what none of `versions` needs.
+    /// Removes the kept files that none of `versions` needs. What is not this store's is left alone.
     pub(crate) fn prune(&self, versions: &[Version]) -> Result<()> {
         let texts = versions.iter().map(|version| self.text(&version.pipeline));
         let digests = versions.iter().flat_map(|version| version.plugins.values());
@@ -67,7 +70,7 @@ impl Store {
             fs::read_dir(&self.folder).with_context(|| format!("reading {}", self.folder.display()))?
         {
             let path = entry?.path();
-            if !needed.contains(&path) {
+            if is_kept(&path) && !needed.contains(&path) {
                 fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
             }
         }
@@ -105,19 +108,29 @@ impl Store {
 
     /// Writes a file so that it is there whole or not at all.
     fn put(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let sync = || File::open(&self.folder).and_then(|folder| folder.sync_all());
         if path.exists() {
-            return Ok(());
+            // Its name may not be on disk yet: whoever put it there may have ended before that.
+            return sync().with_context(|| format!("syncing {}", self.folder.display()));
         }
-        let staged = path.with_added_extension("new");
+        let staged = path.with_added_extension(STAGED);
         let write = || {
             let mut file = File::create(&staged)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&staged, path)?;
-            File::open(&self.folder)?.sync_all()
+            sync()
         };
         write().with_context(|| format!("writing {}", path.display()))
     }
+}
+
+/// Whether a file has a name that [`Store::put`] gives, for good or while it writes.
+fn is_kept(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = name.strip_suffix(STAGED).and_then(|name| name.strip_suffix('.')).unwrap_or(name);
+    let digest = [".toml", ".wasm"].into_iter().find_map(|extension| name.strip_suffix(extension));
+    digest.is_some_and(|digest| digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 #[async_trait]

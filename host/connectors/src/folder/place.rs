@@ -157,7 +157,8 @@ fn exists(folder: &Path) -> Result<bool, SinkError> {
 pub(super) fn sync(folder: &Path) -> Result<(), SinkError> {
     // The parent of a relative name is the empty path.
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    attempt("syncing", folder, File::open(folder).and_then(|folder| folder.sync_all()))
+    let open = attempt("opening", folder, File::open(folder))?;
+    open.sync_all().map_err(|fault| SinkError::Unsynced(format!("syncing {}: {fault}", folder.display())))
 }
 
 /// Removes a folder, if it is there.

@@ -13,7 +13,8 @@ use millstream_model::{Block, Lane};
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
-use super::queue::{Budget, Cut, LaneStart, Mark, Queue, Taken, stays_in_memory};
+use super::budget::{Budget, stays_in_memory};
+use super::queue::{Cut, LaneStart, Mark, Queue, Taken};
 use super::rate::RateLimit;
 use super::settings::{InletSettings, Storage};
 use crate::status::ReceiverStatus;

@@ -1,5 +1,6 @@
 //! The receivers of a running pipeline and the queues they fill.
 
+mod budget;
 mod inlet;
 mod pid;
 mod queue;
@@ -18,10 +19,10 @@ use millstream_model::Lane;
 use millstream_platform::{Clock, Randomness};
 use tokio::task::JoinSet;
 
+pub(crate) use budget::Lease;
 pub use inlet::{Closed, Inlet, Outlet, Receipt};
 pub(crate) use pid::PidEstimator;
 pub use pid::{PidError, PidSettings};
-pub(crate) use queue::Lease;
 pub use queue::{Cut, LaneStart, Taken};
 pub use settings::{InletSettings, Storage};
 

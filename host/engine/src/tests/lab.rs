@@ -108,34 +108,43 @@ pub(super) struct Counting {
 
 impl Counting {
     pub(super) fn new() -> Arc<Self> {
-        let description = FunctionDescription {
-            name: "counting".into(),
-            kind: FunctionKind::Filter,
-            input: ModelSchema::new([ModelField::new("text", DataType::Utf8)]),
-            output: ModelSchema::default(),
-            state: ModelSchema::default(),
-            state_version: 0,
-            documentation: String::new(),
-        };
+        let description = filter("counting");
         Arc::new(Self { description, gate: watch::Sender::new(false), poisonous: AtomicUsize::new(0) })
     }
 
     pub(super) async fn program(self: &Arc<Self>, inputs: &[&str]) -> Program {
-        let mut relations = Relations::new().unwrap();
-        for input in inputs {
-            relations.add_input(input, schema()).unwrap();
+        program(Arc::clone(self) as Arc<dyn Function>, inputs).await
+    }
+}
+
+/// Calls a filter on the rows of all inputs together.
+pub(super) async fn program(function: Arc<dyn Function>, inputs: &[&str]) -> Program {
+    let mut relations = Relations::new().unwrap();
+    for input in inputs {
+        relations.add_input(input, schema()).unwrap();
+    }
+    let from = match inputs {
+        [input] => input,
+        _ => {
+            relations.add_union("all", inputs).await.unwrap();
+            "all"
         }
-        let from = match inputs {
-            [input] => input,
-            _ => {
-                relations.add_union("all", inputs).await.unwrap();
-                "all"
-            }
-        };
-        let function = Arc::clone(self) as Arc<dyn Function>;
-        let call = Call { function, columns: vec!["value".into()], keep_columns: true };
-        relations.add_call("out", from, call).await.unwrap();
-        Program::compile(&relations, &["out"], 1).await.unwrap()
+    };
+    let call = Call { function, columns: vec!["value".into()], keep_columns: true };
+    relations.add_call("out", from, call).await.unwrap();
+    Program::compile(&relations, &["out"], 1).await.unwrap()
+}
+
+/// A filter of the column "text", as a plugin describes it.
+pub(super) fn filter(name: &str) -> FunctionDescription {
+    FunctionDescription {
+        name: name.into(),
+        kind: FunctionKind::Filter,
+        input: ModelSchema::new([ModelField::new("text", DataType::Utf8)]),
+        output: ModelSchema::default(),
+        state: ModelSchema::default(),
+        state_version: 0,
+        documentation: String::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use millstream_platform::{Disk, Fault, FaultyDisk, Operation};
+use millstream_platform::{Disk, Fault, FaultyDisk, Operation, Seeded};
 use serde_json::{Value, json};
 
 use super::lab::{LETTERS, Lab, rows};
@@ -94,6 +94,33 @@ async fn letters_that_were_there_before_the_checkpoint_folder_stay() {
         life.end().await.unwrap();
     }
     assert_eq!(records(&lab.letters(LETTERS).await), ["bad 1", "bad 2", "bad 3"]);
+}
+
+#[tokio::test]
+async fn letters_survive_a_power_cut_also_in_a_file_that_a_crash_left_behind() {
+    for operations in 0.. {
+        let mut lab = Lab::durable();
+        let disk = FaultyDisk::new(Arc::new(lab.memory.clone()), operations);
+        disk.stop_after(operations);
+        lab.disk = Arc::new(disk.clone());
+        let life = lab.start(Mode::Once).await;
+        life.feed("bad 1\n");
+        let is_whole = life.end().await.is_ok();
+        lab.memory.kill();
+        lab.disk = Arc::new(lab.memory.clone());
+        let life = lab.start(Mode::Once).await;
+        life.feed("bad 2\n");
+        life.end().await.unwrap();
+        for seed in 0..4 {
+            lab.memory = lab.memory.fork();
+            lab.memory.crash(&Seeded::new(seed));
+            let letters = lab.letters(LETTERS).await;
+            assert_eq!(records(&letters).last(), Some(&"bad 2"), "after {operations} operations");
+        }
+        if is_whole {
+            return assert!(operations > 20, "the first life has many places to end at");
+        }
+    }
 }
 
 #[tokio::test]

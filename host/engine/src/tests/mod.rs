@@ -6,7 +6,7 @@ mod letters;
 mod life;
 mod receive;
 mod recovery;
-//mod simulation;
+mod simulation;
 mod sink;
 mod storage;
 mod ticks;

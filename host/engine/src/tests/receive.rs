@@ -15,10 +15,8 @@ struct Troubled {
     trouble: fn(u32) -> Option<SourceError>,
 }
 
-impl Troubled {
-    fn new(trouble: fn(u32) -> Option<SourceError>) -> Option<(&'static str, Arc<dyn Source>)> {
-        Some(("in", Arc::new(Self { runs: AtomicU32::new(0), trouble })))
-    }
+fn troubled(trouble: fn(u32) -> Option<SourceError>) -> Option<(&'static str, Arc<dyn Source>)> {
+    Some(("in", Arc::new(Troubled { runs: AtomicU32::new(0), trouble })))
 }
 
 #[async_trait]
@@ -57,7 +55,7 @@ async fn a_source_that_fails_is_started_again_until_it_works() {
     };
     for (trouble, told) in [(failing, "nowhere"), (panicking, "part of the test")] {
         let mut lab = Lab::new();
-        lab.source = Troubled::new(trouble);
+        lab.source = troubled(trouble);
         let life = lab.start(Mode::Continuous).await;
         let board = life.board.clone();
         run_until_rows(&lab, life).await.unwrap();
@@ -80,7 +78,7 @@ async fn a_source_that_cannot_go_on_stops_the_pipeline_by_name() {
         [(refused, Mode::Continuous), (refused, Mode::Once), (failed, Mode::Once), (panicked, Mode::Once)];
     for (trouble, mode) in cases {
         let mut lab = Lab::new();
-        lab.source = Troubled::new(trouble);
+        lab.source = troubled(trouble);
         let error = lab.start(mode).await.running.await.unwrap().unwrap_err();
         assert!(matches!(error, EngineError::Source { .. }), "{error}");
         assert!(error.to_string().starts_with("source \"in\": "), "{error}");
@@ -91,7 +89,7 @@ async fn a_source_that_cannot_go_on_stops_the_pipeline_by_name() {
 #[tokio::test]
 async fn a_failing_source_waits_longer_each_time_and_a_stop_ends_the_wait() {
     let mut lab = Lab::new();
-    lab.source = Troubled::new(|_| Some(SourceError::Failed("away".into())));
+    lab.source = troubled(|_| Some(SourceError::Failed("away".into())));
     let life = lab.start(Mode::Continuous).await;
     let (clock, board) = (lab.clock.clone(), life.board.clone());
     until(|| {

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use millstream_model::Lane;
+use millstream_platform::FaultyDisk;
 use tokio::task::yield_now;
 
-use super::lab::{Lab, block, rows, until};
+use super::lab::{LETTERS, Lab, block, rows, until};
 use crate::{Inlet, InletSettings, Mode, Storage};
 
 fn lane() -> Lane {
@@ -90,7 +92,7 @@ async fn memory_stays_within_its_budget_while_the_rest_waits_on_disk() {
         let shown = || board.read().receivers.remove(0);
         until(|| {
             // What is shown is as old as the last event.
-            clock.advance(std::time::Duration::from_millis(10));
+            clock.advance(Duration::from_millis(10));
             shown().records == 20
         })
         .await;
@@ -123,6 +125,39 @@ async fn a_full_share_of_the_disk_makes_the_source_wait() {
         // The block that was being sent is taken; what the source was not asked for is not.
         let all = lab.kept.rows();
         assert!(all.len() > sent && all.iter().all(|row| row == "1234"), "{all:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_holds_everything_and_with_room_it_goes_on() {
+    for room in [0, 100, 300, 600] {
+        let mut lab = Lab::durable();
+        let disk = FaultyDisk::new(Arc::new(lab.memory.clone()), room);
+        lab.disk = Arc::new(disk.clone());
+        let mut life = lab.running().await;
+        disk.limit_room(room);
+        life.feed("a\nbad\n");
+        life.sent(1).await;
+        let (clock, board, kept) = (lab.clock.clone(), life.board.clone(), lab.kept.clone());
+        until(|| {
+            clock.advance(Duration::from_millis(100));
+            board.read().trouble.is_some()
+        })
+        .await;
+        disk.free(1 << 30);
+        until(|| {
+            clock.advance(Duration::from_millis(100));
+            !kept.rows().is_empty() && board.read().trouble.is_none()
+        })
+        .await;
+        let stopping = tokio::spawn(life.stop());
+        until(|| {
+            clock.advance(Duration::from_millis(100));
+            stopping.is_finished()
+        })
+        .await;
+        assert_eq!(stopping.await.unwrap().unwrap().dead_letters, 1);
+        assert_eq!((lab.kept.rows(), lab.letters(LETTERS).await.len()), (rows(&["a"]), 1));
     }
 }
 

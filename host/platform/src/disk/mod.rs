@@ -83,3 +83,27 @@ pub trait Append: Send + Sync {
     /// the file is finished.
     async fn sync(&mut self) -> io::Result<()>;
 }
+
+/// Makes a folder and those above it, where they are not there, so that they are on disk under their names.
+///
+/// Each is on disk before the next is made in it: one that is there may have been made just before a crash, but those above
+/// it were not.
+pub async fn make_folder(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
+    let mut places = Vec::new();
+    for folder in folder.ancestors() {
+        let Some(parent) = folder.parent() else { break };
+        places.push((folder, if parent.as_os_str().is_empty() { Path::new(".") } else { parent }));
+        if disk.list(folder).await.is_ok() {
+            break;
+        }
+    }
+    for (folder, parent) in places.into_iter().rev() {
+        disk.create_folder(folder).await?;
+        match disk.sync_folder(parent).await {
+            // Somebody else's folder, in which we may have a place, but which we may not open.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Disk, FaultyDisk, MemoryDisk, Operation, SystemDisk};
+use crate::{Disk, FaultyDisk, MemoryDisk, Operation, Seeded, SystemDisk, make_folder};
 
 #[tokio::test]
 async fn the_systems_disk_keeps_the_contract() {
@@ -141,6 +141,30 @@ async fn refuse(disk: &dyn Disk, root: &Path) {
     }
     assert_eq!(disk.read(&at("file")).await.unwrap(), "0123456789");
     assert_eq!(disk.list(root).await.unwrap(), ["empty", "file", "full"]);
+}
+
+#[tokio::test]
+async fn a_folder_that_was_made_stays_though_an_earlier_life_ended_while_it_made_it() {
+    let folder = Path::new("one/two/three");
+    for (operations, half_done) in (0..12).flat_map(|operations| [(operations, false), (operations, true)]) {
+        let memory = MemoryDisk::new();
+        let earlier = FaultyDisk::new(Arc::new(memory.clone()), 0);
+        match half_done {
+            true => earlier.stop_within(operations),
+            false => earlier.stop_after(operations),
+        }
+        // Whether it comes to an end is what is tried out.
+        make_folder(&earlier, folder).await.ok();
+        memory.kill();
+        make_folder(&memory, folder).await.unwrap();
+        // Of many seeds, some lose everything that can be lost.
+        for seed in 0..8 {
+            let memory = memory.fork();
+            memory.crash(&Seeded::new(seed));
+            let found = memory.list(folder).await;
+            assert!(found.is_ok(), "after {operations}, {half_done}: {found:?}");
+        }
+    }
 }
 
 #[test]
