@@ -42,6 +42,7 @@ fn split_words() -> FunctionDescription {
         kind: FunctionKind::FlatMap,
         input: Schema::new([Field::new("value", DataType::Utf8)]),
         output: Schema::new([Field::new("word", DataType::Utf8)]),
+        keys: Schema::default(),
         state: Schema::default(),
         state_version: 0,
         documentation: String::new(),

@@ -95,6 +95,7 @@ async fn wire(checked: &Checked, feed: Feed<'_>, counted: Counted) -> Result<App
     };
     let code = Code {
         version: Version::default(),
+        states: Arc::default(),
         programs: Programs::new(vec![Program::compile(&checked.relations, &["totals"], threads()?).await?]),
         sources: vec![SourceBinding {
             name: "lines".into(),
@@ -109,6 +110,7 @@ async fn wire(checked: &Checked, feed: Feed<'_>, counted: Counted) -> Result<App
         disk: Arc::new(SystemDisk),
         folder,
         limits: Limits::default(),
+        state_limits: Default::default(),
         versions: Arc::new(NoVersions),
     };
     Ok(Application {

@@ -11,12 +11,17 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("platform", &["model"]),
     ("journal", &["model", "platform"]),
+    ("state", &["model", "platform", "journal"]),
     ("query", &["model"]),
-    ("pipeline", &["model", "query"]),
-    ("engine", &["model", "platform", "journal", "query"]),
+    ("operators", &["model", "query", "state"]),
+    ("pipeline", &["model", "query", "state", "operators"]),
+    ("engine", &["model", "platform", "journal", "query", "state"]),
     ("plugins", &["model", "query", "pipeline"]),
     ("connectors", &["model", "platform", "engine"]),
-    ("millstream", &["model", "platform", "journal", "query", "pipeline", "engine", "plugins", "connectors"]),
+    (
+        "millstream",
+        &["model", "platform", "journal", "state", "query", "pipeline", "engine", "plugins", "connectors"],
+    ),
 ];
 
 /// Outside things that one crate alone may know.

@@ -10,6 +10,7 @@ mod durability;
 mod hostile;
 mod mistakes;
 mod new_project;
+mod operations;
 mod process;
 mod running;
 mod support;

@@ -9,6 +9,7 @@ use millstream_journal::Limits;
 use millstream_model::{Block, Lane, OriginRange, Version};
 use millstream_platform::Disk;
 use millstream_query::Program;
+use millstream_state::{Limits as StateLimits, States};
 
 use crate::receive::{InletSettings, PidError, PidEstimator, PidSettings};
 use crate::{DeadLetters, Decoder, EngineError, Sink, Source, SourceError};
@@ -35,6 +36,8 @@ pub struct Code {
     pub version: Version,
     /// What the batches compute.
     pub programs: Programs,
+    /// What their streams keep from batch to batch. Where they keep anything, one batch runs at a time.
+    pub states: Arc<States>,
     /// Where rows come from.
     pub sources: Vec<SourceBinding>,
     /// Where rows go.
@@ -81,6 +84,8 @@ pub struct Checkpoint {
     pub folder: PathBuf,
     /// How much of it is kept.
     pub limits: Limits,
+    /// How much states may take, in memory and in it.
+    pub state_limits: StateLimits,
     /// Finds the code of batches that an earlier version of the pipeline began.
     pub versions: Arc<dyn Versions>,
 }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millstream_journal::{BatchLog, JournalError};
-use millstream_model::{BatchTime, Commit, DeadLetter, Lane, Manifest};
+use millstream_model::{BatchTime, Commit, DeadLetter, Lane, Manifest, StateEnd};
+use millstream_state::Change;
 use tokio::sync::Mutex;
 
 use crate::application::{Code, OnFailure};
@@ -145,13 +146,18 @@ impl Committer {
         outcome: Outcome,
         failure: Option<String>,
     ) -> Result<(), EngineError> {
-        let Outcome { prepared, mut accumulated, rejected } = outcome;
+        let Outcome { prepared, mut accumulated, rejected, change } = outcome;
         if !accumulated.is_empty() {
             self.bound(&mut accumulated);
         }
         self.keep(&rejected.letters, rejected.uncounted).await?;
+        let state_end = match &change {
+            Some(change) => self.keep_states(change).await?,
+            None => None,
+        };
         let Some(log) = self.log.clone() else {
             self.accumulate(&accumulated);
+            self.apply(change);
             return self.publish(code, batch, prepared).await;
         };
         let commit = Commit {
@@ -162,8 +168,10 @@ impl Committer {
             dead_letters: rejected.count(),
             dead_letters_end: self.dead_letters.end(),
             failure,
+            state_end,
         };
         write(&self.processor, &log, Entry::Commit(&commit)).await?;
+        self.apply(change);
         self.clean().await?;
         self.publish(code, batch, prepared).await?;
         self.published(&log, batch).await?;
@@ -176,6 +184,35 @@ impl Committer {
         write(&self.processor, log, Entry::Published(batch.time())).await?;
         self.released = log.0.lock().await.ledger().released();
         Ok(())
+    }
+
+    /// Makes a change of the states durable, and waits while there is no room for it.
+    async fn keep_states(&self, change: &Change) -> Result<Option<StateEnd>, EngineError> {
+        let mut backoff = self.processor.backoff();
+        loop {
+            match self.processor.tables.write(change).await {
+                Err(error) if error.is_full() => {
+                    tracing::warn!("{error}; waiting for room");
+                    self.processor.board.update(|status| status.trouble = Some(error.to_string()));
+                    self.processor.pause(&mut backoff).await;
+                }
+                written => return written.map_err(EngineError::State),
+            }
+        }
+    }
+
+    /// The batch has happened: its change of the states is what the next one reads. Snapshots are written beside it.
+    fn apply(&self, change: Option<Change>) {
+        let Some(change) = change else { return };
+        let tables = Arc::clone(&self.processor.tables);
+        tables.apply(change);
+        tokio::spawn(async move {
+            if let Err(error) = tables.store().maintain().await {
+                tracing::warn!(
+                    "writing a snapshot of the states: {error}; their log grows until that succeeds"
+                );
+            }
+        });
     }
 
     /// Keeps dead letters, and waits while there is no room for them.

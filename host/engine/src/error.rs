@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use millstream_journal::JournalError;
 use millstream_model::{BatchTime, Lane};
 use millstream_query::QueryError;
+use millstream_state::StateError;
 use thiserror::Error;
 
 use crate::{PidError, SinkError, SourceError};
@@ -47,6 +48,9 @@ pub enum EngineError {
     /// The journal cannot be read or written.
     #[error("{0}")]
     Journal(JournalError),
+    /// States cannot be read or written.
+    #[error("states: {0}")]
+    State(StateError),
     /// A batch was begun by code that is not to be had.
     #[error("batch {time} was begun by another version of the pipeline: {reason}")]
     Version {

@@ -8,6 +8,7 @@ use millstream_journal::Wal;
 use millstream_model::BatchTime;
 use millstream_platform::{Backoff, Clock, Randomness, crash_point};
 use millstream_query::{Chunks, Output, Program};
+use millstream_state::{Change, Tables};
 
 use crate::application::{Code, Policy};
 use crate::batch::{Batch, BatchInput, Log};
@@ -25,6 +26,7 @@ pub(crate) struct Processor {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) wal: Option<Wal>,
+    pub(crate) tables: Arc<Tables>,
     pub(crate) policy: Policy,
     pub(crate) board: Board,
 }
@@ -43,6 +45,8 @@ pub(crate) struct Outcome {
     pub(crate) prepared: Prepared,
     pub(crate) accumulated: BTreeMap<String, i64>,
     pub(crate) rejected: Rejected,
+    /// What it does to the states, where its streams keep any.
+    pub(crate) change: Option<Change>,
 }
 
 impl Processor {
@@ -121,6 +125,7 @@ impl Processor {
         let staged = Arc::new(staged.map_err(|fault| sink_error(time, fault))?);
         let given = inputs.iter().map(|(name, chunks)| (name.clone(), Arc::clone(chunks) as Arc<dyn Chunks>));
         let output = Arc::clone(&staged) as Arc<dyn Output>;
+        code.states.begin(time);
         let ran = program.run(time, given.collect(), output).await;
         let accumulated = ran.map_err(|source| match staged.take_fault() {
             Some(fault) => sink_error(time, fault),
@@ -130,7 +135,8 @@ impl Processor {
         let mut rejected = Rejected::default();
         inputs.iter().for_each(|(_, chunks)| rejected.add(chunks.take_rejected()));
         let prepared = staged.prepare().await.map_err(|fault| sink_error(time, fault))?;
-        Ok(Outcome { prepared, accumulated, rejected })
+        let change = code.states.take().filter(|_| !code.states.is_empty());
+        Ok(Outcome { prepared, accumulated, rejected, change })
     }
 }
 
@@ -152,6 +158,7 @@ impl EngineError {
         match self {
             Self::Sink { source, .. } => matches!(source, SinkError::Full(_)),
             Self::Journal(error) => error.is_full(),
+            Self::State(error) => error.is_full(),
             Self::DeadLetters { source, .. } => is_full(source),
             _ => false,
         }

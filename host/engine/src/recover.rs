@@ -6,13 +6,14 @@ use std::sync::Arc;
 use millstream_journal::{Extent, Journal, Ledger, Wal};
 use millstream_model::{Commit, Lane, Manifest};
 use millstream_platform::crash_point;
+use millstream_state::{Limits, Store, Tables};
 use tokio::task::JoinHandle;
 
 use crate::application::{Checkpoint, Code, Versions};
 use crate::batch::Batch;
 use crate::commit::{Committer, Done, SharedLog};
 use crate::receive::LaneStart;
-use crate::{EngineError, Recovery};
+use crate::{EngineError, Recovery, SinkError};
 
 /// A journal in use, and the task that writes its log.
 pub(crate) struct OpenJournal {
@@ -40,6 +41,31 @@ pub(crate) async fn open(
     Ok(OpenJournal { log: SharedLog::new(batches), wal, writer: tokio::spawn(writer.run()), ledger })
 }
 
+/// Opens the states as the last commit left them. A pipeline that keeps none, and has kept none, has no folder of them.
+pub(crate) async fn open_states(
+    checkpoint: &Checkpoint,
+    journal: &OpenJournal,
+    code: &Code,
+) -> Result<Arc<Tables>, EngineError> {
+    let end = journal.ledger.state_end;
+    if code.states.is_empty() && end.is_none() {
+        return states_in_memory(code);
+    }
+    let disk = Arc::clone(&checkpoint.disk);
+    let store = Store::open(disk, &checkpoint.folder, checkpoint.state_limits, end).await;
+    let applied = journal.ledger.last.filter(|_| end.is_some());
+    let tables = Arc::new(Tables::new(store.map_err(EngineError::State)?, applied));
+    code.states.bind(&tables).map_err(EngineError::State)?;
+    Ok(tables)
+}
+
+/// States that end with the process.
+pub(crate) fn states_in_memory(code: &Code) -> Result<Arc<Tables>, EngineError> {
+    let tables = Arc::new(Tables::new(Store::in_memory(Limits::default()), None));
+    code.states.bind(&tables).map_err(EngineError::State)?;
+    Ok(tables)
+}
+
 /// Finishes the batches that were begun: those that were committed are made visible, the others are run, each with
 /// the code that its manifest names.
 pub(crate) async fn finish_batches(
@@ -50,12 +76,12 @@ pub(crate) async fn finish_batches(
 ) -> Result<Vec<Done>, EngineError> {
     committer.dead_letters.recover(ledger.dead_letters_end, !ledger.pending.is_empty()).await?;
     if let Some((manifest, commit)) = &ledger.unpublished {
-        let code = code_of(manifest, code, versions).await?;
+        let code = code_of(manifest, code, versions, &committer.processor.tables).await?;
         republish(committer, &code, manifest, commit).await?;
     }
     let mut done = Vec::new();
     for manifest in &ledger.pending {
-        let code = code_of(manifest, code, versions).await?;
+        let code = code_of(manifest, code, versions, &committer.processor.tables).await?;
         done.push(rerun(committer, &code, manifest).await?);
     }
     if !ledger.pending.is_empty() {
@@ -70,6 +96,7 @@ async fn code_of(
     manifest: &Manifest,
     code: &Arc<Code>,
     versions: &dyn Versions,
+    tables: &Arc<Tables>,
 ) -> Result<Arc<Code>, EngineError> {
     if manifest.version == code.version {
         return Ok(Arc::clone(code));
@@ -77,7 +104,9 @@ async fn code_of(
     let time = manifest.time;
     tracing::info!(batch = %time, "begun by another version of the pipeline, and finished by that");
     let loaded = versions.load(&manifest.version).await;
-    loaded.map(Arc::new).map_err(|reason| EngineError::Version { time, reason })
+    let code = loaded.map_err(|reason| EngineError::Version { time, reason })?;
+    code.states.bind(tables).map_err(EngineError::State)?;
+    Ok(Arc::new(code))
 }
 
 /// Makes a committed batch visible. The sinks that have nothing of it any more get its rows again.
@@ -100,6 +129,11 @@ async fn republish(
         }
     }
     let batch = Batch::again(manifest.clone(), committer.processor.clock.elapsed());
+    if !needy.is_empty() && !code.states.is_empty() {
+        let (sink, reason) = (needy.swap_remove(0), "its rows came of states that have gone on since");
+        let source = SinkError::Failed(format!("it has lost the batch, which cannot be run again: {reason}"));
+        return Err(EngineError::Sink { time, sink, source });
+    }
     if !needy.is_empty() {
         let wanted = |name: &str| needy.iter().any(|sink| sink == name);
         let outcome = committer.processor.run(code, &batch, wanted).await;

@@ -41,6 +41,10 @@ pub async fn replay(
     code: &Code,
 ) -> Result<Replayed, EngineError> {
     let time = manifest.time;
+    if !code.states.is_empty() {
+        let reason = "its streams keep states, which are not kept as they were before the batch".to_owned();
+        return Err(EngineError::Version { time, reason });
+    }
     let batch = Batch::again(manifest.clone(), Duration::ZERO);
     let inputs = chunks(batch.load(code, Some(Log::Archive(archive))).await?);
     let given = inputs.iter().map(|(name, chunks)| (name.clone(), Arc::clone(chunks) as Arc<dyn Chunks>));

@@ -85,7 +85,11 @@ impl Run {
         let last = journal.as_ref().and_then(|journal| journal.ledger.last);
         let wal = journal.as_ref().map(|journal| journal.wal.clone());
         let log: Option<SharedLog> = journal.as_ref().map(|journal| journal.log.clone());
-        let processor = Processor { clock: Arc::clone(&clock), randomness, wal, policy, board };
+        let tables = match (&checkpoint, &journal) {
+            (Some(checkpoint), Some(journal)) => recover::open_states(checkpoint, journal, &code).await?,
+            _ => recover::states_in_memory(&code)?,
+        };
+        let processor = Processor { clock: Arc::clone(&clock), randomness, wal, tables, policy, board };
         Ok(Self {
             code: Arc::new(code),
             policy,
@@ -242,7 +246,11 @@ impl Run {
 
     /// Runs as many of the batches that were cut as may run at once.
     fn run_batches(&mut self) {
-        while self.running.len() < self.code.programs.count()
+        // A batch reads the states as the one before it left them.
+        let is_free = self.ran.is_empty() && self.committing.is_none();
+        let may_run = |running: usize| running < self.code.programs.count();
+        while may_run(self.running.len())
+            && (self.code.states.is_empty() || (is_free && self.running.is_empty()))
             && let Some(batch) = self.queue.pop_front()
         {
             let process = self.processor.clone().process(Arc::clone(&self.code), batch);

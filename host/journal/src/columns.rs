@@ -16,8 +16,16 @@ use crate::entry::Defect;
 /// # Panics
 /// For types that the format has no form for: dictionaries of dictionaries.
 pub(crate) fn encode(batch: &RecordBatch) -> Vec<Bytes> {
-    let pieces = stream(batch).expect("the columns of sources have types that Arrow's format can hold");
-    pieces.into_iter().map(|piece| Bytes::from_owner(Shared(piece))).collect()
+    try_encode(batch).expect("the columns of sources have types that Arrow's format can hold")
+}
+
+/// The pieces of the stream, for columns of any type.
+///
+/// # Errors
+/// For types that the format has no form for.
+pub(crate) fn try_encode(batch: &RecordBatch) -> Result<Vec<Bytes>, ArrowError> {
+    let pieces = stream(batch)?;
+    Ok(pieces.into_iter().map(|piece| Bytes::from_owner(Shared(piece))).collect())
 }
 
 /// The batch in a stream.

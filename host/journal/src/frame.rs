@@ -9,7 +9,7 @@
 //! └────────┴────────┴────────┴─────────────────┴────────┘
 //! ```
 //!
-//! The kind is `"log "` or `"wal "`, the checksum is that of the 20 bytes before it. This part is the same in every
+//! The kind is `"log "`, `"wal "`, `"stat"` or `"snap"`, the checksum is that of the 20 bytes before it. This part is the same in every
 //! format to come, so that an older program can name a newer format. Frames follow it without gaps:
 //!
 //! ```text
@@ -39,6 +39,9 @@ pub(crate) const HEAD_BYTES: usize = 20;
 /// A longer body is neither written nor read.
 pub(crate) const BODY_BYTES_MAX: usize = 64 << 20;
 
+/// The longest frame.
+pub(crate) const FRAME_BYTES_MAX: usize = HEAD_BYTES + BODY_BYTES_MAX;
+
 const MAGIC: &[u8; 4] = b"MLST";
 const MARKER: [u8; 4] = [0xA7, b'm', b'f', 0xD1];
 
@@ -49,6 +52,10 @@ pub(crate) enum Kind {
     Log,
     /// A segment of the write-ahead log.
     Wal,
+    /// A segment of the state log.
+    State,
+    /// States as they were at some position of the state log.
+    Snapshot,
 }
 
 impl Kind {
@@ -57,6 +64,8 @@ impl Kind {
         match self {
             Self::Log => "log",
             Self::Wal => "wal",
+            Self::State => "state",
+            Self::Snapshot => "snapshot",
         }
     }
 
@@ -64,6 +73,8 @@ impl Kind {
         match self {
             Self::Log => b"log ",
             Self::Wal => b"wal ",
+            Self::State => b"stat",
+            Self::Snapshot => b"snap",
         }
     }
 }

@@ -1,15 +1,18 @@
 //! Write-ahead log, batch log and recovery: the bytes on disk.
 //!
-//! A checkpoint folder holds two logs of numbered segments:
+//! A checkpoint folder holds three logs of numbered segments:
 //!
 //! ```text
-//! log/00000000000000000001.log    the batch log: which batches were begun, committed and published
-//! wal/00000000000000000001.wal    the write-ahead log: records as receivers were given them
+//! log/00000000000000000001.log          the batch log: which batches were begun, committed and published
+//! wal/00000000000000000001.wal          the write-ahead log: records as receivers were given them
+//! state/00000000000000000001.state      the state log: what batches change in keyed states and windows
+//! state/00000000000000000001.snapshot   keyed states as they were at some place of the state log
 //! ```
 //!
 //! [`Journal::open`] recovers both and gives three ends: [`Wal`] takes and gives records, [`WalWriter`] writes them in
 //! groups, [`BatchLog`] notes what becomes of batches. [`Archive`] reads both without writing, beside a running host;
-//! [`examine`] and [`repair`] are for logs that are damaged.
+//! [`examine`] and [`repair`] are for logs that are damaged. [`StateFiles`] and [`StateLog`] are the state log and its
+//! snapshots; what they come to is for `millstream-state` to know.
 //!
 //! What always holds: whatever was said to be durable is given back as it was, or opening is refused with the file and
 //! the place. Nothing is skipped in silence. What a crash tore off the end was never said to be durable, and is cut.
@@ -26,6 +29,7 @@ mod repair;
 mod report;
 mod segment;
 mod split;
+mod state_log;
 #[cfg(test)]
 mod tests;
 mod wal;
@@ -41,6 +45,11 @@ pub use log::{BatchLog, Cut, Failure, Ledger, LedgerError, Record, Taken};
 pub use repair::repair;
 pub use report::{Damage, FileReport, Report, Verdict, examine};
 pub use split::split_off;
+pub use state_log::{
+    Appended, Operation, Operations, Oversized, PanePlace, Place, ShardSnapshot, SnapshotPart, StateEnd,
+    StateFiles, StateLog, StateRecord, StateRecords, StateSegment, StateStart, StoredField, StoredKind,
+    StoredPane, StoredTable,
+};
 pub use wal::{Extent, LaneEnd, Wal, WalWriter};
 
 use frame::Kind;

@@ -13,6 +13,7 @@ use millstream_journal::{Archive, JournalError, Limits};
 use millstream_model::pipeline::Pipeline;
 use millstream_pipeline::Checked;
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness};
+use millstream_state::Limits as StateLimits;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::control;
@@ -124,7 +125,9 @@ async fn open(
     versions.push(version(text, checked));
     store.prune(&versions)?;
     let limits = Limits { history_bytes: pipeline.history_bytes, ..Limits::default() };
-    Ok(Checkpoint { disk, folder: folder.to_owned(), limits, versions: Arc::new(store.clone()) })
+    let state_limits = StateLimits { memory_bytes: pipeline.state_memory_bytes, ..StateLimits::default() };
+    let versions = Arc::new(store.clone());
+    Ok(Checkpoint { disk, folder: folder.to_owned(), limits, state_limits, versions })
 }
 
 /// The first SIGINT or SIGTERM asks for a graceful stop, a second for an immediate one.

@@ -52,6 +52,7 @@ pub(crate) async fn wire(text: &str, checked: &Checked, screen: &Screen, concurr
         sources: sources(pipeline, &read),
         sinks: sinks(checked, screen)?,
         programs: Programs::new(programs),
+        states: Arc::clone(&checked.states),
     })
 }
 

@@ -8,6 +8,10 @@ use thiserror::Error;
 
 use crate::{BatchTime, Schema};
 
+mod keyed;
+
+pub use keyed::{Fate, Folded, Groups, Inverse, Reduce, Update, UpdateState, Updated};
+
 /// What a function does with rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FunctionKind {
@@ -65,9 +69,11 @@ pub struct FunctionDescription {
     pub input: Schema,
     /// The columns it answers with.
     pub output: Schema,
+    /// The columns of a key that an update-state wants to see; empty where it does not care.
+    pub keys: Schema,
     /// The fields of a key's state.
     pub state: Schema,
-    /// The version of the state's meaning.
+    /// The version of the state's meaning, from 1; 0 where there is no state.
     pub state_version: u32,
     /// One line for people.
     pub documentation: String,

@@ -16,11 +16,12 @@ mod time;
 pub use block::{Block, Payload, Position, Rejected};
 pub use dead_letter::DeadLetter;
 pub use function::{
-    Accumulated, Answer, Answered, CallContext, Expansion, Function, FunctionDescription, FunctionError,
-    FunctionKind, PluginDescription,
+    Accumulated, Answer, Answered, CallContext, Expansion, Fate, Folded, Function, FunctionDescription,
+    FunctionError, FunctionKind, Groups, Inverse, PluginDescription, Reduce, Update, UpdateState, Updated,
 };
 pub use manifest::{
-    Commit, FileEnd, Lane, LaneInput, LoggedRange, Manifest, OriginRange, Records, RowsDigest, Version,
+    Commit, FileEnd, Lane, LaneInput, LoggedRange, Manifest, OriginRange, Records, RowsDigest, StateEnd,
+    Version,
 };
 pub use quantity::{ParseQuantityError, parse_duration, parse_size};
 pub use schema::{DataType, Field, Schema, SchemaError};

@@ -120,6 +120,25 @@ pub struct Commit {
     /// Why the batch gave no output, if it failed and the pipeline goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// Where the log of states ends with what the batch changed of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_end: Option<StateEnd>,
+}
+
+/// A place in the log of states, between two records: where the log ended with a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StateEnd {
+    /// The segment's number, from 1.
+    pub segment: u64,
+    /// The offset in its file.
+    pub offset: u64,
+}
+
+impl fmt::Display for StateEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "byte {} of segment {}", self.offset, self.segment)
+    }
 }
 
 /// How far a file that is replaced when it has grown is written.

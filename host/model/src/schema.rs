@@ -33,6 +33,17 @@ pub enum DataType {
 pub struct SchemaError(String);
 
 impl DataType {
+    /// The type whose values columns of an Arrow type can be cast to without loss; nothing, where there is none.
+    pub fn from_arrow(given: &ArrowType) -> Option<Self> {
+        let item = match given {
+            ArrowType::List(item) | ArrowType::LargeList(item) => Self::from_arrow(item.data_type()),
+            _ => None,
+        };
+        let scalars = [Self::Boolean, Self::Int64, Self::Float64, Self::Timestamp, Self::Utf8, Self::Binary];
+        item.map(|item| Self::List(Box::new(item)))
+            .or_else(|| scalars.into_iter().find(|own| own.accepts(given)))
+    }
+
     /// The Arrow type that carries it; text and bytes as views, which group and slice without copies.
     pub fn to_arrow(&self) -> ArrowType {
         match self {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use millstream_model::pipeline::PluginSpec;
-use millstream_model::{Function, PluginDescription};
+use millstream_model::{Function, Inverse, PluginDescription, Reduce, UpdateState};
 
 /// Why a component cannot be loaded: told to the author as it is, at the plugin's `component`.
 pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
@@ -24,6 +24,21 @@ pub trait Component: Send + Sync {
         ""
     }
 
-    /// The function that stands at `index` in the description.
+    /// The function that stands at `index` in the description; it must be of a transforming kind.
     fn function(&self, index: usize) -> Arc<dyn Function>;
+
+    /// The function at `index`, if it is a reduce.
+    fn reduce(&self, _index: usize) -> Option<Arc<dyn Reduce>> {
+        None
+    }
+
+    /// The function at `index`, if it is an inverse.
+    fn inverse(&self, _index: usize) -> Option<Arc<dyn Inverse>> {
+        None
+    }
+
+    /// The function at `index`, if it is an update-state.
+    fn update_state(&self, _index: usize) -> Option<Arc<dyn UpdateState>> {
+        None
+    }
 }

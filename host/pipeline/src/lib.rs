@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use millstream_model::pipeline::Pipeline;
 use millstream_query::Relations;
+use millstream_state::States;
 
 pub use component::{Component, Components, LoadError};
 pub use diagnostic::{Diagnostic, Diagnostics};
@@ -36,6 +37,8 @@ pub struct Checked {
     pub pipeline: Pipeline,
     /// Every source and stream, planned; [`Relations::schema`] tells their columns.
     pub relations: Relations,
+    /// The tables that streams keep something in, to be bound to a store before the first batch.
+    pub states: Arc<States>,
     /// The loaded components, by the names of their plugins in the file.
     pub components: BTreeMap<String, Arc<dyn Component>>,
 }

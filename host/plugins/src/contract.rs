@@ -7,6 +7,10 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 pub(crate) const DESCRIPTION: &str = "millstream:plugin/description@0.1.0";
 /// The interface of map, flat-map, filter and transform.
 pub(crate) const TRANSFORM: &str = "millstream:plugin/transform@0.1.0";
+/// The interface of reduce and inverse.
+pub(crate) const REDUCE: &str = "millstream:plugin/reduce@0.1.0";
+/// The interface of update-state.
+pub(crate) const UPDATE_STATE: &str = "millstream:plugin/update-state@0.1.0";
 /// The interfaces that the host offers.
 pub(crate) const HOST: &str = "millstream:plugin/host@0.1.0";
 pub(crate) const ACCUMULATORS: &str = "millstream:plugin/accumulators@0.1.0";
@@ -134,6 +138,15 @@ pub(crate) struct Expansion {
 }
 
 #[derive(ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct Outcome {
+    pub(crate) fates: Vec<u8>,
+    pub(crate) states: Table,
+    pub(crate) output: Table,
+    pub(crate) origins: Vec<u32>,
+}
+
+#[derive(ComponentType, Lift)]
 #[component(variant)]
 pub(crate) enum CallError {
     #[component(name = "rejected")]
@@ -209,6 +222,7 @@ pub(crate) struct Function {
     pub(crate) kind: FunctionKind,
     pub(crate) input: Schema,
     pub(crate) output: Schema,
+    pub(crate) keys: Schema,
     pub(crate) state: Schema,
     #[component(name = "state-version")]
     pub(crate) state_version: u32,

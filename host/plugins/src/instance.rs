@@ -5,11 +5,11 @@ use std::time::Duration;
 use millstream_model::{Accumulated, CallContext};
 use tokio::time::timeout;
 use wasmtime::component::{
-    ComponentExportIndex, ComponentNamedList, Instance as Raw, InstancePre, Lift, Lower,
+    ComponentExportIndex, ComponentNamedList, ComponentType, Instance as Raw, InstancePre, Lift, Lower,
 };
 use wasmtime::{Engine, Store, Trap};
 
-use crate::contract::{Answer, CallError, Context, Plugin, TableIn};
+use crate::contract::{CallError, Plugin};
 use crate::guest::{Guest, Terms};
 
 /// What a guest may hand over in one answer. Larger ones fail while they are read.
@@ -52,19 +52,21 @@ impl Instance {
         Ok(plugin)
     }
 
-    /// Calls a function of the transform interface. Gives the instance back with the answer; a call that
-    /// trapped or ran out of time leaves none.
-    pub(crate) async fn transform(
+    /// Calls a function of a plugin on rows. Gives the instance back with the answer; a call that trapped or ran out of
+    /// time leaves none.
+    pub(crate) async fn answer<In, Out>(
         mut self,
-        call: &ComponentExportIndex,
-        function: u32,
+        export: &ComponentExportIndex,
         context: CallContext,
-        rows: TableIn<'_>,
+        input: In,
         time: Duration,
-    ) -> Result<(Self, Result<Answer, CallError>), String> {
+    ) -> Result<(Self, Result<Out, CallError>), String>
+    where
+        In: ComponentNamedList + Lower + Send + Sync,
+        Out: ComponentType + Lift + Send + Sync + 'static,
+    {
         self.store.data_mut().enter(context);
-        let context = Context { batch_time_ms: context.batch_time.as_ms(), partition: context.partition };
-        let (instance, (answer,)) = self.call(call, (function, context, rows), time).await?;
+        let (instance, (answer,)) = self.call(export, input, time).await?;
         Ok((instance, answer))
     }
 

@@ -4,12 +4,15 @@
 //! after checking every offset, length, character boundary and bitmap; an `Instance` that trapped, ran out
 //! of time or broke a limit is dropped with its store and never called again. No other crate knows wasmtime or WIT.
 //!
-//! Reading order: `sandbox` is the engine that all plugins share, `plugin` a loaded component, `function` the central
-//! path of a call; under it `lower` and `lift` carry tables over the boundary, whose types are in `contract`, and `additions`
-//! holds what a call counts.
+//! Reading order: `sandbox` is the engine that all plugins share, `plugin` a loaded component, `description` what it says of
+//! itself; `callee` is the way of every call, and `function`, `reduce` and `update_state` are what crosses for each kind and
+//! what has to be true of its answer. Under them `lower` and `lift` carry tables over the boundary, whose types are in
+//! `contract`, and `additions` holds what a call counts.
 
 mod additions;
+mod callee;
 mod contract;
+mod description;
 mod error;
 mod function;
 mod guest;
@@ -18,9 +21,11 @@ mod lift;
 mod lower;
 mod output;
 mod plugin;
+mod reduce;
 mod sandbox;
 #[cfg(test)]
 mod tests;
+mod update_state;
 
 pub use error::PluginError;
 pub use plugin::{Import, Plugin};

@@ -49,8 +49,8 @@ pub(crate) fn lift_bits(bytes: Vec<u8>, bits: usize) -> Result<BooleanBuffer, St
     Ok(BooleanBuffer::new(Buffer::from_vec(bytes), 0, bits))
 }
 
-/// The origins of `rows` output rows among `input_rows`.
-pub(crate) fn check_origins(origins: &[u32], rows: usize, input_rows: usize) -> Result<(), String> {
+/// The origins of `rows` output rows among `count` of what `sources` names.
+pub(crate) fn check_origins(origins: &[u32], rows: usize, count: usize, sources: &str) -> Result<(), String> {
     if origins.len() != rows {
         return Err(format!("answered with {} origins for {rows} rows", origins.len()));
     }
@@ -58,8 +58,8 @@ pub(crate) fn check_origins(origins: &[u32], rows: usize, input_rows: usize) -> 
         return Err("the origins of its rows fall".to_owned());
     }
     match origins.last() {
-        Some(&last) if last as usize >= input_rows => {
-            Err(format!("a row has the origin {last} where there are {input_rows} input rows"))
+        Some(&last) if last as usize >= count => {
+            Err(format!("a row has the origin {last} where there are {count} {sources}"))
         }
         _ => Ok(()),
     }

@@ -124,7 +124,7 @@ fn gather<T: ByteViewType + ?Sized>(array: &GenericByteViewArray<T>) -> Result<(
 }
 
 /// A bitmap that begins at the first bit of a byte.
-fn bits(buffer: &BooleanBuffer) -> Buffer {
+pub(crate) fn bits(buffer: &BooleanBuffer) -> Buffer {
     buffer.sliced()
 }
 

@@ -8,25 +8,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use millstream_model::pipeline::PluginSpec;
-use millstream_model::{
-    DataType, Field, Function, FunctionDescription, FunctionKind, PluginDescription, Schema,
-};
+use millstream_model::{Function, FunctionKind, Inverse, PluginDescription, Reduce, UpdateState};
 use millstream_pipeline::{self as pipeline, Components, LoadError};
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
-use crate::contract::{self, DESCRIPTION, TRANSFORM};
-use crate::function::PluginFunction;
+use crate::callee::Callee;
+use crate::contract::{DESCRIPTION, REDUCE, TRANSFORM, UPDATE_STATE};
+use crate::description::description;
 use crate::guest::{Guest, Terms};
 use crate::instance::Instance;
 use crate::{PluginError, Sandbox};
-
-/// Functions that a component may describe, and nesting of lists in their schemas.
-const FUNCTIONS_MAX: usize = 1_000;
-const NESTING_MAX: usize = 8;
-/// Fields of a schema; bytes of a name or a line of documentation.
-const FIELDS_MAX: usize = 1_000;
-const TEXT_BYTES_MAX: usize = 4_096;
 
 /// A loaded component. Clones share it and its instances.
 #[derive(Clone)]
@@ -49,13 +41,60 @@ pub(crate) struct Shared {
     pub(crate) name: String,
     sandbox: Sandbox,
     component: InstancePre<Guest>,
-    pub(crate) transform: Option<ComponentExportIndex>,
+    exports: Exports,
     terms: Terms,
     pub(crate) time: Duration,
     idle: Mutex<Vec<Instance>>,
 }
 
+/// The functions of the contract that a component exports.
+struct Exports {
+    transform: Option<ComponentExportIndex>,
+    fold: Option<ComponentExportIndex>,
+    take_out: Option<ComponentExportIndex>,
+    update: Option<ComponentExportIndex>,
+}
+
+impl Exports {
+    fn of(component: &Component) -> Self {
+        Self {
+            transform: export(component, TRANSFORM, "call"),
+            fold: export(component, REDUCE, "fold"),
+            take_out: export(component, REDUCE, "take-out"),
+            update: export(component, UPDATE_STATE, "update"),
+        }
+    }
+
+    /// What is called for functions of a kind; nothing for kinds that the host does not call.
+    fn get(&self, kind: FunctionKind) -> Option<&ComponentExportIndex> {
+        use FunctionKind as K;
+        match kind {
+            K::Map | K::FlatMap | K::Filter | K::Transform => self.transform.as_ref(),
+            K::Reduce => self.fold.as_ref(),
+            K::Inverse => self.take_out.as_ref(),
+            K::UpdateState => self.update.as_ref(),
+            K::Receiver | K::Sink => None,
+        }
+    }
+}
+
+/// The interface by which functions of a kind are called; none for kinds that the host does not call.
+const fn interface(kind: FunctionKind) -> Option<&'static str> {
+    use FunctionKind as K;
+    match kind {
+        K::Map | K::FlatMap | K::Filter | K::Transform => Some(TRANSFORM),
+        K::Reduce | K::Inverse => Some(REDUCE),
+        K::UpdateState => Some(UPDATE_STATE),
+        K::Receiver | K::Sink => None,
+    }
+}
+
 impl Shared {
+    /// What is called for functions of a kind.
+    pub(crate) fn export(&self, kind: FunctionKind) -> Option<&ComponentExportIndex> {
+        self.exports.get(kind)
+    }
+
     /// An idle instance, or a new one.
     pub(crate) async fn instance(&self) -> Result<Instance, String> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -94,7 +133,7 @@ impl Plugin {
             name: spec.name.value.clone(),
             sandbox: sandbox.clone(),
             component: linked,
-            transform: export(&component, TRANSFORM, "call"),
+            exports: Exports::of(&component),
             terms: Terms::new(spec)?,
             time: spec.limit.time,
             idle: Mutex::default(),
@@ -131,8 +170,31 @@ impl Plugin {
 
     /// The function at `index` of the description, ready to be called; it must be of a transforming kind.
     pub fn function(&self, index: usize) -> Arc<dyn Function> {
-        let description = self.description.functions[index].clone();
-        Arc::new(PluginFunction::new(Arc::clone(&self.shared), description, index))
+        Arc::new(self.callee(index))
+    }
+
+    /// The function at `index` of the description, if it is a reduce.
+    pub fn reduce(&self, index: usize) -> Option<Arc<dyn Reduce>> {
+        self.is(FunctionKind::Reduce, index).then(|| Arc::new(self.callee(index)) as Arc<dyn Reduce>)
+    }
+
+    /// The function at `index` of the description, if it is an inverse.
+    pub fn inverse(&self, index: usize) -> Option<Arc<dyn Inverse>> {
+        self.is(FunctionKind::Inverse, index).then(|| Arc::new(self.callee(index)) as Arc<dyn Inverse>)
+    }
+
+    /// The function at `index` of the description, if it is an update-state.
+    pub fn update_state(&self, index: usize) -> Option<Arc<dyn UpdateState>> {
+        self.is(FunctionKind::UpdateState, index)
+            .then(|| Arc::new(self.callee(index)) as Arc<dyn UpdateState>)
+    }
+
+    fn is(&self, kind: FunctionKind, index: usize) -> bool {
+        self.description.functions[index].kind == kind
+    }
+
+    fn callee(&self, index: usize) -> Callee {
+        Callee::new(Arc::clone(&self.shared), self.description.functions[index].clone(), index)
     }
 }
 
@@ -154,6 +216,18 @@ impl pipeline::Component for Plugin {
 
     fn function(&self, index: usize) -> Arc<dyn Function> {
         self.function(index)
+    }
+
+    fn reduce(&self, index: usize) -> Option<Arc<dyn Reduce>> {
+        self.reduce(index)
+    }
+
+    fn inverse(&self, index: usize) -> Option<Arc<dyn Inverse>> {
+        self.inverse(index)
+    }
+
+    fn update_state(&self, index: usize) -> Option<Arc<dyn UpdateState>> {
+        self.update_state(index)
     }
 }
 
@@ -186,115 +260,18 @@ fn export(component: &Component, interface: &str, function: &str) -> Option<Comp
     component.get_export_index(Some(&interface), function)
 }
 
+/// Each kind that is described needs its interface, and no other.
 fn check_exports(description: &PluginDescription, shared: &Shared) -> Result<(), String> {
-    let transforming = |kind| {
-        use FunctionKind as K;
-        matches!(kind, K::Map | K::FlatMap | K::Filter | K::Transform)
-    };
-    let needs_transform = description.functions.iter().any(|function| transforming(function.kind));
-    match needs_transform && shared.transform.is_none() {
-        true => Err(format!("describes functions but does not export {TRANSFORM}")),
-        false => Ok(()),
-    }
-}
-
-fn description(said: contract::Plugin) -> Result<PluginDescription, String> {
-    let contract::Plugin { name, version, documentation, functions } = said;
-    if functions.len() > FUNCTIONS_MAX {
-        return Err(format!("describes {} functions; {FUNCTIONS_MAX} are the most", functions.len()));
-    }
-    let described = functions.into_iter().map(function);
-    let functions = described.collect::<Result<Vec<FunctionDescription>, _>>()?;
-    for (index, function) in functions.iter().enumerate() {
-        if functions[..index].iter().any(|other| other.name == function.name) {
-            return Err(format!("describes two functions with the name \"{}\"", function.name));
+    let missing = |kind| interface(kind).filter(|_| shared.export(kind).is_none());
+    for function in &description.functions {
+        if let Some(interface) = missing(function.kind) {
+            let (name, kind) = (&function.name, function.kind);
+            return Err(format!(
+                "describes \"{name}\", of the kind {kind}, but does not export {interface}; export it, or leave the function out"
+            ));
         }
     }
-    Ok(PluginDescription { name, version, documentation, functions })
-}
-
-fn function(said: contract::Function) -> Result<FunctionDescription, String> {
-    let name = said.name;
-    let part = |part: &str, said: contract::Schema| {
-        schema(said).map_err(|wrong| format!("describes function \"{name}\" wrongly: its {part} {wrong}"))
-    };
-    if name.len().max(said.documentation.len()) > TEXT_BYTES_MAX {
-        return Err(format!("describes a function with a text of more than {TEXT_BYTES_MAX} bytes"));
-    }
-    let is_name =
-        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if !is_name {
-        return Err(format!(
-            "describes a function with the name {name:?}; letters, digits and hyphens make a name"
-        ));
-    }
-    Ok(FunctionDescription {
-        kind: kind(said.kind),
-        input: part("input", said.input)?,
-        output: part("output", said.output)?,
-        state: part("state", said.state)?,
-        state_version: said.state_version,
-        documentation: said.documentation,
-        name,
-    })
-}
-
-fn schema(said: contract::Schema) -> Result<Schema, String> {
-    if said.fields.len() > FIELDS_MAX {
-        return Err(format!("has {} fields; {FIELDS_MAX} are the most", said.fields.len()));
-    }
-    let mut fields: Vec<Field> = Vec::with_capacity(said.fields.len());
-    for field in said.fields {
-        if fields.iter().any(|other| other.name == field.name) {
-            return Err(format!("has two fields with the name \"{}\"", field.name));
-        }
-        if field.name.len() > TEXT_BYTES_MAX {
-            return Err(format!("has a field with a name of more than {TEXT_BYTES_MAX} bytes"));
-        }
-        let data_type = data_type(&field.data_type, &said.items, 0, 0)?;
-        fields.push(Field { name: field.name, data_type, nullable: field.nullable });
-    }
-    Ok(Schema { fields })
-}
-
-/// `first_item`: the first of `items` that this type may refer to, so that every type is finite.
-fn data_type(
-    said: &contract::DataType,
-    items: &[contract::Field],
-    first_item: usize,
-    depth: usize,
-) -> Result<DataType, String> {
-    Ok(match said {
-        contract::DataType::Boolean => DataType::Boolean,
-        contract::DataType::Int64 => DataType::Int64,
-        contract::DataType::Float64 => DataType::Float64,
-        contract::DataType::Timestamp => DataType::Timestamp,
-        contract::DataType::Utf8 => DataType::Utf8,
-        contract::DataType::Binary => DataType::Binary,
-        contract::DataType::List(item) => {
-            let index = *item as usize;
-            let item = items.get(index).filter(|_| index >= first_item && depth < NESTING_MAX);
-            let item = item.ok_or_else(|| {
-                format!("has a list of item {index}, which is not there or nested too deep")
-            })?;
-            DataType::List(Box::new(data_type(&item.data_type, items, index + 1, depth + 1)?))
-        }
-    })
-}
-
-const fn kind(said: contract::FunctionKind) -> FunctionKind {
-    use contract::FunctionKind as K;
-    match said {
-        K::Map => FunctionKind::Map,
-        K::FlatMap => FunctionKind::FlatMap,
-        K::Filter => FunctionKind::Filter,
-        K::Transform => FunctionKind::Transform,
-        K::Reduce => FunctionKind::Reduce,
-        K::Inverse => FunctionKind::Inverse,
-        K::UpdateState => FunctionKind::UpdateState,
-        K::Receiver => FunctionKind::Receiver,
-        K::Sink => FunctionKind::Sink,
-    }
+    Ok(())
 }
 
 fn hex(bytes: &[u8]) -> String {

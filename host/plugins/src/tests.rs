@@ -177,9 +177,9 @@ fn spoil(table: &mut Table, random: &mut Random) {
 fn bitmaps_and_origins_are_held_to_their_rows() {
     assert_eq!(lift_bits(vec![0b101], 3).unwrap().iter().collect::<Vec<_>>(), [true, false, true]);
     assert!(lift_bits(vec![1], 9).is_err() && lift_bits(vec![1, 1], 8).is_err());
-    assert!(check_origins(&[0, 0, 2], 3, 3).is_ok() && check_origins(&[], 0, 0).is_ok());
+    assert!(check_origins(&[0, 0, 2], 3, 3, "rows").is_ok() && check_origins(&[], 0, 0, "rows").is_ok());
     for (origins, rows, input_rows) in [(&[0, 3][..], 2, 3), (&[1, 0], 2, 3), (&[0], 2, 3), (&[0], 1, 0)] {
-        assert!(check_origins(origins, rows, input_rows).is_err(), "{origins:?}");
+        assert!(check_origins(origins, rows, input_rows, "rows").is_err(), "{origins:?}");
     }
 }
 

@@ -25,6 +25,11 @@ pub trait Chunks: Send + Sync {
 
     /// Reads a chunk. Each is read once in a run.
     fn read(&self, chunk: usize) -> RecordBatch;
+
+    /// The chunks of a partition, where they were put into partitions on purpose.
+    fn partition(&self, _partition: usize) -> Option<Range<usize>> {
+        None
+    }
 }
 
 /// Rows that are in memory already, as chunks.
@@ -41,6 +46,39 @@ impl Chunks for Rows {
     }
 }
 
+/// Rows that a stage has computed, with the partitions that it computed them in.
+pub(crate) struct Held {
+    chunks: Vec<RecordBatch>,
+    /// Where each partition ends.
+    ends: Vec<usize>,
+}
+
+impl Held {
+    pub(crate) fn new(partitions: Vec<Vec<RecordBatch>>) -> Self {
+        let mut end = 0;
+        let ends = partitions.iter().map(|chunks| {
+            end += chunks.len();
+            end
+        });
+        Self { ends: ends.collect(), chunks: partitions.concat() }
+    }
+}
+
+impl Chunks for Held {
+    fn rows(&self) -> Vec<usize> {
+        self.chunks.iter().map(RecordBatch::num_rows).collect()
+    }
+
+    fn read(&self, chunk: usize) -> RecordBatch {
+        self.chunks[chunk].clone()
+    }
+
+    fn partition(&self, partition: usize) -> Option<Range<usize>> {
+        let start = if partition == 0 { 0 } else { self.ends.get(partition - 1).copied()? };
+        Some(start..*self.ends.get(partition)?)
+    }
+}
+
 /// Where a leaf finds the rows of the running batch.
 #[derive(Clone, Default)]
 pub(crate) struct Slot(Arc<Mutex<Option<Arc<dyn Chunks>>>>);
@@ -52,6 +90,10 @@ impl Slot {
 
     pub(crate) fn clear(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(crate) fn is_filled(&self) -> bool {
+        self.chunks().is_some()
     }
 
     fn chunks(&self) -> Option<Arc<dyn Chunks>> {
@@ -71,6 +113,35 @@ pub(crate) struct InputTable {
     pub(crate) name: String,
     pub(crate) schema: SchemaRef,
     pub(crate) slot: Slot,
+    /// How many partitions its rows come in, where that is not for the plan to say.
+    pub(crate) partitions: Option<usize>,
+}
+
+impl InputTable {
+    /// A leaf that stands outside of a catalog.
+    pub(crate) fn leaf(
+        name: &str,
+        schema: &SchemaRef,
+        slot: &Slot,
+        partitions: usize,
+    ) -> Arc<dyn ExecutionPlan> {
+        Arc::new(InputExec {
+            name: name.to_owned(),
+            slot: slot.clone(),
+            is_partitioned: false,
+            projection: None,
+            properties: properties(Arc::clone(schema), partitions),
+        })
+    }
+}
+
+fn properties(schema: SchemaRef, partitions: usize) -> Arc<PlanProperties> {
+    Arc::new(PlanProperties::new(
+        EquivalenceProperties::new(schema),
+        Partitioning::UnknownPartitioning(partitions),
+        EmissionType::Incremental,
+        Boundedness::Bounded,
+    ))
 }
 
 #[async_trait]
@@ -94,17 +165,13 @@ impl TableProvider for InputTable {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => Arc::clone(&self.schema),
         };
-        let partitions = session.config().target_partitions();
+        let partitions = self.partitions.unwrap_or_else(|| session.config().target_partitions());
         Ok(Arc::new(InputExec {
             name: self.name.clone(),
             slot: self.slot.clone(),
+            is_partitioned: self.partitions.is_some(),
             projection: projection.cloned(),
-            properties: Arc::new(PlanProperties::new(
-                EquivalenceProperties::new(schema),
-                Partitioning::UnknownPartitioning(partitions),
-                EmissionType::Incremental,
-                Boundedness::Bounded,
-            )),
+            properties: properties(schema, partitions),
         }))
     }
 }
@@ -115,6 +182,7 @@ impl TableProvider for InputTable {
 struct InputExec {
     name: String,
     slot: Slot,
+    is_partitioned: bool,
     projection: Option<Vec<usize>>,
     properties: Arc<PlanProperties>,
 }
@@ -157,7 +225,8 @@ impl ExecutionPlan for InputExec {
             DataFusionError::Internal(format!("input \"{}\" was not given for this batch", self.name))
         })?;
         let partitions = self.properties.partitioning.partition_count();
-        let share = share(&chunks.rows(), partition, partitions);
+        let own = chunks.partition(partition).filter(|_| self.is_partitioned);
+        let share = own.unwrap_or_else(|| share(&chunks.rows(), partition, partitions));
         let projection = self.projection.clone();
         let batches = share.map(move |chunk| {
             let rows = chunks.read(chunk);

@@ -7,19 +7,27 @@
 //! Reading order: `relations` defines and checks, `program` compiles and runs; under them `input` feeds a batch's
 //! rows into a plan, `call` puts a function into one, and `session` says how DataFusion is set up.
 
+mod aggregation;
 mod batch;
 mod call;
 mod call_exec;
+mod compile;
+mod condition;
 mod error;
 mod in_order;
 mod input;
+mod operator;
 mod program;
 mod relations;
 mod session;
+mod stage;
 #[cfg(test)]
 mod tests;
 
+pub use aggregation::Aggregation;
+pub use condition::Condition;
 pub use error::QueryError;
 pub use input::{Chunks, Rows};
+pub use operator::{Operator, OperatorContext, OperatorInput, Partitions};
 pub use program::{Output, Program};
 pub use relations::{Call, Relations, sql_relations};

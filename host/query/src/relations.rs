@@ -6,6 +6,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
 use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Extension, LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::{SQLOptions, SessionContext};
 use datafusion::sql::parser::{DFParser, Statement};
@@ -13,11 +14,16 @@ use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{ObjectNamePart, visit_relations};
 use millstream_model::Function;
 
-use crate::QueryError;
 use crate::batch::CurrentBatch;
 use crate::call::CallNode;
 use crate::input::{InputTable, Slot};
+use crate::operator::OperatorInput;
 use crate::session::session;
+use crate::stage::Plan;
+use crate::{Aggregation, Operator, QueryError};
+
+/// The rule that makes two aggregates of one that counts distinct values.
+const SPLITS_AGGREGATES: &str = "single_distinct_aggregation_to_group_by";
 
 /// A call of a function over a relation, bound to its columns.
 #[derive(Clone, Debug)]
@@ -53,6 +59,7 @@ pub(crate) enum Meaning {
     Sql(String),
     Call(Call),
     Union,
+    Operator(Arc<dyn Operator>, OperatorInput),
 }
 
 impl Relations {
@@ -64,7 +71,7 @@ impl Relations {
 
     /// Defines an input: rows that are given anew for each batch.
     pub fn add_input(&mut self, name: &str, schema: SchemaRef) -> Result<(), QueryError> {
-        self.planned.add_leaf(name, Arc::clone(&schema), Slot::default())?;
+        self.planned.add_leaf(name, Arc::clone(&schema), Slot::default(), None)?;
         let name = name.to_owned();
         self.definitions.push(Definition { name, meaning: Meaning::Input, reads: Vec::new(), schema });
         Ok(())
@@ -90,6 +97,31 @@ impl Relations {
     pub async fn add_union(&mut self, name: &str, from: &[&str]) -> Result<SchemaRef, QueryError> {
         let reads = from.iter().map(|&name| name.to_owned()).collect();
         self.define(name, Meaning::Union, reads).await
+    }
+
+    /// Defines a relation that an operator computes.
+    pub async fn add_operator(
+        &mut self,
+        name: &str,
+        input: OperatorInput,
+        operator: Arc<dyn Operator>,
+    ) -> Result<(), QueryError> {
+        let reads = match &input {
+            OperatorInput::Rows(from) => vec![from.clone()],
+            OperatorInput::Partial(sql) => sql_relations(sql)?,
+        };
+        let schema = operator.schema();
+        self.planned.add_leaf(name, Arc::clone(&schema), Slot::default(), operator.partitions())?;
+        let (name, meaning) = (name.to_owned(), Meaning::Operator(operator, input));
+        self.definitions.push(Definition { name, meaning, reads, schema });
+        Ok(())
+    }
+
+    /// Plans an aggregate whose rows come in states: `sql` is its query over relations defined before.
+    pub async fn aggregation(&self, sql: &str) -> Result<Aggregation, QueryError> {
+        let logical = self.planned.plan(&Meaning::Sql(sql.to_owned()), &[]).await?;
+        let plan = self.planned.physical_in_states(logical).await?;
+        Aggregation::new(&plan, self.planned.batch.clone()).map_err(|e| QueryError::planning(&e))
     }
 
     /// The columns of a relation.
@@ -176,8 +208,14 @@ impl Catalog {
     }
 
     /// A relation whose rows its slot holds.
-    pub(crate) fn add_leaf(&self, name: &str, schema: SchemaRef, slot: Slot) -> Result<(), QueryError> {
-        self.register(name, Arc::new(InputTable { name: name.to_owned(), schema, slot }))
+    pub(crate) fn add_leaf(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+        slot: Slot,
+        partitions: Option<usize>,
+    ) -> Result<(), QueryError> {
+        self.register(name, Arc::new(InputTable { name: name.to_owned(), schema, slot, partitions }))
     }
 
     /// Makes room for another relation of that name.
@@ -196,9 +234,30 @@ impl Catalog {
             Meaning::Sql(sql) => self.plan_sql(sql).await,
             Meaning::Call(call) => self.plan_call(call, reads).await,
             Meaning::Union => self.plan_union(reads).await,
-            Meaning::Input => self.scan(reads).await,
+            Meaning::Operator(_, OperatorInput::Partial(sql)) => self.plan_sql(sql).await,
+            Meaning::Input | Meaning::Operator(_, OperatorInput::Rows(_)) => self.scan(reads).await,
         };
         plan.map_err(|e| QueryError::planning(&e))
+    }
+
+    /// How a plan is run.
+    pub(crate) async fn physical(&self, logical: LogicalPlan) -> Result<Plan, QueryError> {
+        self.physical_by(&self.context.state(), logical).await
+    }
+
+    /// How a plan is run whose aggregate is to be taken apart, and so is to stay one.
+    pub(crate) async fn physical_in_states(&self, logical: LogicalPlan) -> Result<Plan, QueryError> {
+        let state = self.context.state();
+        let rules = state.optimizers().iter().filter(|rule| rule.name() != SPLITS_AGGREGATES);
+        let rules = rules.cloned().collect();
+        let state = SessionStateBuilder::new_from_existing(state.clone()).with_optimizer_rules(rules).build();
+        self.physical_by(&state, logical).await
+    }
+
+    async fn physical_by(&self, state: &SessionState, logical: LogicalPlan) -> Result<Plan, QueryError> {
+        let physical = state.create_physical_plan(&logical).await;
+        let physical = physical.map_err(|e| QueryError::planning(&e))?;
+        Ok(Plan { physical, context: self.context.task_ctx() })
     }
 
     fn register(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<(), QueryError> {

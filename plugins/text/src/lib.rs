@@ -56,4 +56,27 @@ pub fn parse_key_value(value: &str) -> impl Iterator<Item = Pair<'_>> {
     pairs.filter(|(key, _)| !key.is_empty()).map(|(key, value)| Pair { key, value })
 }
 
-millstream_sdk::export!(split_words, lower_case, matches, parse_key_value);
+/// Adds numbers up.
+#[reduce]
+pub fn add(left: i64, right: i64) -> Result<i64, String> {
+    left.checked_add(right).ok_or_else(|| format!("the sum of {left} and {right} is beyond 64 bits"))
+}
+
+/// Takes numbers out of their sum.
+#[inverse]
+pub fn subtract(total: i64, leaving: i64) -> Result<i64, String> {
+    total.checked_sub(leaving).ok_or_else(|| format!("{total} less {leaving} is beyond 64 bits"))
+}
+
+/// Counts the rows of each key, from the key's first row until it times out.
+#[update_state(version = 1, output = "count")]
+pub fn running_count(new: Rows<'_, ()>, count: &mut State<i64>, counts: &mut Output<i64>) {
+    if count.is_timing_out() {
+        return;
+    }
+    let total = count.get().copied().unwrap_or_default() + new.len() as i64;
+    count.set(total);
+    counts.push(total);
+}
+
+millstream_sdk::export!(split_words, lower_case, matches, parse_key_value, add, subtract, running_count);

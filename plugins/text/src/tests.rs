@@ -43,3 +43,26 @@ fn pairs_are_found_among_words() {
     check("user=ann amount=3 paid", &[("user", "ann"), ("amount", "3")]);
     check("query=a=b empty= =nothing", &[("query", "a=b"), ("empty", "")]);
 }
+
+#[test]
+fn sums_are_made_and_unmade() {
+    assert_eq!((add(2, 3), subtract(5, 3)), (Ok(5), Ok(2)));
+    for wrong in [add(i64::MAX, 1), subtract(i64::MIN, 1)] {
+        assert!(wrong.expect_err("the number is too large").contains("beyond 64 bits"));
+    }
+}
+
+#[test]
+fn a_count_runs_until_its_key_times_out() {
+    let check = |mut count: State<i64>, rows: usize, then: Option<i64>, given: &[i64]| {
+        let (rows, mut counts) = (vec![(); rows], Output::new());
+        running_count(Rows::from(&rows[..]), &mut count, &mut counts);
+        assert_eq!(count.get().copied(), then);
+        let counts = counts.into_table();
+        assert_eq!(counts.read::<i64>("count").expect("they are numbers").iter().collect::<Vec<_>>(), given);
+    };
+    check(State::new(None), 2, Some(2), &[2]);
+    check(State::new(Some(2)), 3, Some(5), &[5]);
+    check(State::new(Some(5)), 0, Some(5), &[5]);
+    check(State::timing_out(5), 0, Some(5), &[]);
+}

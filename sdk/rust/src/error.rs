@@ -19,6 +19,48 @@ pub enum Error {
     /// A transform returned an error for its partition.
     #[error("{0}")]
     Partition(String),
+    /// An update-state returned an error for a key, counted from 0 in the call.
+    #[error("key {key}: {message}")]
+    Key {
+        /// The key, from 0.
+        key: usize,
+        /// What the function said.
+        message: String,
+    },
+    /// The groups of a fold are not groups of its rows.
+    #[error("folding {rows} rows into {groups} groups: give each row a group, and each group a row")]
+    Groups {
+        /// How many groups there are.
+        groups: usize,
+        /// How many rows there are.
+        rows: usize,
+    },
+    /// There is not one row to take out for each total.
+    #[error("taking {taken} rows out of {totals} totals: give each total its row")]
+    Pairs {
+        /// How many totals there are.
+        totals: usize,
+        /// How many rows to take out.
+        taken: usize,
+    },
+    /// The parts of an update do not fit its keys.
+    #[error(
+        "updating {keys} keys by {rows} rows: give a state and the bits of each key, and one offset more than there are keys"
+    )]
+    Updates {
+        /// How many keys there are.
+        keys: usize,
+        /// How many rows there are.
+        rows: usize,
+    },
+    /// A function of one kind was called as if it were of another.
+    #[error("calling `{function}`: it is of the kind {kind} and is not called so")]
+    WrongKind {
+        /// The function's name.
+        function: &'static str,
+        /// Its kind.
+        kind: &'static str,
+    },
     /// The table has fewer columns than the function has inputs.
     #[error(
         "reading column `{column}`: the table has no such column; pass the columns in the order of the function's inputs"

@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use crate::accumulators;
 use crate::bits::Bits;
 use crate::error::Error;
+use crate::fold::Groups;
 use crate::row::WriteRow;
 use crate::schema::Schema;
+use crate::state::{Outcome, Updates};
 use crate::table::Table;
 
 /// How a function is called and what it answers.
@@ -25,6 +27,28 @@ pub enum Kind {
     Filter,
     /// A whole partition in, a table out.
     Transform,
+    /// Rows combined into one, two by two.
+    Reduce,
+    /// What a reduce took in, taken out again.
+    Inverse,
+    /// New rows and the state of a key in, a new state and rows out.
+    UpdateState,
+}
+
+impl Kind {
+    /// The kind as pipelines call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Map => "map",
+            Self::FlatMap => "flat-map",
+            Self::Filter => "filter",
+            Self::Transform => "transform",
+            Self::Reduce => "reduce",
+            Self::Inverse => "inverse",
+            Self::UpdateState => "update-state",
+        }
+    }
 }
 
 /// Where a call's rows stand in the stream. A parameter of this type is no column.
@@ -63,36 +87,116 @@ pub struct Function {
     /// One line for people.
     pub documentation: &'static str,
     /// The columns that it reads.
-    pub input: fn(&mut Schema),
+    pub input: Fields,
     /// The columns that it answers with.
-    pub output: fn(&mut Schema),
-    /// Calls it on a chunk of rows.
-    pub call: fn(&Table, Context) -> Result<Answer, Error>,
+    pub output: Fields,
+    /// The columns of the key that it reads, in an update-state.
+    pub keys: Fields,
+    /// The fields of the state, in an update-state.
+    pub state: Fields,
+    /// The version of the state's meaning; 0 where there is no state.
+    pub state_version: u32,
+    /// Calls it on many rows.
+    pub call: Call,
+}
+
+/// Adds columns to a schema.
+pub type Fields = fn(&mut Schema);
+
+/// How a function is called on many rows, by its kind.
+#[derive(Clone, Copy, Debug)]
+pub enum Call {
+    /// map, flat-map, filter and transform: a chunk of rows.
+    Rows(fn(&Table, Context) -> Result<Answer, Error>),
+    /// reduce: rows and the groups that they are of.
+    Fold(fn(&Table, Groups<'_>, Context) -> Result<Table, Error>),
+    /// inverse: totals, and what is taken out of each.
+    TakeOut(fn(&Table, &Table, Context) -> Result<Table, Error>),
+    /// update-state: keys with their states and new rows.
+    Update(fn(&Updates<'_>, Context) -> Result<Outcome, Error>),
+}
+
+/// No columns.
+pub fn no_fields(_: &mut Schema) {}
+
+fn schema(fields: Fields) -> Schema {
+    let mut schema = Schema::default();
+    fields(&mut schema);
+    schema
 }
 
 impl Function {
     /// The columns that the function reads.
     #[must_use]
     pub fn input(&self) -> Schema {
-        let mut schema = Schema::default();
-        (self.input)(&mut schema);
-        schema
+        schema(self.input)
     }
 
     /// The columns that the function answers with.
     #[must_use]
     pub fn output(&self) -> Schema {
-        let mut schema = Schema::default();
-        (self.output)(&mut schema);
-        schema
+        schema(self.output)
     }
 
-    /// Calls the function on a chunk of rows, as the host does: what it adds to accumulators counts if it succeeds.
+    /// The columns of the key that an update-state reads.
+    #[must_use]
+    pub fn keys(&self) -> Schema {
+        schema(self.keys)
+    }
+
+    /// The fields of an update-state's state.
+    #[must_use]
+    pub fn state(&self) -> Schema {
+        schema(self.state)
+    }
+
+    /// Calls a map, flat-map, filter or transform on a chunk of rows, as the host does: what it adds to accumulators counts
+    /// if it succeeds.
     ///
     /// # Errors
     /// If the columns are not those of the input, or the function returns an error.
     pub fn call(&self, rows: &Table, context: Context) -> Result<Answer, Error> {
-        accumulators::undo_if_failed(|| (self.call)(rows, context))
+        match self.call {
+            Call::Rows(call) => accumulators::undo_if_failed(|| call(rows, context)),
+            _ => Err(self.wrong_kind()),
+        }
+    }
+
+    /// Folds groups of rows by a reduce, as the host does: row `g` of the answer is that of group `g`.
+    ///
+    /// # Errors
+    /// As those of [`Function::call`], or if the groups do not fit the rows.
+    pub fn fold(&self, rows: &Table, groups: Groups<'_>, context: Context) -> Result<Table, Error> {
+        match self.call {
+            Call::Fold(fold) => accumulators::undo_if_failed(|| fold(rows, groups, context)),
+            _ => Err(self.wrong_kind()),
+        }
+    }
+
+    /// Takes rows out of totals by an inverse, as the host does.
+    ///
+    /// # Errors
+    /// As those of [`Function::call`], or if there are not as many rows as totals.
+    pub fn take_out(&self, totals: &Table, taken: &Table, context: Context) -> Result<Table, Error> {
+        match self.call {
+            Call::TakeOut(take_out) => accumulators::undo_if_failed(|| take_out(totals, taken, context)),
+            _ => Err(self.wrong_kind()),
+        }
+    }
+
+    /// Updates the states of keys by an update-state, as the host does.
+    ///
+    /// # Errors
+    /// As those of [`Function::call`], or if the parts of the update do not fit its keys.
+    pub fn update(&self, updates: &Updates<'_>, context: Context) -> Result<Outcome, Error> {
+        match self.call {
+            Call::Update(update) => accumulators::undo_if_failed(|| update(updates, context)),
+            _ => Err(self.wrong_kind()),
+        }
+    }
+
+    fn wrong_kind(&self) -> Error {
+        Error::WrongKind { function: self.name, kind: self.kind.name() }
     }
 }
 
@@ -110,13 +214,13 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// Calls a function by its number.
+    /// Finds a function by its number.
     ///
     /// # Errors
-    /// If there is no such function, or the call fails.
-    pub fn call(&self, function: usize, rows: &Table, context: Context) -> Result<Answer, Error> {
+    /// If there is no such function.
+    pub fn function(&self, function: usize) -> Result<&Function, Error> {
         let unknown = Error::UnknownFunction { function, functions: self.functions.len() };
-        self.functions.get(function).ok_or(unknown)?.call(rows, context)
+        self.functions.get(function).ok_or(unknown)
     }
 }
 

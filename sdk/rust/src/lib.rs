@@ -37,20 +37,103 @@
 //! | `#[flat_map]` | a row in, any number of rows out | `impl Iterator<Item = T>`, `Vec<T>` or `Option<T>` |
 //! | `#[filter]` | whether a row stays | `bool` |
 //! | `#[transform]` | a whole partition in, rows out | as a flat-map |
+//! | `#[reduce]` | two rows in, a row of the same columns out | a value or a row |
+//! | `#[inverse]` | a total and a row that a reduce took in, the total without it out | a value or a row |
+//! | `#[update_state]` | a key's new rows and its state in, a new state and rows out | nothing |
 //!
-//! Each may return a `Result` of that instead: an error rejects the call and names the row. A parameter is a value, and then
+//! Each may return a `Result` of that instead: an error rejects the call and names the row, or the key. A parameter is a value, and then
 //! its name is the column's, or a struct with `#[derive(Row)]`, and then its fields are columns; `#[column(name = "...")]`
 //! renames one. A transform takes one parameter of [`Rows`]. A parameter of type [`Context`] is no column: it tells the
-//! batch's time and partition. A single output column is called `value`, or what `output = "..."` says.
+//! batch's time and partition, to functions of every kind. A single output column is called `value`, or what
+//! `output = "..."` says.
 //!
 //! Values are `bool`, `i64`, `f64`, [`Timestamp`], `&str` or `String`, `&[u8]` or `Vec<u8>`, [`List`] or `Vec` of those, and
 //! an `Option` of each where nulls may be. Text and lists are read in place from the buffers that crossed the boundary.
 //!
+//! # Reduces
+//!
+//! A reduce combines rows two by two, in order, until one is left. The host chooses which to combine first, so it has to be
+//! associative. Its first parameter takes what it returned before; where that is a `String`, the parameter may be a `&str`. The
+//! column is called `value`, or what `column = "..."` says. An inverse takes out what its reduce took in, so that a sliding
+//! window need not be computed anew.
+//!
+//! ```
+//! use millstream_sdk::prelude::*;
+//!
+//! /// Adds amounts up.
+//! #[reduce(column = "amount")]
+//! fn add(left: i64, right: i64) -> i64 {
+//!     left + right
+//! }
+//!
+//! /// Takes amounts out of their sum.
+//! #[inverse(column = "amount")]
+//! fn subtract(total: i64, leaving: i64) -> i64 {
+//!     total - leaving
+//! }
+//!
+//! /// Appends to the text that there is: one `String` for each group of rows.
+//! #[reduce]
+//! fn join(mut text: String, more: &str) -> String {
+//!     text.push_str(more);
+//!     text
+//! }
+//! # assert_eq!((subtract(add(1, 2), 1), join("a".to_owned(), "b").as_str()), (2, "ab"));
+//! ```
+//!
+//! # States
+//!
+//! An update-state is called once a batch for each key that has new [`Rows`], or whose state times out, with the key's
+//! [`State`]. What it pushes to its [`Output`] goes to the stream, beside the key; it may do without. Every other parameter
+//! is a column of the key, or a struct of several; a function that does not care for the key takes none, and one that only
+//! counts rows takes `Rows<'_, ()>`.
+//!
+//! ```
+//! use millstream_sdk::prelude::*;
+//!
+//! #[derive(Row)]
+//! struct Ended {
+//!     pages: Vec<String>,
+//!     at: Timestamp,
+//! }
+//!
+//! /// Gathers the pages that a user visits, and gives them when the user was away for long enough.
+//! #[update_state(version = 1)]
+//! fn visits(
+//!     user: &str,
+//!     page: Rows<'_, &str>,
+//!     pages: &mut State<Vec<String>>,
+//!     ended: &mut Output<Ended>,
+//!     context: Context,
+//! ) {
+//!     if pages.is_timing_out() {
+//!         log(Level::Debug, user);
+//!         let pages = pages.get().cloned().unwrap_or_default();
+//!         ended.push(Ended { pages, at: Timestamp(context.batch_time_ms * 1000) });
+//!         return;
+//!     }
+//!     pages.update(|pages| {
+//!         let mut pages = pages.unwrap_or_default();
+//!         pages.extend(page.iter().map(str::to_owned));
+//!         Some(pages)
+//!     });
+//! }
+//!
+//! let (mut pages, mut ended) = (State::new(None), Output::new());
+//! visits("ann", Rows::from(&["home", "cart"][..]), &mut pages, &mut ended, Context::default());
+//! assert!(pages.get().is_some_and(|pages| pages == &["home", "cart"]) && ended.is_empty());
+//! ```
+//!
+//! A state is a value or a row that owns what it holds: `i64`, `String`, `Vec<String>`, a struct with `#[derive(Row)]`. A state
+//! that the function does not touch stays as it was. When the meaning of a state changes, so has its `version` to.
+//!
+//! # What else there is
+//!
 //! [`config`] reads the plugin's configuration, [`log()`] writes to the host's log, and [`accumulators::add`] counts what is
 //! worth counting, once for each batch that commits.
 //!
-//! **How it works**, from the outside in: `wasm` is the component's edge; [`function`](mod@function) holds the loops over
-//! rows; `row` turns rows into columns and `value`, `varying`, `option` and `list` turn values into buffers, both ways.
+//! **How it works**, from the outside in: `wasm` is the component's edge; [`function`](mod@function), [`fold`](mod@fold) and
+//! [`state`](mod@state) hold the loops over rows, groups and keys; `row` turns rows into columns and `value`, `varying`, `option` and `list` turn values into buffers, both ways.
 
 // The attributes name this crate by its full path, in its own tests too.
 extern crate self as millstream_sdk;
@@ -59,6 +142,8 @@ pub mod accumulators;
 mod bits;
 mod error;
 #[doc(hidden)]
+pub mod fold;
+#[doc(hidden)]
 pub mod function;
 mod host;
 mod list;
@@ -66,6 +151,8 @@ mod option;
 mod row;
 mod schema;
 mod setting;
+#[doc(hidden)]
+pub mod state;
 mod table;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
@@ -77,21 +164,23 @@ mod varying;
 pub mod wasm;
 
 pub use error::Error;
-pub use function::{Answer, Context, Function, Kind, Plugin};
+pub use fold::Groups;
+pub use function::{Answer, Call, Context, Fields, Function, Kind, Plugin};
 pub use host::{Level, config, log, required_config};
 pub use list::{Iter, List, Rows};
-pub use millstream_sdk_macros::{Row, filter, flat_map, map, transform};
+pub use millstream_sdk_macros::{Row, filter, flat_map, inverse, map, reduce, transform, update_state};
 pub use row::{Columns, ReadRow, Row, WriteRow};
 pub use schema::{DataType, Field, Schema};
 pub use setting::Setting;
+pub use state::{Outcome, Output, State, Updates};
 pub use table::{Column, Lists, Table, Values, Varying};
 pub use value::{Read, Required, Timestamp, Value, Write};
 
 /// What a plugin's author needs.
 pub mod prelude {
     pub use crate::{
-        Context, Level, List, Row, Rows, Timestamp, accumulators, config, filter, flat_map, log, map,
-        required_config, transform,
+        Context, Level, List, Output, Row, Rows, State, Timestamp, accumulators, config, filter, flat_map,
+        inverse, log, map, reduce, required_config, transform, update_state,
     };
 }
 

@@ -18,7 +18,7 @@ pub struct List<'a, T: ReadRow + 'a> {
     range: Range<usize>,
 }
 
-/// The rows of a partition, as a transform takes them.
+/// Rows that are taken as a whole: a partition's in a transform, a key's new ones in an update-state.
 pub type Rows<'a, T> = List<'a, T>;
 
 enum Source<'a, T: ReadRow + 'a> {
@@ -28,7 +28,10 @@ enum Source<'a, T: ReadRow + 'a> {
 }
 
 impl<'a, T: ReadRow> List<'a, T> {
-    pub(crate) fn new(readers: T::Readers<'a>, range: Range<usize>) -> Self {
+    /// The rows of a range of open columns.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(readers: T::Readers<'a>, range: Range<usize>) -> Self {
         Self { source: Source::Columns(readers), range }
     }
 
@@ -179,7 +182,7 @@ impl<'b, T: Read> Read for List<'b, T> {
         let missing = || Error::MissingItem { column: cell.name.to_owned(), item };
         let column = cell.items.get(item).filter(|_| item >= cell.first_item).ok_or_else(missing)?;
         let rows = lists.offsets[cell.rows] as usize;
-        let elements = Cell { rows, column, first_item: item + 1, ..*cell }.open::<T>()?;
+        let elements = Cell { rows, column, first_item: item + 1, loose: false, ..*cell }.open::<T>()?;
         Ok(Runs { offsets: &lists.offsets, elements })
     }
 

@@ -66,6 +66,9 @@ pub trait WriteRow: Row + Sized {
     /// Adds the row.
     fn write(self, builders: &mut Self::Builders);
 
+    /// Adds something in the place of a row that nobody reads.
+    fn write_nothing(builders: &mut Self::Builders);
+
     /// Moves the columns into a table.
     fn finish(builders: Self::Builders, table: &mut Table);
 }
@@ -75,13 +78,20 @@ pub trait WriteRow: Row + Sized {
 pub struct Columns<'a> {
     table: &'a Table,
     next: usize,
+    /// Whether the columns may hold nulls that the type has no place for, in rows that are not read.
+    loose: bool,
 }
 
 impl<'a> Columns<'a> {
     /// The columns of a table, from the first.
     #[must_use]
     pub fn of(table: &'a Table) -> Self {
-        Self { table, next: 0 }
+        Self { table, next: 0, loose: false }
+    }
+
+    /// The columns of a table of states, which has nulls where a key has no state.
+    pub(crate) fn of_states(table: &'a Table) -> Self {
+        Self { loose: true, ..Self::of(table) }
     }
 
     /// Takes the next column as one of values of `T`.
@@ -95,7 +105,8 @@ impl<'a> Columns<'a> {
             .get(self.next)
             .ok_or_else(|| Error::MissingColumn { column: name.to_owned() })?;
         self.next += 1;
-        Cell { name, rows: self.table.rows, column, items: &self.table.items, first_item: 0 }.open::<T>()
+        let Table { rows, items, .. } = self.table;
+        Cell { name, rows: *rows, column, items, first_item: 0, loose: self.loose }.open::<T>()
     }
 }
 
@@ -108,6 +119,8 @@ pub struct Cell<'a, 'n> {
     pub(crate) items: &'a [Column],
     /// Lists refer only to items from here on, so that opening ends.
     pub(crate) first_item: usize,
+    /// Whether there may be nulls that the type has no place for, in rows that are not read.
+    pub(crate) loose: bool,
 }
 
 impl<'a> Cell<'a, '_> {
@@ -115,7 +128,7 @@ impl<'a> Cell<'a, '_> {
         if let Some(validity) = &self.column.validity {
             self.require(validity.len() >= self.rows.div_ceil(8))?;
             let null = crate::bits::first_zero(validity, self.rows);
-            if let (false, Some(row)) = (T::NULLABLE, null) {
+            if let (false, Some(row)) = (T::NULLABLE || self.loose, null) {
                 return Err(Error::Null { column: self.name.to_owned(), row });
             }
         }
@@ -181,8 +194,47 @@ impl<T: Write> WriteRow for T {
         self.append(builder);
     }
 
+    fn write_nothing(builder: &mut T::Builder) {
+        builder.append_null();
+    }
+
     fn finish(builder: T::Builder, table: &mut Table) {
         let column = builder.finish(&mut table.items);
         table.columns.push(column);
     }
+}
+
+/// No columns: a key that does not matter, rows of which only the number does, an output that is never given.
+impl Row for () {
+    fn fields(_: &str, _: &mut Schema) {}
+}
+
+impl ReadRow for () {
+    type At<'a> = ();
+    type Readers<'a> = ();
+
+    fn open<'a>(_: &str, _: &mut Columns<'a>) -> Result<(), Error>
+    where
+        Self: 'a,
+    {
+        Ok(())
+    }
+
+    fn read<'a>((): &(), _: usize)
+    where
+        Self: 'a,
+    {
+    }
+}
+
+impl WriteRow for () {
+    type Builders = ();
+
+    fn builders(_: usize) {}
+
+    fn write(self, (): &mut ()) {}
+
+    fn write_nothing((): &mut ()) {}
+
+    fn finish((): (), _: &mut Table) {}
 }

@@ -2,21 +2,24 @@
 #![allow(unsafe_code, reason = "text from the host is UTF-8 by contract and is not checked again")]
 
 use crate::accumulators;
+use crate::error::Error;
+use crate::fold::Groups;
 use crate::function::{Answer, Context, Kind, Plugin};
 use crate::host::Level;
 use crate::schema::{DataType, Field, Schema};
+use crate::state::{Outcome, Updates};
 use crate::table::{Column, Lists, Table, Values, Varying};
 
-use bindings::exports::millstream::plugin::{description, transform};
+use bindings::exports::millstream::plugin::{description, reduce, transform, update_state};
 use bindings::millstream::plugin::{accumulators as host_accumulators, host, types};
 
-/// What `wit-bindgen` makes of the world `transforms`.
+/// What `wit-bindgen` makes of the world `plugin`.
 #[doc(hidden)]
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::all, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "wit",
-        world: "transforms",
+        world: "plugin",
         pub_export_macro: true,
         default_bindings_module: "millstream_sdk::wasm::bindings",
     });
@@ -42,16 +45,71 @@ impl<C: Component> description::Guest for C {
 impl<C: Component> transform::Guest for C {
     fn call(
         function: u32,
-        context: transform::Context,
+        context: types::Context,
         rows: types::Table,
     ) -> Result<transform::Answer, types::Error> {
-        let context = Context { batch_time_ms: context.batch_time_ms, partition: context.partition };
-        // What was added outside a call belongs to no batch.
-        drop(accumulators::take());
-        let called = C::PLUGIN.call(function as usize, &table_in(rows), context);
-        accumulators::take().iter().for_each(|(name, amount)| host_accumulators::add(name, *amount));
-        called.map(answer).map_err(|error| types::Error::Rejected(error.to_string()))
+        let rows = table_in(rows);
+        counted(|| C::PLUGIN.function(function as usize)?.call(&rows, context_in(context))).map(answer)
     }
+}
+
+impl<C: Component> reduce::Guest for C {
+    fn fold(
+        function: u32,
+        context: types::Context,
+        rows: types::Table,
+        groups: Vec<u32>,
+        count: u32,
+    ) -> Result<types::Table, types::Error> {
+        let rows = table_in(rows);
+        let groups = Groups { of: &groups, count: count as usize };
+        counted(|| C::PLUGIN.function(function as usize)?.fold(&rows, groups, context_in(context)))
+            .map(table_out)
+    }
+
+    fn take_out(
+        function: u32,
+        context: types::Context,
+        totals: types::Table,
+        taken: types::Table,
+    ) -> Result<types::Table, types::Error> {
+        let (totals, taken) = (table_in(totals), table_in(taken));
+        let context = context_in(context);
+        counted(|| C::PLUGIN.function(function as usize)?.take_out(&totals, &taken, context)).map(table_out)
+    }
+}
+
+impl<C: Component> update_state::Guest for C {
+    fn update(
+        function: u32,
+        context: types::Context,
+        keys: types::Table,
+        states: types::Table,
+        present: Vec<u8>,
+        timed_out: Vec<u8>,
+        groups: Vec<u32>,
+        rows: types::Table,
+    ) -> Result<update_state::Outcome, types::Error> {
+        let (keys, states, rows) = (table_in(keys), table_in(states), table_in(rows));
+        let updates = Updates {
+            keys: &keys,
+            states: &states,
+            present: &present,
+            timed_out: &timed_out,
+            groups: &groups,
+            rows: &rows,
+        };
+        counted(|| C::PLUGIN.function(function as usize)?.update(&updates, context_in(context))).map(outcome)
+    }
+}
+
+/// Makes a call, and hands over what it added to accumulators.
+fn counted<T>(call: impl FnOnce() -> Result<T, Error>) -> Result<T, types::Error> {
+    // What was added outside a call belongs to no batch.
+    drop(accumulators::take());
+    let called = call();
+    accumulators::take().iter().for_each(|(name, amount)| host_accumulators::add(name, *amount));
+    called.map_err(|error| types::Error::Rejected(error.to_string()))
 }
 
 pub(crate) fn log(level: Level, message: &str) {
@@ -76,11 +134,15 @@ fn function(function: &crate::Function) -> description::Function {
             Kind::FlatMap => description::FunctionKind::FlatMap,
             Kind::Filter => description::FunctionKind::Filter,
             Kind::Transform => description::FunctionKind::Transform,
+            Kind::Reduce => description::FunctionKind::Reduce,
+            Kind::Inverse => description::FunctionKind::Inverse,
+            Kind::UpdateState => description::FunctionKind::UpdateState,
         },
         input: schema(function.input()),
         output: schema(function.output()),
-        state: schema(Schema::default()),
-        state_version: 0,
+        keys: schema(function.keys()),
+        state: schema(function.state()),
+        state_version: function.state_version,
         documentation: function.documentation.to_owned(),
     }
 }
@@ -113,6 +175,19 @@ fn answer(answer: Answer) -> transform::Answer {
         }
         Answer::Selection(bits) => transform::Answer::Selection(bits),
     }
+}
+
+fn outcome(outcome: Outcome) -> update_state::Outcome {
+    update_state::Outcome {
+        fates: outcome.fates,
+        states: table_out(outcome.states),
+        output: table_out(outcome.output),
+        origins: outcome.origins,
+    }
+}
+
+fn context_in(context: types::Context) -> Context {
+    Context { batch_time_ms: context.batch_time_ms, partition: context.partition }
 }
 
 fn table_in(table: types::Table) -> Table {

@@ -183,7 +183,7 @@ fn the_plugin_lists_its_functions_in_order() {
         ["split-words", "score", "total", "parse", "longer", "large", "ranked", "count", "halves"]
     );
     assert_eq!(MILLSTREAM_PLUGIN.name, "millstream-sdk");
-    let unknown = MILLSTREAM_PLUGIN.call(9, &Table::default(), Context::default());
+    let unknown = MILLSTREAM_PLUGIN.function(9).map(|function| function.name);
     assert_eq!(unknown, Err(Error::UnknownFunction { function: 9, functions: 9 }));
 }
 
@@ -251,4 +251,18 @@ fn the_host_is_played_in_tests() {
     testing::set_config("unit", "3");
     assert_eq!(call(function!(count), rows()), Ok(Answer::Rows(Table::of([6_i64]))));
     assert_eq!(testing::logged(), vec![(Level::Info, "counting".to_owned()); 2]);
+}
+
+/// Whether an event is of the last minute.
+#[filter]
+fn recent(at: Timestamp, context: Context) -> bool {
+    context.batch_time_ms - at.0 / 1000 < 60_000
+}
+
+#[test]
+fn the_time_of_the_batch_is_no_column() {
+    assert_eq!(function!(recent).input().fields.len(), 1);
+    let batch = Context { batch_time_ms: 100_000, partition: 0 };
+    let kept = function!(recent).call(&Table::of([39_999_000, 40_001_000].map(Timestamp)), batch);
+    assert_eq!(kept, Ok(Answer::Selection(vec![0b10])));
 }

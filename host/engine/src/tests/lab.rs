@@ -142,6 +142,7 @@ pub(super) fn filter(name: &str) -> FunctionDescription {
         kind: FunctionKind::Filter,
         input: ModelSchema::new([ModelField::new("text", DataType::Utf8)]),
         output: ModelSchema::default(),
+        keys: ModelSchema::default(),
         state: ModelSchema::default(),
         state_version: 0,
         documentation: String::new(),
@@ -244,6 +245,7 @@ impl Lab {
         Code {
             version: self.version.clone(),
             programs: Programs::new(programs),
+            states: Arc::default(),
             sources: vec![SourceBinding { name, source, decoder, parallelism, settings }],
             sinks: vec![SinkBinding { name: "kept".into(), from, sink }],
         }
@@ -260,6 +262,7 @@ impl Lab {
             disk: Arc::clone(&self.disk),
             folder: FOLDER.into(),
             limits: Limits::default(),
+            state_limits: Default::default(),
             versions: versions.unwrap_or_else(|| Arc::new(NoVersions)),
         });
         let letters = DeadLetters::file(Arc::clone(&self.disk), LETTERS.into());

@@ -3,7 +3,9 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 
-use millstream_model::{BatchTime, Commit, FileEnd, Lane, LoggedRange, Manifest, OriginRange, Records};
+use millstream_model::{
+    BatchTime, Commit, FileEnd, Lane, LoggedRange, Manifest, OriginRange, Records, StateEnd,
+};
 use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
@@ -64,6 +66,9 @@ pub struct Ledger {
     pub records: u64,
     /// The last failure, until that batch is committed.
     pub failure: Option<Failure>,
+    /// Where the log of states ended with the last batch that changed them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_end: Option<StateEnd>,
 }
 
 /// How much of a lane has been cut into batches.
@@ -270,6 +275,7 @@ impl Ledger {
         if commit.dead_letters > 0 || commit.dead_letters_end != FileEnd::default() {
             self.dead_letters_end = commit.dead_letters_end;
         }
+        self.state_end = commit.state_end.or(self.state_end);
         self.batches = self.batches.saturating_add(1);
         self.records = self.records.saturating_add(commit.records);
         self.failure = self.failure.take().filter(|failure| failure.time != commit.time);

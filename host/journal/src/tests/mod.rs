@@ -4,6 +4,7 @@ mod fixture;
 mod log;
 mod repair;
 mod simulation;
+mod state_log;
 mod wal;
 
 use std::path::Path;

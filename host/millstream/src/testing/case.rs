@@ -12,6 +12,7 @@ use millstream_model::BatchTime;
 use millstream_model::pipeline::{Row, TestSpec};
 use millstream_pipeline::Checked;
 use millstream_query::{Chunks, Output, Program, Rows};
+use millstream_state::{Limits, Store, Tables};
 
 use super::rows::{Table, differences, from_rows, to_rows};
 
@@ -31,14 +32,21 @@ pub(crate) async fn run(checked: &Checked, test: &TestSpec) -> Result<Outcome> {
     let mut program =
         Program::compile(&checked.relations, &wanted, 1).await.context("compiling the pipeline")?;
     let interval = checked.pipeline.batch_interval;
+    let tables = Arc::new(Tables::new(Store::in_memory(Limits::default()), None));
+    checked.states.bind(&tables).context("making the tables of states")?;
     let mut outcome = Outcome::default();
     for batch in 0..batches(test) {
         let inputs = inputs(checked, test, &program, batch)?;
         let output = Arc::new(Collected::default());
+        checked.states.begin(time(interval, batch));
         let ran = program.run(time(interval, batch), inputs, Arc::clone(&output) as Arc<dyn Output>).await;
         if let Err(error) = ran {
             outcome.0.push(format!("batch {}: {error}", batch + 1));
             break;
+        }
+        if let Some(change) = checked.states.take().filter(|_| !checked.states.is_empty()) {
+            tables.write(&change).await?;
+            tables.apply(change);
         }
         compare(checked, test, batch, &output, &mut outcome)?;
     }

@@ -14,9 +14,11 @@ use case::{Outcome, run};
 #[allow(clippy::print_stdout, reason = "the command's answer")]
 pub(crate) fn test(file: &Path, as_json: bool) -> Result<()> {
     let outcomes = runtime()?.block_on(async {
-        let checked = load(file).await?;
+        let pipeline = load(file).await?.pipeline;
         let mut outcomes = Vec::new();
-        for test in &checked.pipeline.tests {
+        for test in &pipeline.tests {
+            // Each begins with nothing that another one left behind.
+            let checked = load(file).await?;
             outcomes.push((test.name.value.clone(), run(&checked, test).await?));
         }
         anyhow::Ok(outcomes)

@@ -6,6 +6,7 @@
 
 mod case;
 mod item;
+mod operation;
 mod plugin;
 mod section;
 mod settings;

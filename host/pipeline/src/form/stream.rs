@@ -1,34 +1,49 @@
 //! `[streams.NAME]`
 //!
-//! A stream has one operation. Those of the model that this version does not run are checked for their form
-//! and then refused by name, so that nobody takes them for misspelt.
+//! A stream has one operation, which one key names.
 
 use std::time::Duration;
 
 use millstream_model::FunctionKind;
-use millstream_model::pipeline::{AggregateSpec, CallSpec, Located, Operation, StreamSpec};
+use millstream_model::pipeline::{Located, Operation, StreamSpec};
 
 use super::Form;
 use super::item::Item;
+use super::operation::{
+    aggregate, call, cogroup, join, reduce, repartition, snapshot, sql, update_state, whole_window,
+};
 use super::section::Section;
 
-/// Reads the value of an operation's key, in a stream that messages call so.
-type Read = fn(Item<'_>, &str) -> Option<Operation>;
+/// What stands around the value of an operation's key.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    /// How messages call the stream.
+    pub(super) stream: &'a str,
+    /// From one batch to the next.
+    pub(super) interval: Duration,
+}
+
+/// Reads the value of an operation's key.
+type Read = fn(Item<'_>, Around<'_>) -> Option<Operation>;
 
 const OPERATIONS: &[(&str, Read)] = &[
-    ("map", |item, stream| call(item, stream, FunctionKind::Map)),
-    ("flat-map", |item, stream| call(item, stream, FunctionKind::FlatMap)),
-    ("filter", |item, stream| call(item, stream, FunctionKind::Filter)),
-    ("transform", |item, stream| call(item, stream, FunctionKind::Transform)),
+    ("map", |item, around| call(item, around, FunctionKind::Map)),
+    ("flat-map", |item, around| call(item, around, FunctionKind::FlatMap)),
+    ("filter", |item, around| call(item, around, FunctionKind::Filter)),
+    ("transform", |item, around| call(item, around, FunctionKind::Transform)),
     ("sql", |item, _| sql(item)),
     ("aggregate", aggregate),
+    ("reduce", reduce),
+    ("join", join),
+    ("cogroup", cogroup),
+    ("window", whole_window),
+    ("update-state", update_state),
+    ("snapshot", |item, _| snapshot(item)),
+    ("repartition", repartition),
 ];
 
-/// Operations of the model that this version does not run.
-const LATER: &[&str] = &["reduce", "join", "cogroup", "window", "update-state", "repartition"];
-
-const SYNTAX: &str =
-    "give it one of map, flat-map, filter, transform, sql, aggregate, or several names in from";
+const SYNTAX: &str = "give it one of map, flat-map, filter, transform, sql, aggregate, reduce, join, cogroup, window, \
+                      update-state, snapshot, repartition, or several names in from";
 
 pub(super) fn read<'f>(
     form: &'f Form<'f>,
@@ -66,7 +81,7 @@ pub(super) fn read<'f>(
 }
 
 fn operation_keys() -> impl Iterator<Item = &'static str> + Clone {
-    OPERATIONS.iter().map(|(key, _)| *key).chain(LATER.iter().copied())
+    OPERATIONS.iter().map(|(key, _)| *key)
 }
 
 /// The keys of operations that are given, in the order of the file.
@@ -110,15 +125,8 @@ fn union(section: &Section<'_>, from: Option<&Option<Vec<Located<String>>>>) -> 
 fn one(section: &mut Section<'_>, key: &'static str, interval: Duration) -> Option<Located<Operation>> {
     let item = section.optional(key)?;
     let place = section.key_place(key)?;
-    if let Some((_, read)) = OPERATIONS.iter().find(|(name, _)| *name == key) {
-        return read(item, &section.what).map(|value| Located { value, place });
-    }
-    if key == "window" {
-        window(item, &section.what, interval);
-    }
-    let remedy = "express it in sql, or leave it out";
-    section.form().report(place, format!("\"{key}\" is not supported by this version yet; {remedy}"));
-    None
+    let (_, read) = OPERATIONS.iter().find(|(name, _)| *name == key)?;
+    read(item, Around { stream: &section.what, interval }).map(|value| Located { value, place })
 }
 
 /// Reports `persist`; says whether it was there.
@@ -142,6 +150,11 @@ fn inputs_fit(
 ) -> bool {
     match (&operation.value, item, from) {
         (Operation::Union, ..) => true,
+        (Operation::Join(_) | Operation::Cogroup(_), Some(item), Some(Some(names))) if names.len() != 2 => {
+            item.report(format!("this operation takes two streams, and \"from\" names {}", names.len()));
+            false
+        }
+        (Operation::Join(_) | Operation::Cogroup(_), Some(_), _) => true,
         (Operation::Sql(_), None, _) => true,
         (Operation::Sql(_), Some(_), _) => {
             section.refuse("from", "its sql names what it reads; remove \"from\"");
@@ -156,108 +169,4 @@ fn inputs_fit(
         }
         _ => true,
     }
-}
-
-fn call(item: Item<'_>, stream: &str, kind: FunctionKind) -> Option<Operation> {
-    const NAME: &str = "a function, written \"plugin.function\"";
-    if !item.is_table() {
-        let name = item.string(&format!("{NAME}, or a table with one"))?;
-        return target(item, &name, kind).map(Operation::Call);
-    }
-    let mut section = item.section(format!("the {kind} of {stream}"), item.place)?;
-    let function = section.required("function", "name it, as in function = \"plugin.function\"");
-    let target = function.and_then(|item| target(item, &item.string(NAME)?, kind));
-    let columns_item = section.optional("columns");
-    let columns = columns_item.map(|item| item.strings("a list of the stream's columns"));
-    let keep_columns = match kind {
-        FunctionKind::Map | FunctionKind::FlatMap => section.optional("keep-columns").and_then(Item::boolean),
-        FunctionKind::Filter => {
-            section.refuse("keep-columns", "a filter keeps all columns");
-            None
-        }
-        _ => {
-            section.refuse("keep-columns", "a transform answers with all the columns there are");
-            None
-        }
-    };
-    section.finish();
-    let columns = columns.map_or(Some(None), |columns| columns.map(Some))?;
-    Some(Operation::Call(CallSpec { columns, keep_columns: keep_columns.unwrap_or(false), ..target? }))
-}
-
-/// A call of the function that `name` names.
-fn target(item: Item<'_>, name: &Located<String>, kind: FunctionKind) -> Option<CallSpec> {
-    let parts = name.value.split_once('.');
-    let Some((plugin, function)) = parts.filter(|(p, f)| !p.is_empty() && !f.is_empty() && !f.contains('.'))
-    else {
-        item.report(format!("\"{name}\" is no function; write \"plugin.function\""));
-        return None;
-    };
-    Some(CallSpec {
-        kind,
-        plugin: plugin.to_owned(),
-        function: function.to_owned(),
-        place: name.place,
-        columns: None,
-        keep_columns: false,
-    })
-}
-
-fn sql(item: Item<'_>) -> Option<Operation> {
-    item.string("a query such as \"SELECT * FROM words\"").map(Operation::Sql)
-}
-
-fn aggregate(item: Item<'_>, stream: &str) -> Option<Operation> {
-    let mut section = item.section(format!("the aggregate of {stream}"), item.place)?;
-    let by = section.optional("by").map(|item| item.strings("a list of columns such as [\"word\"]"));
-    let window = section.optional("window");
-    if let Some(window) = window {
-        window.report("\"window\" is not supported by this version yet; leave it out");
-    }
-    let outputs: Vec<_> = section
-        .rest()
-        .map(|(name, item)| {
-            Some((name.value.to_owned(), item.string("an SQL aggregate such as \"count(*)\"")?))
-        })
-        .collect();
-    if outputs.is_empty() {
-        let remedy = "add one, as in total = \"count(*)\"";
-        section.form().report_missing(section.place, format!("{} has no output; {remedy}", section.what));
-    }
-    section.finish_open();
-    let by = by.unwrap_or_else(|| Some(Vec::new()))?;
-    let outputs: Vec<_> = outputs.into_iter().collect::<Option<_>>()?;
-    let sound = window.is_none() && !outputs.is_empty() && outputs_differ(item, &by, &outputs);
-    sound.then_some(Operation::Aggregate(AggregateSpec { by, outputs }))
-}
-
-/// Reports an output that has the name of a column of the key.
-fn outputs_differ(item: Item<'_>, by: &[Located<String>], outputs: &[(String, Located<String>)]) -> bool {
-    let clash = outputs.iter().find(|(name, _)| by.iter().any(|column| column.value == *name));
-    if let Some((name, expression)) = clash {
-        let message = format!("the output \"{name}\" has the name of a column of the key; give it another");
-        item.form.report(expression.place, message);
-    }
-    clash.is_none()
-}
-
-/// Checks a window's form: its length, and its slide, which is one interval where it is not given.
-fn window(item: Item<'_>, stream: &str, interval: Duration) {
-    let what = format!("the window of {stream}");
-    let Some(mut section) = item.section(what, item.place) else {
-        return;
-    };
-    let length = section.required("length", "say how much it spans, as in length = \"30s\"");
-    for item in [length, section.optional("slide")].into_iter().flatten() {
-        let Some(duration) = item.duration() else {
-            continue;
-        };
-        if !duration.as_nanos().is_multiple_of(interval.as_nanos()) {
-            let (given, interval) = (duration.as_millis(), interval.as_millis());
-            let message =
-                format!("\"{}\" is {given}ms, no multiple of the batch interval of {interval}ms", item.key);
-            item.report(message);
-        }
-    }
-    section.finish();
 }

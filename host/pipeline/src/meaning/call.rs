@@ -20,34 +20,62 @@ pub(super) struct Binding<'a> {
     pub(super) spec: &'a CallSpec,
     pub(super) from: &'a str,
     pub(super) input: &'a ArrowSchema,
+    /// Columns of the relation that the function is not meant to take, unless it names them.
+    pub(super) keys: &'a [Located<String>],
+}
+
+/// A function that was found, and the relation's columns for its inputs.
+pub(super) struct Bound<'c> {
+    pub(super) component: &'c dyn Component,
+    pub(super) index: usize,
+    pub(super) columns: Vec<String>,
 }
 
 impl Binding<'_> {
-    /// The call bound to the relation's columns. Where the file is not `complete`, a plugin that is not in it may
-    /// still be meant to be.
+    /// The call of a transformation, bound to the relation's columns.
     pub(super) fn call(
         &self,
         components: &BTreeMap<String, Arc<dyn Component>>,
         complete: bool,
     ) -> Result<Call, Faults> {
-        let Some(component) = components.get(&self.spec.plugin) else {
-            return Err(if complete { vec![self.no_plugin(components)] } else { Vec::new() });
-        };
-        let functions = &component.description().functions;
-        let index = self.find(functions)?;
-        let columns = self.columns(&functions[index])?;
-        self.check_types(&functions[index], &columns)?;
-        self.check_names(&functions[index], &columns)?;
-        let columns = columns.into_iter().map(|column| column.value).collect();
+        let Bound { component, index, columns } = self.bind(components, complete)?;
         let keep_columns = self.spec.keep_columns;
         Ok(Call { function: component.function(index), columns, keep_columns })
     }
 
-    fn at_call(&self, message: String) -> Diagnostic {
+    /// The function and the relation's columns that it takes.
+    pub(super) fn bind<'c>(
+        &self,
+        components: &'c BTreeMap<String, Arc<dyn Component>>,
+        complete: bool,
+    ) -> Result<Bound<'c>, Faults> {
+        let (component, index) = self.function(components, complete)?;
+        let function = &component.description().functions[index];
+        let columns = self.columns(function)?;
+        self.check_types(function, &columns)?;
+        self.check_names(function, &columns)?;
+        let columns = columns.into_iter().map(|column| column.value).collect();
+        Ok(Bound { component: component.as_ref(), index, columns })
+    }
+
+    /// The function. Where the file is not `complete`, a plugin that is not in it may still be meant to be.
+    pub(super) fn function<'c>(
+        &self,
+        components: &'c BTreeMap<String, Arc<dyn Component>>,
+        complete: bool,
+    ) -> Result<(&'c Arc<dyn Component>, usize), Faults> {
+        let Some(component) = components.get(&self.spec.plugin) else {
+            return Err(if complete { vec![self.no_plugin(components)] } else { Vec::new() });
+        };
+        let index = self.find(&component.description().functions)?;
+        Ok((component, index))
+    }
+
+    pub(super) fn at_call(&self, message: String) -> Diagnostic {
         Diagnostic::new(self.spec.place, message)
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("{}.{}", self.spec.plugin, self.spec.function)
     }
 
@@ -77,6 +105,9 @@ impl Binding<'_> {
         let name = self.name();
         let remedy = match found {
             K::Map | K::FlatMap | K::Filter | K::Transform => format!("write {found} = \"{name}\""),
+            K::Reduce => format!("write reduce = {{ by = [...], function = \"{name}\" }}"),
+            K::Inverse => format!("name it beside a reduce over a window, as in inverse = \"{name}\""),
+            K::UpdateState => format!("write update-state = {{ by = [...], function = \"{name}\" }}"),
             _ => "functions of that kind are not supported by this version yet".to_owned(),
         };
         Err(vec![self.at_call(format!("\"{name}\" is of the kind {found} and not {kind}; {remedy}"))])
@@ -86,7 +117,9 @@ impl Binding<'_> {
     fn columns(&self, function: &FunctionDescription) -> Result<Vec<Located<String>>, Faults> {
         let inputs = &function.input.fields;
         let located = |name: &str| Located { value: name.to_owned(), place: self.spec.place };
-        let columns: Vec<_> = match (&self.spec.columns, inputs.as_slice(), self.input.fields().as_ref()) {
+        let is_key = |name: &str| self.keys.iter().any(|key| key.value == name);
+        let values: Vec<_> = self.input.fields().iter().filter(|field| !is_key(field.name())).collect();
+        let columns: Vec<_> = match (&self.spec.columns, inputs.as_slice(), values.as_slice()) {
             (Some(columns), ..) => {
                 self.check_count(function, columns)?;
                 columns.clone()

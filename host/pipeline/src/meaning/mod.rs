@@ -7,7 +7,10 @@ mod call;
 mod case;
 mod columns;
 mod graph;
+mod join;
+mod keyed;
 mod sink;
+mod slides;
 mod sql;
 mod union;
 
@@ -17,12 +20,17 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use millstream_model::pipeline::{Format, Located, Operation, Pipeline, Place, SourceSpec, StreamSpec};
 use millstream_model::{DataType, Field, Schema};
+use millstream_operators::StateUpdate;
 use millstream_query::{QueryError, Relations, sql_relations};
+use millstream_state::States;
 
 use crate::diagnostic::Diagnostic;
 use crate::form::Draft;
 use crate::place::Lines;
 use crate::{Checked, Component, Components, Diagnostics, nearest};
+use join::Sides;
+use keyed::Defined;
+use slides::Slides;
 
 /// Why something is unusable; nothing, where that is reported elsewhere.
 type Faults = Vec<Diagnostic>;
@@ -43,6 +51,9 @@ pub(crate) async fn check(
         broken_plugins: draft.broken_plugins.clone(),
         components: BTreeMap::new(),
         relations,
+        states: Arc::default(),
+        updates: BTreeMap::new(),
+        slides: Slides::new(&draft.pipeline),
         diagnostics: draft.diagnostics.clone(),
     };
     meaning.load(components).await;
@@ -51,9 +62,9 @@ pub(crate) async fn check(
     meaning.check_loose_ends(&draft.loose_ends);
     meaning.check_sinks();
     meaning.check_cases(&draft.cases);
-    let Meaning { components, relations, diagnostics, .. } = meaning;
+    let Meaning { components, relations, states, diagnostics, .. } = meaning;
     if diagnostics.is_empty() {
-        Ok(Checked { pipeline: draft.pipeline, relations, components })
+        Ok(Checked { pipeline: draft.pipeline, relations, states, components })
     } else {
         Err(diagnostics)
     }
@@ -71,6 +82,10 @@ struct Meaning<'a> {
     broken_plugins: BTreeSet<String>,
     components: BTreeMap<String, Arc<dyn Component>>,
     relations: Relations,
+    states: Arc<States>,
+    /// The streams with states.
+    updates: BTreeMap<String, Arc<StateUpdate>>,
+    slides: Slides,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -187,18 +202,27 @@ impl Meaning<'_> {
     }
 
     async fn define(&mut self, stream: &StreamSpec) -> Result<SchemaRef, Faults> {
+        let reads = match &stream.operation.value {
+            Operation::Sql(text) => {
+                sql::located(self.lines, text, sql_relations(&text.value).unwrap_or_default())
+            }
+            _ => stream.from.clone(),
+        };
+        self.slides.add(stream, &reads)?;
+        self.check_states(stream)?;
         let name = stream.name.value.as_str();
         match &stream.operation.value {
             Operation::Sql(text) => {
                 let planned = Box::pin(self.relations.add_sql(name, &text.value)).await;
                 planned.map_err(|error| vec![sql::fault(self.lines, text, &error, &self.names)])
             }
-            Operation::Aggregate(aggregate) => {
-                let (from, input) = self.input(stream)?;
-                let query = sql::Aggregate::new(stream.operation.place, aggregate, from, &input)?;
-                let planned = Box::pin(self.relations.add_sql(name, &query.text)).await;
-                let schema = planned.map_err(|error| vec![query.fault(self.lines, &error)])?;
-                query.check_width(&schema).map(|()| schema)
+            Operation::Join(join) => {
+                let sides = Sides::new(&self.relations, &stream.from, &join.on)?;
+                self.add_query(stream, &sides.join(join.kind)).await
+            }
+            Operation::Cogroup(on) => {
+                let sides = Sides::new(&self.relations, &stream.from, on)?;
+                self.add_query(stream, &sides.cogroup()).await
             }
             Operation::Call(spec) => {
                 let (from, input) = self.input(stream)?;
@@ -206,8 +230,8 @@ impl Meaning<'_> {
                     return Err(Vec::new());
                 }
                 let who = format!("stream \"{name}\"");
-                let call = call::Binding { who: &who, spec, from, input: &input }
-                    .call(&self.components, self.complete)?;
+                let binding = call::Binding { who: &who, spec, from, input: &input, keys: &[] };
+                let call = binding.call(&self.components, self.complete)?;
                 let planned = Box::pin(self.relations.add_call(name, from, call)).await;
                 planned.map_err(|error| vec![at(spec.place, &error)])
             }
@@ -217,6 +241,57 @@ impl Meaning<'_> {
                 let planned = Box::pin(self.relations.add_union(name, &from)).await;
                 planned.map_err(|error| vec![at(stream.operation.place, &error)])
             }
+            operation => {
+                let (from, input) = self.input(stream)?;
+                let defined = Defined { stream, from, input };
+                match operation {
+                    Operation::Aggregate(aggregate) => self.define_aggregate(&defined, aggregate).await,
+                    Operation::Reduce(reduce) => self.define_reduce(&defined, reduce).await,
+                    Operation::Window(window) => self.define_window(&defined, *window).await,
+                    Operation::UpdateState(update) => self.define_update(&defined, update).await,
+                    Operation::Repartition(spec) => self.define_repartition(&defined, spec).await,
+                    _ => self.define_snapshot(&defined).await,
+                }
+            }
+        }
+    }
+
+    /// Defines a stream by a query that stands for its operation.
+    async fn add_query(&mut self, stream: &StreamSpec, query: &str) -> Result<SchemaRef, Faults> {
+        let planned = Box::pin(self.relations.add_sql(&stream.name.value, query)).await;
+        planned.map_err(|error| vec![at(stream.operation.place, &error)])
+    }
+
+    /// Refuses what states cannot be kept with.
+    fn check_states(&self, stream: &StreamSpec) -> Result<(), Faults> {
+        let keeps = match &stream.operation.value {
+            Operation::UpdateState(_) | Operation::Window(_) => true,
+            Operation::Reduce(reduce) => reduce.window.is_some(),
+            Operation::Aggregate(aggregate) => aggregate.window.is_some(),
+            _ => false,
+        };
+        let fault = |message: &str| Err(vec![Diagnostic::new(stream.operation.place, message)]);
+        if keeps && self.pipeline.concurrent_batches > 1 {
+            return fault("each batch goes on from the one before it; leave \"concurrent-batches\" at 1");
+        }
+        let has_states = matches!(&stream.operation.value, Operation::UpdateState(_));
+        if has_states && self.pipeline.checkpoint.is_none() {
+            return fault("states are kept in a checkpoint; add a line such as checkpoint = \"checkpoint\"");
+        }
+        Ok(())
+    }
+
+    fn bound(&self, binding: &call::Binding<'_>) -> Result<call::Bound<'_>, Faults> {
+        match self.broken_plugins.contains(&binding.spec.plugin) {
+            true => Err(Vec::new()),
+            false => binding.bind(&self.components, self.complete),
+        }
+    }
+
+    fn found(&self, binding: &call::Binding<'_>) -> Result<(&Arc<dyn Component>, usize), Faults> {
+        match self.broken_plugins.contains(&binding.spec.plugin) {
+            true => Err(Vec::new()),
+            false => binding.function(&self.components, self.complete),
         }
     }
 

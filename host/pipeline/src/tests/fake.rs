@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use millstream_model::pipeline::PluginSpec;
 use millstream_model::{
-    Answered, CallContext, DataType, Field, Function, FunctionDescription, FunctionError, FunctionKind,
-    PluginDescription, Schema,
+    Answered, CallContext, DataType, Field, Folded, Function, FunctionDescription, FunctionError,
+    FunctionKind, Groups, Inverse, PluginDescription, Reduce, Schema, Update, UpdateState, Updated,
 };
 
 use crate::{Component, Components, LoadError};
@@ -39,6 +40,14 @@ impl FakeComponent {
         ];
         Self(PluginDescription { name: "text".to_owned(), functions, ..PluginDescription::default() })
     }
+
+    fn is(&self, index: usize, kind: FunctionKind) -> bool {
+        self.0.functions[index].kind == kind
+    }
+
+    fn fake(&self, index: usize) -> FakeFunction {
+        FakeFunction(self.0.functions[index].clone())
+    }
 }
 
 impl Component for FakeComponent {
@@ -47,7 +56,19 @@ impl Component for FakeComponent {
     }
 
     fn function(&self, index: usize) -> Arc<dyn Function> {
-        Arc::new(FakeFunction(self.0.functions[index].clone()))
+        Arc::new(self.fake(index))
+    }
+
+    fn reduce(&self, index: usize) -> Option<Arc<dyn Reduce>> {
+        self.is(index, FunctionKind::Reduce).then(|| Arc::new(self.fake(index)) as Arc<dyn Reduce>)
+    }
+
+    fn inverse(&self, index: usize) -> Option<Arc<dyn Inverse>> {
+        self.is(index, FunctionKind::Inverse).then(|| Arc::new(self.fake(index)) as Arc<dyn Inverse>)
+    }
+
+    fn update_state(&self, index: usize) -> Option<Arc<dyn UpdateState>> {
+        self.is(index, FunctionKind::UpdateState).then(|| Arc::new(self.fake(index)) as Arc<dyn UpdateState>)
     }
 }
 
@@ -65,6 +86,7 @@ fn function(
         kind,
         input: schema(input),
         output: schema(output),
+        keys: Schema::default(),
         state: Schema::default(),
         state_version: 0,
         documentation: String::new(),
@@ -80,11 +102,45 @@ impl Function for FakeFunction {
         &self.0
     }
 
-    async fn call(
+    async fn call(&self, _: CallContext, _: RecordBatch) -> Result<Answered, FunctionError> {
+        unreachable!("checking calls nothing")
+    }
+}
+
+#[async_trait]
+impl Reduce for FakeFunction {
+    fn description(&self) -> &FunctionDescription {
+        &self.0
+    }
+
+    async fn fold(&self, _: CallContext, _: RecordBatch, _: Groups) -> Result<Folded, FunctionError> {
+        unreachable!("checking calls nothing")
+    }
+}
+
+#[async_trait]
+impl Inverse for FakeFunction {
+    fn description(&self) -> &FunctionDescription {
+        &self.0
+    }
+
+    async fn take_out(
         &self,
         _: CallContext,
-        _: arrow::record_batch::RecordBatch,
-    ) -> Result<Answered, FunctionError> {
+        _: RecordBatch,
+        _: RecordBatch,
+    ) -> Result<Folded, FunctionError> {
+        unreachable!("checking calls nothing")
+    }
+}
+
+#[async_trait]
+impl UpdateState for FakeFunction {
+    fn description(&self) -> &FunctionDescription {
+        &self.0
+    }
+
+    async fn update(&self, _: CallContext, _: Update) -> Result<Updated, FunctionError> {
         unreachable!("checking calls nothing")
     }
 }

@@ -33,15 +33,31 @@ async fn operations() {
 }
 
 #[tokio::test]
-async fn operations_of_later_versions_and_aggregates() {
+async fn reduces_windows_and_aggregates() {
     let cases: &[(&str, &[&str])] = &[
         (
             "[streams.a]\nfrom = \"line\"\nreduce = { function = \"text.add\" }",
-            &["2:8 did you mean \"lines\"?", "3:1 \"reduce\" is not supported"],
+            &["2:8 did you mean \"lines\"?"],
         ),
         (
             "[streams.a]\nfrom = \"lines\"\nwindow = { length = \"1500ms\", slide = \"2\" }",
-            &["3:1 not supported", "3:21 no multiple", "3:39 no duration"],
+            &["3:21 no multiple", "3:39 no duration"],
+        ),
+        (
+            "[streams.a]\nfrom = \"events\"\nreduce = { function = \"text.split\", inverse = \"text.add\" }",
+            &["3:23 has no function \"split\"", "3:37 add one, or leave it out"],
+        ),
+        ("[streams.a]\nfrom = \"lines\"\njoin = { on = [\"value\"] }", &["2:8 takes two streams"]),
+        (
+            "[streams.a]\nfrom = [\"lines\", \"events\"]\njoin = { on = [\"value\"], kind = \"outer\" }",
+            &["3:33 there is no join \"outer\""],
+        ),
+        ("[streams.a]\nfrom = \"lines\"\nupdate-state = { function = \"text.add\" }", &["3:16 lacks \"by\""]),
+        ("[streams.a]\nfrom = \"lines\"\nsnapshot = true", &["3:1 \"lines\" has no states"]),
+        ("[streams.a]\nfrom = \"lines\"\nrepartition = { partitions = 0 }", &["3:30 above zero"]),
+        (
+            "[streams.a]\nfrom = \"lines\"\nwindow = { length = \"2s\", slide = \"2s\" }\n[streams.b]\nfrom = [\"a\", \"lines\"]",
+            &["5:14 \"lines\" every 1000ms"],
         ),
         (
             "[streams.a]\nfrom = \"lines\"\nmap = \"text.shout\"\npersist = \"memory\"",

@@ -1,4 +1,5 @@
 mod accumulators;
+mod aggregation;
 mod order;
 
 use std::sync::{Arc, Mutex};
@@ -29,6 +30,7 @@ fn native(kind: FunctionKind) -> Arc<dyn Function> {
         kind,
         input: Schema::new([Field::new("text", DataType::Utf8)]),
         output,
+        keys: Schema::default(),
         state: Schema::default(),
         state_version: 0,
         documentation: String::new(),

@@ -1,4 +1,4 @@
-//! What authors write inside the attributes: `output = "..."` and `#[column(name = "...")]`.
+//! What authors write inside the attributes: `output = "..."`, `version = 1` and `#[column(name = "...")]`.
 
 use proc_macro2::TokenStream;
 use syn::ext::IdentExt;
@@ -6,28 +6,42 @@ use syn::parse::Parser;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Error, Expr, ExprLit, Ident, Lit, LitStr, MetaNameValue, Result, Token};
 
-/// The value of the one key that an attribute may have.
-pub(crate) fn value_of(key: &str, attribute: TokenStream) -> Result<Option<LitStr>> {
-    let pairs = Punctuated::<MetaNameValue, Token![,]>::parse_terminated
-        .parse2(attribute)
-        .map_err(|error| Error::new(error.span(), format!("expected `{key} = \"...\"`")))?;
-    let mut value = None;
-    for pair in pairs {
-        if !pair.path.is_ident(key) {
-            return Err(Error::new_spanned(
-                pair.path,
-                format!("unknown key; the only one here is `{key} = \"...\"`"),
-            ));
-        }
-        if value.is_some() {
-            return Err(Error::new_spanned(pair.path, format!("`{key}` is said twice; keep one")));
-        }
-        value = Some(text(key, &pair.value)?);
-    }
-    Ok(value)
+/// A key that an attribute may have, and how it is written.
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) form: &'static str,
 }
 
-fn text(key: &str, value: &Expr) -> Result<LitStr> {
+/// The values of the keys that an attribute may have, in the order of `keys`.
+pub(crate) fn values<const N: usize>(keys: [Key; N], attribute: TokenStream) -> Result<[Option<Expr>; N]> {
+    let forms: Vec<_> = keys.iter().map(|key| format!("`{}`", key.form)).collect();
+    let forms = forms.join(" and ");
+    let pairs = Punctuated::<MetaNameValue, Token![,]>::parse_terminated
+        .parse2(attribute)
+        .map_err(|error| Error::new(error.span(), format!("expected {forms}")))?;
+    let mut values = [const { None }; N];
+    for pair in pairs {
+        let Some(place) = keys.iter().position(|key| pair.path.is_ident(key.name)) else {
+            let all = if N == 1 { "the only one here is" } else { "those here are" };
+            return Err(Error::new_spanned(pair.path, format!("unknown key; {all} {forms}")));
+        };
+        if values[place].replace(pair.value).is_some() {
+            let name = keys[place].name;
+            return Err(Error::new_spanned(pair.path, format!("`{name}` is said twice; keep one")));
+        }
+    }
+    Ok(values)
+}
+
+/// The text of the one key that an attribute may have.
+pub(crate) fn value_of(key: Key, attribute: TokenStream) -> Result<Option<LitStr>> {
+    let name = key.name;
+    let [value] = values([key], attribute)?;
+    value.map(|value| text(name, &value)).transpose()
+}
+
+/// A column's name.
+pub(crate) fn text(key: &str, value: &Expr) -> Result<LitStr> {
     match value {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) if !text.value().is_empty() => Ok(text.clone()),
         _ => Err(Error::new_spanned(value, format!("a column's name is text: `{key} = \"...\"`"))),
@@ -39,7 +53,7 @@ pub(crate) fn column_name(attributes: &mut Vec<Attribute>, ident: Option<&Ident>
     let mut name = ident.map(|ident| ident.unraw().to_string());
     for attribute in attributes.extract_if(.., |attribute| attribute.path().is_ident("column")) {
         let list = attribute.meta.require_list()?;
-        if let Some(value) = value_of("name", list.tokens.clone())? {
+        if let Some(value) = value_of(Key { name: "name", form: "name = \"...\"" }, list.tokens.clone())? {
             name = Some(value.value());
         }
     }

@@ -6,7 +6,7 @@ use syn::ext::IdentExt;
 use syn::{Ident, ItemFn, Result, Type};
 
 use crate::signature::{Kind, Parameter, Signature};
-use crate::{attribute, signature, types};
+use crate::{attribute, pair, signature, types, update_state};
 
 /// The function as written and its `FUNCTION`, or what is wrong with it.
 pub(crate) fn expand(kind: Kind, attribute: TokenStream, item: TokenStream) -> TokenStream {
@@ -22,21 +22,35 @@ pub(crate) fn expand(kind: Kind, attribute: TokenStream, item: TokenStream) -> T
     quote!(#function #beside)
 }
 
+/// What differs from kind to kind.
+pub(crate) struct Parts {
+    /// Bodies of functions that add columns to a `schema`.
+    pub(crate) input: TokenStream,
+    pub(crate) output: TokenStream,
+    pub(crate) keys: TokenStream,
+    pub(crate) state: TokenStream,
+    pub(crate) state_version: u32,
+    /// The variant of the SDK's `Call`.
+    pub(crate) call: Ident,
+    /// The parameters of a function that leads rows through the author's, their types, what it answers with, and its body.
+    pub(crate) parameters: TokenStream,
+    pub(crate) answer: TokenStream,
+    pub(crate) body: TokenStream,
+}
+
 fn description(kind: Kind, attribute: TokenStream, function: &mut ItemFn) -> Result<TokenStream> {
-    let signature = signature::read(kind, attribute, function)?;
+    signature::check_plain(function)?;
+    let parts = match kind {
+        Kind::Reduce | Kind::Inverse => pair::parts(kind, attribute, function)?,
+        Kind::UpdateState => update_state::parts(attribute, function)?,
+        _ => parts(kind, attribute, function)?,
+    };
+    let Parts { input, output, keys, state, state_version, call, parameters, answer, body } = parts;
     let ident = &function.sig.ident;
     let visibility = &function.vis;
     let name = ident.unraw().to_string().trim_matches('_').replace('_', "-");
     let documentation = attribute::documentation(&function.attrs);
-    let variant = match kind {
-        Kind::Map => quote!(Map),
-        Kind::FlatMap => quote!(FlatMap),
-        Kind::Filter => quote!(Filter),
-        Kind::Transform => quote!(Transform),
-    };
-    let input = input_fields(&signature);
-    let output = output_fields(&signature);
-    let call = call(kind, ident, &signature);
+    let variant = kind.variant();
     Ok(quote! {
         #[doc(hidden)]
         #[allow(non_camel_case_types, reason = "the type is found by the function's name")]
@@ -45,17 +59,15 @@ fn description(kind: Kind, attribute: TokenStream, function: &mut ItemFn) -> Res
         impl #ident {
             #[doc(hidden)]
             pub const FUNCTION: ::millstream_sdk::Function = {
-                fn __millstream_input(schema: &mut ::millstream_sdk::Schema) {
-                    #input
-                }
-                fn __millstream_output(schema: &mut ::millstream_sdk::Schema) {
-                    #output
-                }
+                fn __millstream_input(schema: &mut ::millstream_sdk::Schema) { #input }
+                fn __millstream_output(schema: &mut ::millstream_sdk::Schema) { #output }
+                fn __millstream_keys(schema: &mut ::millstream_sdk::Schema) { #keys }
+                fn __millstream_state(schema: &mut ::millstream_sdk::Schema) { #state }
                 fn __millstream_call(
-                    __millstream_table: &::millstream_sdk::Table,
+                    #parameters
                     __millstream_context: ::millstream_sdk::Context,
-                ) -> ::core::result::Result<::millstream_sdk::Answer, ::millstream_sdk::Error> {
-                    #call
+                ) -> ::core::result::Result<#answer, ::millstream_sdk::Error> {
+                    #body
                 }
                 ::millstream_sdk::Function {
                     name: #name,
@@ -63,30 +75,53 @@ fn description(kind: Kind, attribute: TokenStream, function: &mut ItemFn) -> Res
                     documentation: #documentation,
                     input: __millstream_input,
                     output: __millstream_output,
-                    call: __millstream_call,
+                    keys: __millstream_keys,
+                    state: __millstream_state,
+                    state_version: #state_version,
+                    call: ::millstream_sdk::Call::#call(__millstream_call),
                 }
             };
         }
     })
 }
 
+/// The parts of a map, flat-map, filter or transform.
+fn parts(kind: Kind, attribute: TokenStream, function: &mut ItemFn) -> Result<Parts> {
+    let signature = signature::read(kind, attribute, function)?;
+    Ok(Parts {
+        input: input_fields(&signature),
+        output: output_fields(&signature),
+        keys: no_fields(),
+        state: no_fields(),
+        state_version: 0,
+        call: format_ident!("Rows"),
+        parameters: quote!(__millstream_table: &::millstream_sdk::Table,),
+        answer: quote!(::millstream_sdk::Answer),
+        body: call(kind, &function.sig.ident, &signature),
+    })
+}
+
+/// The body of a function that adds the columns of a type.
+pub(crate) fn fields(name: &str, r#type: &Type) -> TokenStream {
+    let r#type = anonymous(r#type);
+    quote!(<#r#type as ::millstream_sdk::Row>::fields(#name, schema);)
+}
+
+/// The body of a function that adds no columns.
+pub(crate) fn no_fields() -> TokenStream {
+    quote!(let _ = schema;)
+}
+
 fn input_fields(signature: &Signature) -> TokenStream {
     let fields = signature.parameters.iter().filter_map(|parameter| match parameter {
-        Parameter::Input { name, r#type } => {
-            let r#type = anonymous(r#type);
-            Some(quote!(<#r#type as ::millstream_sdk::Row>::fields(#name, schema);))
-        }
+        Parameter::Input { name, r#type } => Some(self::fields(name, r#type)),
         Parameter::Context => None,
     });
     fields.collect()
 }
 
 fn output_fields(signature: &Signature) -> TokenStream {
-    let Some(output) = &signature.output else {
-        return quote!(let _ = schema;);
-    };
-    let (name, r#type) = (&signature.output_name, anonymous(output));
-    quote!(<#r#type as ::millstream_sdk::Row>::fields(#name, schema);)
+    signature.output.as_ref().map_or_else(no_fields, |output| fields(&signature.output_name, output))
 }
 
 /// The body of `call`: open the columns, then loop over the rows or, in a transform, hand them over.
@@ -97,7 +132,9 @@ fn call(kind: Kind, ident: &Ident, signature: &Signature) -> TokenStream {
     let readers = signature.parameters.iter().enumerate().filter_map(|(place, parameter)| match parameter {
         Parameter::Input { name, r#type } => {
             let (reader, r#type) = (reader(place), anonymous(r#type));
-            Some(quote!(let #reader = <#r#type as ::millstream_sdk::ReadRow>::open(#name, &mut __millstream_columns)?;))
+            Some(quote! {
+                let #reader = <#r#type as ::millstream_sdk::ReadRow>::open(#name, &mut __millstream_columns)?;
+            })
         }
         Parameter::Context => None,
     });
@@ -108,11 +145,11 @@ fn call(kind: Kind, ident: &Ident, signature: &Signature) -> TokenStream {
         }
         Parameter::Context => quote!(__millstream_context),
     });
-    let answer = outcome(signature, quote!(#ident(#(#arguments),*)));
+    let answer = outcome(signature.fallible, quote!(#ident(#(#arguments),*)));
     let run = match kind {
         Kind::Map => quote!(map(__millstream_table.rows, |__millstream_row| #answer)),
         Kind::Filter => quote!(filter(__millstream_table.rows, |__millstream_row| #answer)),
-        Kind::FlatMap | Kind::Transform => quote!(flat_map(
+        _ => quote!(flat_map(
             __millstream_table.rows,
             {
                 static GROWTH: ::millstream_sdk::function::Growth = ::millstream_sdk::function::Growth::new();
@@ -136,13 +173,13 @@ fn transform(ident: &Ident, signature: &Signature) -> TokenStream {
         }
         Parameter::Context => quote!(__millstream_context),
     });
-    let answer = outcome(signature, quote!(#ident(#(#arguments),*)));
+    let answer = outcome(signature.fallible, quote!(#ident(#(#arguments),*)));
     quote!(::millstream_sdk::function::transform(#answer))
 }
 
 /// A function's answer as a `Result`, which costs nothing where there can be no error.
-fn outcome(signature: &Signature, answer: TokenStream) -> TokenStream {
-    if signature.fallible {
+pub(crate) fn outcome(fallible: bool, answer: TokenStream) -> TokenStream {
+    if fallible {
         answer
     } else {
         quote!(::core::result::Result::Ok::<_, ::core::convert::Infallible>(#answer))
@@ -150,10 +187,10 @@ fn outcome(signature: &Signature, answer: TokenStream) -> TokenStream {
 }
 
 /// The type with its lifetimes left to be inferred, as it may stand inside a function.
-fn anonymous(r#type: &Type) -> TokenStream {
+pub(crate) fn anonymous(r#type: &Type) -> TokenStream {
     types::with_lifetime(r#type, "_")
 }
 
-fn reader(place: usize) -> Ident {
+pub(crate) fn reader(place: usize) -> Ident {
     format_ident!("__millstream_reader_{place}")
 }

@@ -5,17 +5,20 @@
 //! the columns of a struct, the traits of the SDK tell.
 //!
 //! `signature` reads a function and finds its author's mistakes, `types` does so for types, `function` and `row` write code.
+//! `pair` does both for reduces and inverses, `update_state` for updates of states.
 
 use proc_macro::TokenStream;
 use signature::Kind;
 
 mod attribute;
 mod function;
+mod pair;
 mod row;
 mod signature;
 #[cfg(test)]
 mod tests;
 mod types;
+mod update_state;
 
 /// A row in, a row out: returns a value or a row.
 #[proc_macro_attribute]
@@ -39,6 +42,24 @@ pub fn filter(attribute: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn transform(attribute: TokenStream, item: TokenStream) -> TokenStream {
     function::expand(Kind::Transform, attribute.into(), item.into()).into()
+}
+
+/// Two rows in, a row of the same columns out; associative: returns a value or a row.
+#[proc_macro_attribute]
+pub fn reduce(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    function::expand(Kind::Reduce, attribute.into(), item.into()).into()
+}
+
+/// A total and a row that a reduce took in, and the total without it out: returns a value or a row.
+#[proc_macro_attribute]
+pub fn inverse(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    function::expand(Kind::Inverse, attribute.into(), item.into()).into()
+}
+
+/// The new rows of a key and its state in, a new state and rows for the stream out: returns nothing.
+#[proc_macro_attribute]
+pub fn update_state(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    function::expand(Kind::UpdateState, attribute.into(), item.into()).into()
 }
 
 /// Makes a struct with named fields a row of a column per field. `#[column(name = "...")]` on a field renames its column.

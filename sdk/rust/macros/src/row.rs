@@ -143,6 +143,10 @@ fn write(item: &DeriveInput, columns: &[Column]) -> TokenStream {
                 #(<#types as ::millstream_sdk::WriteRow>::write(self.#fields, &mut builders.#places);)*
             }
 
+            fn write_nothing(builders: &mut Self::Builders) {
+                #(<#types as ::millstream_sdk::WriteRow>::write_nothing(&mut builders.#places);)*
+            }
+
             fn finish(builders: Self::Builders, table: &mut ::millstream_sdk::Table) {
                 #(<#types as ::millstream_sdk::WriteRow>::finish(builders.#places, table);)*
             }

@@ -1,9 +1,11 @@
 //! An author's function, read and checked.
 
 use proc_macro2::TokenStream;
+use quote::format_ident;
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, GenericParam, ItemFn, LitStr, Pat, PatType, Result, ReturnType, Type};
+use syn::{Error, FnArg, GenericParam, Ident, ItemFn, LitStr, Pat, PatType, Result, ReturnType, Type};
 
+use crate::attribute::Key;
 use crate::{attribute, types};
 
 /// How a function is called.
@@ -13,7 +15,15 @@ pub(crate) enum Kind {
     FlatMap,
     Filter,
     Transform,
+    Reduce,
+    Inverse,
+    UpdateState,
 }
+
+/// The name of the column of a single value, if nothing says another.
+pub(crate) const VALUE: &str = "value";
+/// The key that says another for the output.
+pub(crate) const OUTPUT: Key = Key { name: "output", form: "output = \"...\"" };
 
 /// What the code that calls a function has to know of it.
 pub(crate) struct Signature {
@@ -44,11 +54,31 @@ impl Kind {
             Self::FlatMap => "flat_map",
             Self::Filter => "filter",
             Self::Transform => "transform",
+            Self::Reduce => "reduce",
+            Self::Inverse => "inverse",
+            Self::UpdateState => "update_state",
         }
     }
 
-    fn returns(self) -> &'static str {
+    /// The variant of the SDK's kinds.
+    pub(crate) fn variant(self) -> Ident {
+        let name = match self {
+            Self::Map => "Map",
+            Self::FlatMap => "FlatMap",
+            Self::Filter => "Filter",
+            Self::Transform => "Transform",
+            Self::Reduce => "Reduce",
+            Self::Inverse => "Inverse",
+            Self::UpdateState => "UpdateState",
+        };
+        format_ident!("{name}")
+    }
+
+    pub(crate) fn returns(self) -> &'static str {
         match self {
+            Self::Reduce => "what both rows come to, like `-> i64`",
+            Self::Inverse => "what is left of the total, like `-> i64`",
+            Self::UpdateState => "nothing",
             Self::Map => "a value or a row, like `-> f64`",
             Self::Filter => "whether the row stays, `-> bool`",
             Self::FlatMap | Self::Transform => {
@@ -60,19 +90,18 @@ impl Kind {
 
 /// Reads a function, taking the SDK's attributes off its parameters.
 pub(crate) fn read(kind: Kind, attribute: TokenStream, function: &mut ItemFn) -> Result<Signature> {
-    check_plain(function)?;
-    let output_name = attribute::value_of("output", attribute)?;
+    let output_name = attribute::value_of(OUTPUT, attribute)?;
     let parameters =
         function.sig.inputs.iter_mut().map(|input| parameter(kind, input)).collect::<Result<Vec<_>>>()?;
     check_parameters(kind, &parameters, function)?;
     let (output, fallible) = output(kind, function)?;
     check_output_name(kind, output_name.as_ref())?;
-    let output_name = output_name.map_or_else(|| "value".to_owned(), |name| name.value());
+    let output_name = output_name.map_or_else(|| VALUE.to_owned(), |name| name.value());
     Ok(Signature { parameters, output, output_name, fallible })
 }
 
 /// Refuses functions that cannot be called with rows and nothing else.
-fn check_plain(function: &ItemFn) -> Result<()> {
+pub(crate) fn check_plain(function: &ItemFn) -> Result<()> {
     let signature = &function.sig;
     if let Some(word) = &signature.asyncness {
         return Err(Error::new_spanned(
@@ -98,26 +127,36 @@ fn check_plain(function: &ItemFn) -> Result<()> {
 }
 
 fn parameter(kind: Kind, input: &mut FnArg) -> Result<Parameter> {
-    let FnArg::Typed(PatType { attrs, pat, ty, .. }) = input else {
-        return Err(Error::new_spanned(
-            input,
-            "a function of a plugin has no `self`: make it a free function",
-        ));
-    };
-    if types::is(ty, "Context") {
+    let parameter = typed(input)?;
+    if types::is(&parameter.ty, "Context") {
         return Ok(Parameter::Context);
     }
-    let ident = match &**pat {
+    let name = column(parameter)?;
+    Ok(Parameter::Input { name, r#type: Box::new(input_type(kind, &parameter.ty)?) })
+}
+
+/// A parameter with its type.
+pub(crate) fn typed(input: &mut FnArg) -> Result<&mut PatType> {
+    match input {
+        FnArg::Typed(parameter) => Ok(parameter),
+        FnArg::Receiver(_) => {
+            Err(Error::new_spanned(input, "a function of a plugin has no `self`: make it a free function"))
+        }
+    }
+}
+
+/// The name of the column that a parameter is. Takes the attribute that says it off the parameter.
+pub(crate) fn column(parameter: &mut PatType) -> Result<String> {
+    let ident = match &*parameter.pat {
         Pat::Ident(pattern) => Some(&pattern.ident),
         _ => None,
     };
-    let Some(name) = attribute::column_name(attrs, ident)? else {
-        return Err(Error::new_spanned(
-            pat,
+    attribute::column_name(&mut parameter.attrs, ident)?.ok_or_else(|| {
+        Error::new_spanned(
+            &parameter.pat,
             "the parameter's name is its column's: name it, and take it apart in the body",
-        ));
-    };
-    Ok(Parameter::Input { name, r#type: Box::new(input_type(kind, ty)?) })
+        )
+    })
 }
 
 fn input_type(kind: Kind, r#type: &Type) -> Result<Type> {
@@ -186,7 +225,7 @@ fn output(kind: Kind, function: &ItemFn) -> Result<(Option<Type>, bool)> {
         Kind::Filter => return Err(wrong()),
         Kind::Map if matches!(returned, Type::ImplTrait(_)) => return Err(wrong()),
         Kind::Map => returned,
-        Kind::FlatMap | Kind::Transform => types::element(returned).ok_or_else(wrong)?,
+        _ => types::element(returned).ok_or_else(wrong)?,
     };
     types::check(row)?;
     Ok((Some(row.clone()), fallible))

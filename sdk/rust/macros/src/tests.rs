@@ -187,6 +187,84 @@ fn what_is_returned_fits_the_kind() {
 }
 
 #[test]
+fn a_reduce_takes_two_rows_and_returns_one() {
+    let check = |kind, signature: proc_macro2::TokenStream, expected| {
+        refused(kind, quote!(fn f #signature {}), expected);
+    };
+    check(Kind::Reduce, quote!((a: i64) -> i64), "two parameters");
+    check(Kind::Reduce, quote!((a: i64, b: i64, c: i64) -> i64), "two parameters");
+    check(Kind::Reduce, quote!((a: i64, b: i64)), "returns nothing");
+    check(Kind::Reduce, quote!((a: i64, b: f64) -> f64), "the same type, here `f64`");
+    check(Kind::Reduce, quote!((a: Option<&str>, b: &str) -> Option<String>), "here `Option < String >`");
+    check(Kind::Reduce, quote!((a: u8, b: u8) -> u8), "use `i64`");
+    check(Kind::Reduce, quote!((a: (i64, i64), b: (i64, i64)) -> (i64, i64)), "#[derive(Row)]");
+    check(Kind::Reduce, quote!((a: i64, b: i64) -> Vec<u32>), "use `i64`");
+    check(Kind::Inverse, quote!((a: i64) -> i64), "`#[inverse]` takes two rows");
+    let check = |kind, signature: proc_macro2::TokenStream| accepted(kind, quote!(fn f #signature {}));
+    check(Kind::Inverse, quote!((a: i64, b: i64) -> i64));
+    check(Kind::Inverse, quote!((a: &str, b: &str) -> String));
+    check(Kind::Reduce, quote!((a: &str, b: &str) -> Result<String, String>));
+    check(Kind::Reduce, quote!(<'a>(a: Best<'a>, c: Context, b: Best<'a>) -> Best<'a>));
+}
+
+#[test]
+fn the_attribute_names_the_column_of_a_reduce() {
+    let check = |attribute, expected| {
+        let function = quote!(
+            fn f(a: i64, b: i64) -> i64 {}
+        );
+        refused_with(Kind::Reduce, attribute, function, expected);
+    };
+    check(quote!(output = "a"), "the only one here is `column = ");
+    check(quote!(column = 3), "name is text");
+}
+
+#[test]
+fn an_update_of_states_takes_rows_and_a_state() {
+    let check = |parameters: proc_macro2::TokenStream, expected| {
+        refused(Kind::UpdateState, quote!(fn f(#parameters) {}), expected);
+    };
+    check(quote!(k: &str, s: &mut State<i64>), "a parameter `Rows<'_, T>`");
+    check(quote!(k: &str, r: Rows<'_, i64>), "a parameter `&mut State<S>`");
+    check(quote!(r: Rows<'_, i64>, s: State<i64>), "take it as `&mut State<T>`");
+    check(quote!(r: Rows<'_, i64>, s: &State<i64>), "take it as `&mut State<T>`");
+    check(quote!(r: Rows<'_, i64>, s: &mut State<i64>, o: &Output<i64>), "take it as `&mut Output<T>`");
+    check(quote!(r: Rows<'_, i64>, s: &mut State<&str>), "own it");
+    check(quote!(r: Rows<'_, i64>, s: &mut State<()>), "nothing to keep");
+    check(quote!(r: Rows<'_, i64>, s: &mut State<u64>), "use `i64`");
+    check(quote!(r: Rows<'_, u32>, s: &mut State<i64>), "use `i64`");
+    check(quote!(k: (&str, i64), r: Rows<'_, i64>, s: &mut State<i64>), "#[derive(Row)]");
+    check(quote!(r: Rows<'_, i64>, s: &mut State<i64>, t: &mut State<i64>), "drop the other");
+    check(quote!(k: i64, #[column(name = "k")] l: i64, r: Rows<'_, ()>, s: &mut State<i64>), "rename one");
+    let plain = quote!(
+        fn f(r: Rows<'_, i64>, s: &mut State<i64>) {}
+    );
+    let check = |attribute, expected| refused_with(Kind::UpdateState, attribute, plain.clone(), expected);
+    check(quote!(version = 0), "whole number from 1");
+    check(quote!(version = "1"), "whole number from 1");
+    check(quote!(output = "total"), "drop `output`");
+    check(quote!(name = "total"), "`output = ");
+    let returns = quote!(
+        fn f(r: Rows<'_, i64>, s: &mut State<i64>) -> i64 {}
+    );
+    refused(Kind::UpdateState, returns, "returns nothing");
+    accepted(Kind::UpdateState, plain);
+    accepted(
+        Kind::UpdateState,
+        quote!(
+            fn f(
+                k: (),
+                r: Rows<'_, Order<'_>>,
+                s: &mut State<Vec<String>>,
+                o: &mut Output<()>,
+                c: Context,
+            ) -> Result<(), String> {
+            }
+        ),
+    );
+}
+
+#[test]
 fn the_attribute_names_the_output() {
     let item = quote!(
         fn f(a: i64) -> i64 {

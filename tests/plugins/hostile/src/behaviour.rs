@@ -1,4 +1,4 @@
-//! What each function does when it is called.
+//! What each function of the transforming kinds does when it is called.
 //!
 //! The groups: those that never answer, those whose answer breaks the contract, those that reach for the world outside,
 //! those that miscount, and a few that behave, to show that a plugin's other functions and a fresh instance still work.
@@ -181,7 +181,7 @@ fn huge(rows: &Table) -> Result<Answer, Error> {
 }
 
 /// The values of the input, which the host vouches for.
-fn strings(rows: &Table) -> impl Iterator<Item = &str> {
+pub(crate) fn strings(rows: &Table) -> impl Iterator<Item = &str> {
     let Values::Utf8(Varying { offsets, data }) = &rows.columns[0].values else {
         panic!("the input is text")
     };
@@ -189,7 +189,7 @@ fn strings(rows: &Table) -> impl Iterator<Item = &str> {
     offsets.windows(2).map(move |pair| std::str::from_utf8(&data[range(pair)]).expect("the input is UTF-8"))
 }
 
-fn varying(values: impl IntoIterator<Item: AsRef<str>>) -> Varying {
+pub(crate) fn varying(values: impl IntoIterator<Item: AsRef<str>>) -> Varying {
     let mut varying = Varying { offsets: vec![0], data: Vec::new() };
     for value in values {
         varying.data.extend_from_slice(value.as_ref().as_bytes());
@@ -202,7 +202,7 @@ fn answer(rows: u32, values: Values) -> Result<Answer, Error> {
     Ok(Answer::Rows(table(rows, values)))
 }
 
-fn table(rows: u32, values: Values) -> Table {
+pub(crate) fn table(rows: u32, values: Values) -> Table {
     Table { rows, columns: vec![Column { validity: None, values }], items: vec![] }
 }
 

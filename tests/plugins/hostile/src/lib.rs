@@ -6,18 +6,21 @@
 #![allow(unsafe_code, reason = "the generated exports")]
 
 mod behaviour;
+mod keyed;
 
-/// What `wit-bindgen` makes of the world `transforms`.
+/// What `wit-bindgen` makes of the world `plugin`.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 mod bindings {
-    wit_bindgen::generate!({ path: "../../../wit", world: "transforms" });
+    wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
 }
 
 use behaviour::FUNCTIONS;
 use bindings::exports::millstream::plugin::description::{self, FunctionKind};
-use bindings::exports::millstream::plugin::transform::{self, Answer, Context};
+use bindings::exports::millstream::plugin::transform::{self, Answer};
+use bindings::exports::millstream::plugin::{reduce, update_state};
 use bindings::millstream::plugin::accumulators;
-use bindings::millstream::plugin::types::{DataType, Error, Field, Schema, Table};
+use bindings::millstream::plugin::types::{Context, DataType, Error, Field, Schema, Table};
+use keyed::{FOLDS, TAKE_OUTS, UPDATES, Update};
 
 struct Hostile;
 
@@ -25,11 +28,16 @@ impl description::Guest for Hostile {
     fn describe() -> description::Plugin {
         // Outside a call there is nothing to count for.
         accumulators::add("rows", 1_000_000);
+        let folds = FOLDS.iter().map(|(name, _)| (*name, FunctionKind::Reduce));
+        let take_outs = TAKE_OUTS.iter().map(|(name, _)| (*name, FunctionKind::Inverse));
+        let updates = UPDATES.iter().map(|(name, _)| (*name, FunctionKind::UpdateState));
+        let functions = FUNCTIONS.iter().map(|function| (function.name, function.kind));
+        let functions = functions.chain(folds).chain(take_outs).chain(updates);
         description::Plugin {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             documentation: env!("CARGO_PKG_DESCRIPTION").to_owned(),
-            functions: FUNCTIONS.iter().map(|function| describe(function.name, function.kind)).collect(),
+            functions: functions.map(|(name, kind)| describe(name, kind)).collect(),
         }
     }
 }
@@ -40,20 +48,58 @@ impl transform::Guest for Hostile {
     }
 }
 
-/// All functions read the column `value`; all but filters answer with the column `word`.
+impl reduce::Guest for Hostile {
+    fn fold(function: u32, _: Context, rows: Table, groups: Vec<u32>, count: u32) -> Result<Table, Error> {
+        let (_, fold) = FOLDS[function as usize - FUNCTIONS.len()];
+        fold(rows, groups, count)
+    }
+
+    fn take_out(function: u32, _: Context, totals: Table, taken: Table) -> Result<Table, Error> {
+        let (_, take_out) = TAKE_OUTS[function as usize - FUNCTIONS.len() - FOLDS.len()];
+        take_out(totals, taken)
+    }
+}
+
+impl update_state::Guest for Hostile {
+    fn update(
+        function: u32,
+        _: Context,
+        keys: Table,
+        states: Table,
+        present: Vec<u8>,
+        timed_out: Vec<u8>,
+        groups: Vec<u32>,
+        rows: Table,
+    ) -> Result<update_state::Outcome, Error> {
+        let (_, update) = UPDATES[function as usize - FUNCTIONS.len() - FOLDS.len() - TAKE_OUTS.len()];
+        update(Update { keys, states, present, timed_out, groups, rows })
+    }
+}
+
+/// All functions read the column `value`; all but filters answer with one column, which reduces and inverses call by the
+/// same name. An update-state reads the key `value` and keeps the field `state`.
 fn describe(name: &str, kind: FunctionKind) -> description::Function {
-    let (fields, items) = match (name, kind) {
-        (_, FunctionKind::Filter) => (vec![], vec![]),
-        ("list-cycle", _) => (vec![field("word", DataType::List(0))], vec![field("item", DataType::Utf8)]),
-        _ => (vec![field("word", DataType::Utf8)], vec![]),
+    use FunctionKind::{Filter, Inverse, Reduce, UpdateState};
+    let text = |name| Schema { fields: vec![field(name, DataType::Utf8)], items: vec![] };
+    let none = || Schema { fields: vec![], items: vec![] };
+    let output = match (name, kind) {
+        (_, Filter) => none(),
+        (_, Reduce | Inverse) => text("value"),
+        ("list-cycle", _) => Schema {
+            fields: vec![field("word", DataType::List(0))],
+            items: vec![field("item", DataType::Utf8)],
+        },
+        _ => text("word"),
     };
+    let keeps = matches!(kind, UpdateState);
     description::Function {
         name: name.to_owned(),
         kind,
-        input: Schema { fields: vec![field("value", DataType::Utf8)], items: vec![] },
-        output: Schema { fields, items },
-        state: Schema { fields: vec![], items: vec![] },
-        state_version: 0,
+        input: text("value"),
+        output,
+        keys: if keeps { text("value") } else { none() },
+        state: if keeps { text("state") } else { none() },
+        state_version: u32::from(keeps),
         documentation: format!("Misbehaves: {name}."),
     }
 }

@@ -135,6 +135,7 @@ impl Chance {
                 disk: Arc::clone(&disk),
                 folder: FOLDER.into(),
                 limits: self.limits,
+                state_limits: Default::default(),
                 versions: Arc::new(parts),
             }),
             policy: Policy {
@@ -167,6 +168,7 @@ impl Parts {
         let from = "out".to_owned();
         Code {
             version,
+            states: Arc::default(),
             programs: borrow(&self.idle, self.programs),
             sources: self.outside.sources().into_iter().map(|name| self.source(name)).collect(),
             sinks: vec![

@@ -2,6 +2,8 @@
 //!
 //! Names and references carry their place in the file, so that every later check can point at them.
 
+mod operation;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -9,7 +11,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{FunctionKind, Schema};
+use crate::Schema;
+
+pub use operation::{
+    AggregateSpec, CallSpec, JoinKind, JoinSpec, Operation, ReduceSpec, RepartitionSpec, UpdateSpec,
+    WindowSpec,
+};
 
 /// A place in a pipeline file; both counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +74,8 @@ pub struct Pipeline {
     pub backpressure: Option<Backpressure>,
     /// Bytes of the log of finished batches that are kept, to run them again.
     pub history_bytes: u64,
+    /// Bytes of memory that states and windows may take.
+    pub state_memory_bytes: u64,
     /// Components.
     pub plugins: Vec<PluginSpec>,
     /// Where rows come from.
@@ -223,6 +232,8 @@ pub struct TableSpec {
     pub path: Located<PathBuf>,
     /// How it is read.
     pub format: Format,
+    /// How often it is read again; never, where that is not said.
+    pub refresh: Option<Duration>,
 }
 
 /// `[streams.NAME]`
@@ -234,45 +245,6 @@ pub struct StreamSpec {
     pub from: Vec<Located<String>>,
     /// What it does.
     pub operation: Located<Operation>,
-}
-
-/// A stream's one operation.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Operation {
-    /// `map`, `flat-map`, `filter`, `transform`.
-    Call(CallSpec),
-    /// `sql`
-    Sql(Located<String>),
-    /// All rows of several streams: `from` alone, with more than one name.
-    Union,
-    /// `aggregate`
-    Aggregate(AggregateSpec),
-}
-
-/// A call of a plugin's function.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CallSpec {
-    /// The kind that the file's key names.
-    pub kind: FunctionKind,
-    /// The plugin's name in the file.
-    pub plugin: String,
-    /// The function's name in the plugin.
-    pub function: String,
-    /// Where `plugin.function` stands.
-    pub place: Place,
-    /// The stream's columns for the function's inputs, in their order; absent: found by name.
-    pub columns: Option<Vec<Located<String>>>,
-    /// Whether the columns that the function takes stay in the stream beside its output.
-    pub keep_columns: bool,
-}
-
-/// SQL aggregates by key.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AggregateSpec {
-    /// The key's columns; none: the whole batch.
-    pub by: Vec<Located<String>>,
-    /// Output columns and their SQL expressions, in order.
-    pub outputs: Vec<(String, Located<String>)>,
 }
 
 /// `[sinks.NAME]`

@@ -1,0 +1,32 @@
+//! Relations that the host computes itself: reduces, windows, states by key.
+//!
+//! Each is an [`Operator`](millstream_query::Operator) of a program. What they keep from batch to batch is in the tables of
+//! a [`States`](millstream_state::States): a batch reads them as the batch before left them, and stages what it changes; whoever commits the batch
+//! takes that, writes it and applies it. An attempt that failed is forgotten when the next one begins.
+//!
+//! Reading order: `grouping` and `folding`, by which rows of a key become one; `window` gives the rows of
+//! several batches, and `sliding` merges their results; `update` keeps a state for each key.
+
+mod columns;
+mod folding;
+mod grouping;
+mod inverse;
+mod merging;
+mod reduce;
+mod repartition;
+mod sliding;
+mod snapshot;
+mod span;
+mod update;
+mod window;
+
+pub use folding::Folding;
+pub use inverse::InverseWindow;
+pub use merging::{Merging, Reducing};
+pub use reduce::KeyedReduce;
+pub use repartition::Repartition;
+pub use sliding::Sliding;
+pub use snapshot::Snapshot;
+pub use span::Span;
+pub use update::{Initial, StateUpdate, UpdateColumns, UpdateSettings};
+pub use window::Window;

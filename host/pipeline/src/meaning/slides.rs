@@ -1,0 +1,75 @@
+//! How often streams have a table: in each batch, or as often as a window slides.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use millstream_model::pipeline::{Located, Operation, Pipeline, StreamSpec, WindowSpec};
+
+use super::Faults;
+use crate::diagnostic::Diagnostic;
+
+/// From one table of each relation to the next.
+pub(super) struct Slides {
+    interval: Duration,
+    of: BTreeMap<String, Duration>,
+}
+
+impl Slides {
+    pub(super) fn new(pipeline: &Pipeline) -> Self {
+        Self { interval: pipeline.batch_interval, of: BTreeMap::new() }
+    }
+
+    /// Notes how often a stream has a table that reads `reads`.
+    pub(super) fn add(&mut self, stream: &StreamSpec, reads: &[Located<String>]) -> Result<(), Faults> {
+        let slide = self.common(reads)?;
+        let slide = match window(&stream.operation.value) {
+            None => slide,
+            Some(window) => {
+                for duration in [window.length, window.slide] {
+                    if !duration.as_nanos().is_multiple_of(slide.as_nanos()) {
+                        let message = format!(
+                            "the window's {} is no multiple of the {} from one table of its input to the next",
+                            shown(duration),
+                            shown(slide)
+                        );
+                        return Err(vec![Diagnostic::new(stream.operation.place, message)]);
+                    }
+                }
+                window.slide
+            }
+        };
+        self.of.insert(stream.name.value.clone(), slide);
+        Ok(())
+    }
+
+    /// How often all of these have a table, which must be the same.
+    fn common(&self, reads: &[Located<String>]) -> Result<Duration, Faults> {
+        let slide = |name: &Located<String>| self.of.get(&name.value).copied().unwrap_or(self.interval);
+        let Some((first, others)) = reads.split_first() else { return Ok(self.interval) };
+        let differs = others.iter().find(|name| slide(name) != slide(first));
+        match differs {
+            None => Ok(slide(first)),
+            Some(other) => {
+                let message = format!(
+                    "\"{first}\" has a table every {}, and \"{other}\" every {}; give them windows that slide alike",
+                    shown(slide(first)),
+                    shown(slide(other))
+                );
+                Err(vec![Diagnostic::new(other.place, message)])
+            }
+        }
+    }
+}
+
+fn window(operation: &Operation) -> Option<WindowSpec> {
+    match operation {
+        Operation::Window(window) => Some(*window),
+        Operation::Aggregate(aggregate) => aggregate.window,
+        Operation::Reduce(reduce) => reduce.window,
+        _ => None,
+    }
+}
+
+fn shown(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
+}

@@ -1,0 +1,8 @@
+//! Components through the host: what is asked of them, what is believed of what they answer, and what they count.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod accumulators;
+mod exports;
+mod keyed;
+mod lies;
+mod support;

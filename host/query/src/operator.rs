@@ -1,0 +1,71 @@
+//! Relations that are computed outside of plans: what needs all rows of a batch at once, or those of earlier batches.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use millstream_model::{Accumulated, BatchTime};
+
+use crate::QueryError;
+use crate::batch::Run;
+
+/// Rows by partition, in order.
+pub type Partitions = Vec<Vec<RecordBatch>>;
+
+/// Computes a relation from the rows of another, once a batch and for one batch at a time.
+///
+/// A run may fail and be repeated for the same batch, so whatever it keeps from batch to batch changes only when the
+/// batch is committed: that is between the operator and whoever commits.
+#[async_trait]
+pub trait Operator: Send + Sync {
+    /// The columns of its rows.
+    fn schema(&self) -> SchemaRef;
+
+    /// How many partitions its readers see, where they are to see those that it makes.
+    fn partitions(&self) -> Option<usize> {
+        None
+    }
+
+    /// The relation's rows in a batch whose input is `rows`; nothing, where the relation has no table in this batch.
+    /// That is not the same as a table without rows: whoever reads it has none either.
+    async fn run(
+        &self,
+        context: &OperatorContext,
+        rows: Partitions,
+    ) -> Result<Option<Partitions>, QueryError>;
+}
+
+/// The batch that an operator runs in.
+#[derive(Clone, Debug)]
+pub struct OperatorContext {
+    run: Arc<Run>,
+}
+
+impl OperatorContext {
+    pub(crate) fn new(run: &Arc<Run>) -> Self {
+        Self { run: Arc::clone(run) }
+    }
+
+    /// The batch's time.
+    pub fn time(&self) -> BatchTime {
+        self.run.time()
+    }
+
+    /// Counts what a call added to accumulators.
+    ///
+    /// # Errors
+    /// Where the batch adds to too many.
+    pub fn add(&self, added: Accumulated) -> Result<(), QueryError> {
+        self.run.add(added)
+    }
+}
+
+/// What an operator is given.
+#[derive(Clone, Debug)]
+pub enum OperatorInput {
+    /// The rows of that relation.
+    Rows(String),
+    /// What the batch gives to the aggregate of this query, in the form that [`crate::Aggregation::merge`] takes.
+    Partial(String),
+}

@@ -1,0 +1,62 @@
+use millstream_journal::{JournalError, Oversized};
+use thiserror::Error;
+
+/// What went wrong with states, by what the caller does about it.
+#[derive(Clone, Debug, Error)]
+pub enum StateError {
+    /// The files failed, or are not what was written. What to do is the journal's error's to say.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// *Fail the batch*: there would be more in memory than is allowed. Nothing was changed.
+    #[error(
+        "states and windows would take {bytes} bytes with what this batch puts into \"{table}\", and {limit} are \
+         allowed; raise \"state-memory\", or let keys time out earlier"
+    )]
+    TooLarge {
+        /// The table that the batch adds to.
+        table: String,
+        /// What all tables would take.
+        bytes: u64,
+        /// What they may take.
+        limit: u64,
+    },
+    /// *Fail the batch*: something that cannot be written at all. Nothing was changed.
+    #[error("writing to the state of \"{table}\": {error}")]
+    Oversized {
+        /// The table.
+        table: String,
+        /// What is wrong with it.
+        error: Oversized,
+    },
+    /// *Refuse the pipeline*: the stored table is not the one that was asked for.
+    #[error(
+        "the stored state of \"{table}\" does not fit: {what}; give the stream another name, or drop its state"
+    )]
+    Mismatch {
+        /// The table.
+        table: String,
+        /// The difference.
+        what: String,
+    },
+    /// A change to a table that there is not, or that holds something else: a mistake of the caller. Nothing was changed.
+    #[error("there is no table \"{table}\" of states to change in this way")]
+    Unknown {
+        /// The table.
+        table: String,
+    },
+    /// Columns that are not those of the table: a mistake of the caller, or a type that keys cannot have.
+    #[error("the columns do not fit the state of \"{table}\": {what}")]
+    Columns {
+        /// The table.
+        table: String,
+        /// What is wrong with them.
+        what: String,
+    },
+}
+
+impl StateError {
+    /// Whether the disk has no room: the call may be repeated when there is some.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Journal(error) if error.is_full())
+    }
+}

@@ -1,0 +1,293 @@
+//! Tables with a state for each key.
+//!
+//! The keys are in [`SHARDS`] shards, each under a lock of its own, which is held for as long as some keys of one shard are
+//! read or changed and never while anything is awaited. Which shard a key is in depends on the key alone and never changes,
+//! as snapshots are of shards.
+
+mod entries;
+pub(crate) mod shard;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use arrow::row::{OwnedRow, RowConverter, Rows, SortField};
+use millstream_model::{BatchTime, Schema};
+use twox_hash::XxHash64;
+
+use crate::change::KeyedChange;
+use crate::{KeyedSpec, StateError};
+pub use entries::{Encoded, Entries, KeySet};
+use shard::{ARENA_BYTES_MAX, ENTRY_BYTES, Shard};
+
+/// In how many shards a table's keys are: few enough that each is worth a place in a snapshot, and enough that a copy of one
+/// is short, also of a large table.
+pub const SHARDS: usize = 64;
+
+/// The states of keys.
+#[derive(Debug)]
+pub struct Keyed {
+    name: String,
+    spec: KeyedSpec,
+    schema: SchemaRef,
+    keys: RowConverter,
+    states: RowConverter,
+    /// A state of nothing but nulls.
+    null_state: OwnedRow,
+    shards: Vec<RwLock<Shard>>,
+}
+
+/// What a table takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) keys: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Keyed {
+    /// The table's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it holds.
+    pub fn spec(&self) -> &KeyedSpec {
+        &self.spec
+    }
+
+    /// The columns of keys and states together, as [`Keyed::scan`] gives them. All may have nulls.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Keys in the form in which they are looked up and changed, from columns of the key's types.
+    ///
+    /// # Errors
+    /// `Columns` where they have other types.
+    pub fn encode_keys(&self, columns: &[ArrayRef]) -> Result<Rows, StateError> {
+        self.keys.convert_columns(columns).map_err(|error| self.misfit(&error))
+    }
+
+    /// States in the form in which they are put, from columns of the state's types.
+    ///
+    /// # Errors
+    /// `Columns` where they have other types.
+    pub fn encode_states(&self, columns: &[ArrayRef]) -> Result<Rows, StateError> {
+        self.states.convert_columns(columns).map_err(|error| self.misfit(&error))
+    }
+
+    /// The columns of keys that were read here, none of them absent.
+    ///
+    /// # Errors
+    /// `Columns` where they are no keys of this table.
+    pub fn decode_keys(&self, keys: &Encoded) -> Result<Vec<ArrayRef>, StateError> {
+        let parser = self.keys.parser();
+        let rows = keys.iter().flatten().map(|key| parser.parse(key));
+        self.keys.convert_rows(rows).map_err(|error| self.misfit(&error))
+    }
+
+    /// The columns of states that were read here, with nulls where a state is absent.
+    ///
+    /// # Errors
+    /// `Columns` where they are no states of this table.
+    pub fn decode_states(&self, states: &Encoded) -> Result<Vec<ArrayRef>, StateError> {
+        let parser = self.states.parser();
+        let rows =
+            states.iter().map(|state| state.map_or(self.null_state.row(), |state| parser.parse(state)));
+        self.states.convert_rows(rows).map_err(|error| self.misfit(&error))
+    }
+
+    /// The states of keys, each at its key's index; absent where a key has none.
+    pub fn lookup(&self, keys: &Rows) -> Encoded {
+        let mut found = Encoded::absent(keys.num_rows());
+        let (order, ends) = by_shard(keys);
+        let mut from = 0;
+        for (shard, end) in ends.into_iter().enumerate().filter(|(_, end)| *end > 0) {
+            if end > from {
+                let shard = self.read(shard);
+                for row in &order[from..end] {
+                    let row = *row as usize;
+                    if let Some(state) = shard.get(keys.row(row).data()) {
+                        found.set(row, state);
+                    }
+                }
+            }
+            from = end;
+        }
+        found
+    }
+
+    /// The keys that were last seen before `older_than`, at most `limit` of them, without those in `except`. The keys that
+    /// were seen since then are not looked at.
+    pub fn timed_out(&self, older_than: BatchTime, except: &KeySet<'_>, limit: usize) -> Entries {
+        let mut entries = Entries::default();
+        for shard in &self.shards {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            let old = shard.iter().take_while(|known| known.time < older_than);
+            for known in old.filter(|known| !except.contains(known.key)) {
+                if entries.len() >= limit {
+                    return entries;
+                }
+                entries.push(&known);
+            }
+        }
+        entries
+    }
+
+    /// All keys of one shard and their states, from the one that was not seen for the longest time on.
+    ///
+    /// # Panics
+    /// Where there is no such shard: they are numbered from 0, and there are [`SHARDS`].
+    pub fn entries(&self, shard: usize) -> Entries {
+        let mut entries = Entries::default();
+        for known in self.read(shard).iter() {
+            entries.push(&known);
+        }
+        entries
+    }
+
+    /// All keys and their states as columns, shard by shard. Each shard is as it is when it is read: while changes are applied,
+    /// some may be older than others.
+    pub fn scan(&self) -> impl Iterator<Item = Result<RecordBatch, StateError>> {
+        let shards = (0..SHARDS).map(|shard| self.entries(shard));
+        shards.filter(|entries| !entries.is_empty()).map(|entries| self.decode(&entries))
+    }
+
+    /// Keys and states as columns of [`Keyed::schema`].
+    ///
+    /// # Errors
+    /// `Columns` where they are not of this table.
+    pub fn decode(&self, entries: &Entries) -> Result<RecordBatch, StateError> {
+        let mut columns = self.decode_keys(&entries.keys)?;
+        columns.extend(self.decode_states(&entries.states)?);
+        RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|error| self.misfit(&error))
+    }
+
+    pub(crate) fn new(name: &str, spec: KeyedSpec) -> Result<Self, StateError> {
+        let misfit =
+            |error: ArrowError| StateError::Columns { table: name.to_owned(), what: error.to_string() };
+        let keys = converter(&spec.key).map_err(misfit)?;
+        let states = converter(&spec.state).map_err(misfit)?;
+        let nulls: Vec<ArrayRef> = spec.state.fields.iter().map(null_column).collect();
+        let null_state = states.convert_columns(&nulls).map_err(misfit)?;
+        let null_state = null_state.iter().next().map(|row| row.owned());
+        let schema = Arc::new(joined(&spec));
+        let shards = (0..SHARDS).map(|_| RwLock::new(Shard::new())).collect();
+        let null_state = null_state.ok_or_else(|| StateError::Columns {
+            table: name.to_owned(),
+            what: "a state has no fields".to_owned(),
+        })?;
+        Ok(Self { name: name.to_owned(), spec, schema, keys, states, null_state, shards })
+    }
+
+    pub(crate) fn apply(&self, time: BatchTime, change: &KeyedChange) {
+        for (shard, operations) in change.shards() {
+            let applied = self.write(shard).apply(time, operations.iter());
+            applied.expect("a change has nothing but operations of a batch");
+        }
+    }
+
+    /// Whether a change can be applied: no shard would hold more than it can.
+    pub(crate) fn check(&self, change: &KeyedChange) -> Result<(), StateError> {
+        for (shard, operations) in change.shards() {
+            let bytes = self.read(shard).content_bytes() + operations.bytes() as u64;
+            if bytes > ARENA_BYTES_MAX {
+                return Err(StateError::TooLarge {
+                    table: self.name.clone(),
+                    bytes: bytes * SHARDS as u64,
+                    limit: ARENA_BYTES_MAX * SHARDS as u64,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// How many bytes a change adds at the most, which costs little to say.
+    pub(crate) fn growth_max(change: &KeyedChange) -> u64 {
+        change.bytes() + change.puts() * ENTRY_BYTES
+    }
+
+    /// How many bytes a change adds; less than nothing, where it takes some away.
+    pub(crate) fn growth(&self, change: &KeyedChange) -> i64 {
+        let growths = change.shards().map(|(shard, operations)| self.read(shard).growth(operations));
+        growths.map(|(bytes, keys)| bytes + keys * ENTRY_BYTES.cast_signed()).sum()
+    }
+
+    pub(crate) fn size(&self) -> Size {
+        let mut size = Size::default();
+        for shard in 0..SHARDS {
+            let shard = self.read(shard);
+            size.keys += shard.len() as u64;
+            size.bytes += shard.allocated_bytes();
+        }
+        size
+    }
+
+    pub(crate) fn read(&self, shard: usize) -> RwLockReadGuard<'_, Shard> {
+        self.shards[shard].read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self, shard: usize) -> RwLockWriteGuard<'_, Shard> {
+        self.shards[shard].write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn misfit(&self, error: &ArrowError) -> StateError {
+        StateError::Columns { table: self.name.clone(), what: error.to_string() }
+    }
+}
+
+impl Entries {
+    fn push(&mut self, known: &shard::Known<'_>) {
+        self.keys.push(known.key);
+        self.states.push(known.state);
+        self.times.push(known.time);
+    }
+}
+
+/// The shard of a key.
+#[inline]
+pub(crate) fn shard_of(key: &[u8]) -> usize {
+    // The remainder is less than the number of shards.
+    (XxHash64::oneshot(0, key) % SHARDS as u64) as usize
+}
+
+/// The rows' indexes shard by shard, and where each shard's end.
+fn by_shard(keys: &Rows) -> (Vec<u32>, [usize; SHARDS]) {
+    let shards: Vec<u8> = keys.iter().map(|key| shard_of(key.data()) as u8).collect();
+    let mut ends = [0; SHARDS];
+    for shard in &shards {
+        ends[usize::from(*shard)] += 1;
+    }
+    let mut total = 0;
+    for end in &mut ends {
+        // For now, where the shard's begin.
+        (*end, total) = (total, total + *end);
+    }
+    let mut order = vec![0; shards.len()];
+    for (row, shard) in shards.iter().enumerate() {
+        let next = &mut ends[usize::from(*shard)];
+        order[*next] = u32::try_from(row).expect("a batch has fewer than four thousand million keys");
+        *next += 1;
+    }
+    (order, ends)
+}
+
+fn converter(schema: &Schema) -> Result<RowConverter, ArrowError> {
+    let fields = schema.fields.iter().map(|field| SortField::new(field.data_type.to_arrow()));
+    RowConverter::new(fields.collect())
+}
+
+fn null_column(field: &millstream_model::Field) -> ArrayRef {
+    arrow::array::new_null_array(&field.data_type.to_arrow(), 1)
+}
+
+/// The columns of keys, and then those of states.
+pub(crate) fn joined(spec: &KeyedSpec) -> ArrowSchema {
+    let (keys, states) = (spec.key.to_arrow(), spec.state.to_arrow());
+    let fields = keys.fields().iter().chain(states.fields());
+    ArrowSchema::new(fields.map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>())
+}

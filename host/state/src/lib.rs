@@ -1,0 +1,43 @@
+//! Keyed states and window contents: tables in memory, durable through a log and rolling snapshots.
+//!
+//! A [`Store`] holds all tables of a pipeline. A [`Keyed`] table has a state for each key, a [`Panes`] table the rows of
+//! the batches that windows still need. A batch reads them as the batch before left them, and builds a [`Change`].
+//! [`Store::write`] makes the change durable; once the batch's commit record is on disk, with the [`StateEnd`] that the write
+//! gave, [`Store::apply`] makes it what is read. A batch that fails drops its change, and the next write replaces what it
+//! had written.
+//!
+//! ```text
+//! read ─▶ Change ─▶ write ──StateEnd──▶ commit record ─▶ apply ─▶ what the next batch reads
+//!                     │                                    │
+//!                     ▼                                    ▼ now and then, some shards
+//!                 state log                            maintain ─▶ snapshot
+//! ```
+//!
+//! What always holds:
+//!
+//! - What is read is what the changes come to that were applied, all of each and in order. After a crash, it is what those
+//!   come to that had a commit record.
+//! - A key's time is the time of the last batch that gave it a state or touched it.
+//! - Keys and states are bytes in arrow's row format, in memory and on disk. What is written is never written in another
+//!   form under the same number of the encoding, which every table has.
+//! - A snapshot is of a few shards at a time and copied in memory while nothing else changes them, so no batch waits for all
+//!   of the state to be copied or for a disk.
+
+mod change;
+mod error;
+mod keyed;
+mod panes;
+mod spec;
+mod states;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use change::{Change, KeyedChange, PaneChange};
+pub use error::StateError;
+pub use keyed::{Encoded, Entries, KeySet, Keyed, SHARDS};
+pub use millstream_journal::StateEnd;
+pub use panes::{Pane, Panes};
+pub use spec::{KeyedSpec, PaneSpec};
+pub use states::{KeyedTable, PaneTable, States, Tables};
+pub use store::{Limits, Statistics, Store, TableStatistics};

@@ -1,0 +1,157 @@
+//! What a version of a pipeline keeps in the tables, and what its batch that runs does to them.
+//!
+//! A pipeline is checked before there is a store: it names its tables then, and gets them when it starts. One batch runs at a
+//! time, and is applied before the next one begins.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use millstream_model::BatchTime;
+
+use crate::{Change, Keyed, KeyedSpec, PaneSpec, Panes, StateEnd, StateError, Store};
+
+/// The tables of a pipeline, and the batch up to which they are.
+#[derive(Debug)]
+pub struct Tables {
+    store: Store,
+    applied: Mutex<Option<BatchTime>>,
+}
+
+/// The tables that a version of a pipeline uses.
+#[derive(Debug, Default)]
+pub struct States {
+    keyed: Mutex<Vec<Arc<KeyedTable>>>,
+    panes: Mutex<Vec<Arc<PaneTable>>>,
+    tables: OnceLock<Arc<Tables>>,
+    staged: Mutex<Option<Change>>,
+}
+
+/// A table of states that a stream uses.
+#[derive(Debug)]
+pub struct KeyedTable {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub spec: KeyedSpec,
+    table: OnceLock<Arc<Keyed>>,
+}
+
+/// A table of panes that a stream uses.
+#[derive(Debug)]
+pub struct PaneTable {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub spec: PaneSpec,
+    table: OnceLock<Arc<Panes>>,
+}
+
+impl Tables {
+    /// A store as of the batch `applied`.
+    pub fn new(store: Store, applied: Option<BatchTime>) -> Self {
+        Self { store, applied: Mutex::new(applied) }
+    }
+
+    /// What holds them.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Makes a change durable, and gives where the log ends with it, for the commit record.
+    ///
+    /// # Errors
+    /// Those of [`Store::write`].
+    pub async fn write(&self, change: &Change) -> Result<Option<StateEnd>, StateError> {
+        self.store.write(change).await
+    }
+
+    /// The commit record is on disk: the change is what is read from now on.
+    pub fn apply(&self, change: Change) {
+        *lock(&self.applied) = Some(change.time());
+        self.store.apply(change);
+    }
+}
+
+impl States {
+    /// Names a table with a state for each key.
+    pub fn keyed(&self, name: &str, spec: KeyedSpec) -> Arc<KeyedTable> {
+        let table = Arc::new(KeyedTable { name: name.to_owned(), spec, table: OnceLock::new() });
+        lock(&self.keyed).push(Arc::clone(&table));
+        table
+    }
+
+    /// Names a table of rows by batch.
+    pub fn panes(&self, name: &str, spec: PaneSpec) -> Arc<PaneTable> {
+        let table = Arc::new(PaneTable { name: name.to_owned(), spec, table: OnceLock::new() });
+        lock(&self.panes).push(Arc::clone(&table));
+        table
+    }
+
+    /// Whether no stream keeps anything.
+    pub fn is_empty(&self) -> bool {
+        lock(&self.keyed).is_empty() && lock(&self.panes).is_empty()
+    }
+
+    /// Finds or makes the tables that were named. Without effect where that was done.
+    ///
+    /// # Errors
+    /// Where a table holds something else than the pipeline asks for.
+    pub fn bind(&self, tables: &Arc<Tables>) -> Result<(), StateError> {
+        for named in lock(&self.keyed).iter().filter(|named| named.table.get().is_none()) {
+            let table = tables.store.keyed(&named.name, named.spec.clone())?;
+            named.table.get_or_init(|| table);
+        }
+        for named in lock(&self.panes).iter().filter(|named| named.table.get().is_none()) {
+            let table = tables.store.panes(&named.name, named.spec.clone())?;
+            named.table.get_or_init(|| table);
+        }
+        self.tables.get_or_init(|| Arc::clone(tables));
+        Ok(())
+    }
+
+    /// A batch begins, or is tried again: what an earlier attempt staged is forgotten.
+    pub fn begin(&self, time: BatchTime) {
+        *lock(&self.staged) = Some(Change::new(time));
+    }
+
+    /// What the batch that has run does to the tables.
+    pub fn take(&self) -> Option<Change> {
+        lock(&self.staged).take()
+    }
+
+    /// The last batch that is part of the tables; nothing, where there was none.
+    pub fn applied(&self) -> Option<BatchTime> {
+        self.tables.get().and_then(|tables| *lock(&tables.applied))
+    }
+
+    /// Does something to the change of the batch that runs.
+    ///
+    /// # Panics
+    /// Where none runs.
+    pub fn stage<T>(&self, stage: impl FnOnce(&mut Change) -> T) -> T {
+        stage(lock(&self.staged).as_mut().expect("operators run while a batch does"))
+    }
+}
+
+impl KeyedTable {
+    /// The table.
+    ///
+    /// # Panics
+    /// Before the pipeline has started.
+    pub fn table(&self) -> &Arc<Keyed> {
+        self.table.get().expect("tables are bound before a batch runs")
+    }
+}
+
+impl PaneTable {
+    /// The table.
+    ///
+    /// # Panics
+    /// Before the pipeline has started.
+    pub fn table(&self) -> &Arc<Panes> {
+        self.table.get().expect("tables are bound before a batch runs")
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,323 @@
+//! All tables of a pipeline, and how their changes become real.
+//!
+//! Changes are written and applied one after the other. Between [`Store::write`] and [`Store::apply`] the change is durable
+//! and not real: nothing has changed in memory, and the log is taken to end where the batch before left it, so the next write
+//! replaces it.
+//!
+//! What is removed from the disk is only what nobody needed one batch *before* the last one that was applied. So the state can be
+//! recovered as of the last commit and as of the one before it, if the last commit record is lost.
+
+mod recover;
+mod rolling;
+mod tables;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use millstream_journal::{PanePlace, Place, StateEnd, StateFiles, StateLog, StoredTable};
+use millstream_model::BatchTime;
+use millstream_platform::Disk;
+
+use crate::change::{Change, TableChange};
+use crate::keyed::Keyed;
+use crate::panes::Panes;
+use crate::{KeyedSpec, PaneSpec, StateError};
+use rolling::Rolling;
+use tables::{Content, Tables};
+
+/// How much memory states may take, and how they are kept on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// What all tables together may take in memory.
+    pub memory_bytes: u64,
+    /// A segment of the log that is this long is followed by another.
+    pub log_segment_bytes: u64,
+    /// Each shard is written into a snapshot at most once in so many batches that change something; less often where
+    /// batches change little, so that no more is written for snapshots than for the log.
+    pub snapshot_every: u64,
+    /// A snapshot waits until there is so much to write, or everything.
+    pub snapshot_bytes_min: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 1 << 30,
+            log_segment_bytes: 64 << 20,
+            snapshot_every: 64,
+            snapshot_bytes_min: 256 << 10,
+        }
+    }
+}
+
+/// All tables of a pipeline.
+#[derive(Debug)]
+pub struct Store {
+    limits: Limits,
+    tables: Mutex<Tables>,
+    disk: Option<OnDisk>,
+}
+
+#[derive(Debug)]
+struct OnDisk {
+    files: StateFiles,
+    log: tokio::sync::Mutex<StateLog>,
+    progress: Mutex<Progress>,
+    /// Held by whoever maintains.
+    maintaining: tokio::sync::Mutex<()>,
+}
+
+/// How far the log is real, and what is behind that.
+#[derive(Debug)]
+struct Progress {
+    /// Where the log ends with the last batch that was applied.
+    end: Option<StateEnd>,
+    written: Option<Written>,
+    rolling: Rolling,
+    /// Segments below this one were not needed before the last batch was applied.
+    removable_below: u64,
+}
+
+/// A change that is durable and not applied.
+#[derive(Debug)]
+struct Written {
+    time: BatchTime,
+    end: Option<StateEnd>,
+    bytes: u64,
+    panes: Vec<PanePlace>,
+    /// The tables that come with it, and the numbers of those that go.
+    created: Vec<StoredTable>,
+    dropped: Vec<u32>,
+}
+
+/// What states take.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Each table, by its name.
+    pub tables: Vec<TableStatistics>,
+    /// Bytes of the log on disk.
+    pub log_bytes: u64,
+    /// Bytes of snapshots on disk.
+    pub snapshot_bytes: u64,
+}
+
+/// What one table takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableStatistics {
+    /// The table's name.
+    pub name: String,
+    /// How many keys have a state.
+    pub keys: u64,
+    /// How many batches have rows.
+    pub panes: u64,
+    /// Bytes in memory.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// A store without a disk: a crash loses everything.
+    pub fn in_memory(limits: Limits) -> Self {
+        Self { limits, tables: Mutex::default(), disk: None }
+    }
+
+    /// Opens the store in a checkpoint folder as the last commit left it, whose end of the log is `end`: what was written
+    /// behind it is removed. Without an `end` there was no commit of any state.
+    ///
+    /// # Errors
+    /// `Journal`: `Damaged` and `Newer`, where what is needed cannot be read, and nothing was changed; `Full` and `Disk`.
+    pub async fn open(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        limits: Limits,
+        end: Option<StateEnd>,
+    ) -> Result<Self, StateError> {
+        let files = StateFiles::new(&disk, folder);
+        let recovered = recover::recover(&files, end).await?;
+        let (files, log) = files.settle(end, &recovered.future, limits.log_segment_bytes).await?;
+        let progress = Progress { end, written: None, rolling: recovered.rolling, removable_below: 0 };
+        let disk = OnDisk {
+            files,
+            log: tokio::sync::Mutex::new(log),
+            progress: Mutex::new(progress),
+            maintaining: tokio::sync::Mutex::default(),
+        };
+        Ok(Self { limits, tables: Mutex::new(recovered.tables), disk: Some(disk) })
+    }
+
+    /// The states in a checkpoint folder as of a commit, without writing anything there: a store in memory. A running host may
+    /// remove files meanwhile; then this fails, and can be done again with the end of a later commit.
+    ///
+    /// # Errors
+    /// `Journal`, where what is needed cannot be read.
+    pub async fn read(
+        disk: &Arc<dyn Disk>,
+        folder: &Path,
+        end: Option<StateEnd>,
+    ) -> Result<Self, StateError> {
+        let recovered = recover::recover(&StateFiles::new(disk, folder), end).await?;
+        let limits = Limits { memory_bytes: u64::MAX, ..Limits::default() };
+        Ok(Self { limits, tables: Mutex::new(recovered.tables), disk: None })
+    }
+
+    /// Finds a keyed table or makes it. It is stored with the first change that is written.
+    ///
+    /// # Errors
+    /// `Mismatch` where the stored one is not like that; `Columns` where keys cannot be of these types.
+    pub fn keyed(&self, name: &str, spec: KeyedSpec) -> Result<Arc<Keyed>, StateError> {
+        self.tables().keyed(name, spec)
+    }
+
+    /// Finds a table of panes or makes it. It is stored with the first change that is written.
+    ///
+    /// # Errors
+    /// `Mismatch` where the stored one is not like that.
+    pub fn panes(&self, name: &str, spec: PaneSpec) -> Result<Arc<Panes>, StateError> {
+        self.tables().panes(name, spec)
+    }
+
+    /// A keyed table that there is, whoever asked for it.
+    pub fn find_keyed(&self, name: &str) -> Option<Arc<Keyed>> {
+        match &self.tables().get(name)?.content {
+            Content::Keyed(keyed) => Some(Arc::clone(keyed)),
+            Content::Panes(..) => None,
+        }
+    }
+
+    /// The names of the tables that are stored and that nobody has asked for.
+    pub fn orphans(&self) -> Vec<String> {
+        self.tables().iter().filter(|(_, table)| !table.is_asked).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Drops a table with all that is in it. That is durable with the next change that is written and applied; until
+    /// then, a crash brings it back. Without effect where there is none.
+    pub fn drop_table(&self, name: &str) {
+        self.tables().drop_table(name);
+    }
+
+    /// Makes a batch's change durable, and gives where the log ends with it: for the batch's commit record. What an earlier
+    /// call wrote that was not applied is replaced. A change of nothing writes nothing.
+    ///
+    /// # Errors
+    /// `TooLarge`, `Oversized`, `Unknown` and `Columns`, and nothing has changed; `Full`, and it can be done again. After any
+    /// other error the store has to be opened anew.
+    pub async fn write(&self, change: &Change) -> Result<Option<StateEnd>, StateError> {
+        self.tables().check(change, self.limits.memory_bytes)?;
+        let Some(disk) = &self.disk else { return Ok(None) };
+        let mut log = disk.log.lock().await;
+        let from = disk.forget_written();
+        let (records, created, dropped) = self.tables().records(change, from)?;
+        let mut written =
+            Written { time: change.time(), end: from, bytes: 0, panes: Vec::new(), created, dropped };
+        if !records.is_empty() {
+            let appended = log.append(from, &|| self.tables().start(from), &records).await?;
+            (written.end, written.bytes, written.panes) =
+                (Some(appended.end), appended.bytes, appended.panes);
+        }
+        let end = written.end;
+        disk.progress().written = Some(written);
+        Ok(end)
+    }
+
+    /// Makes a change what is read from now on: its batch is committed. Then some shards are copied for a snapshot, if it is
+    /// time.
+    ///
+    /// # Panics
+    /// Where the change was not the last that was written.
+    pub fn apply(&self, change: Change) {
+        let time = change.time();
+        let Some(disk) = &self.disk else { return self.change_tables(change, &[]) };
+        let mut progress = disk.progress();
+        let written = progress.written.take().filter(|written| written.time == time);
+        let written = written.expect("a change is written before it is applied, and no other one meanwhile");
+        progress.removable_below = self.first_needed(&progress);
+        self.change_tables(change, &written.panes);
+        let mut tables = self.tables();
+        tables.settle(&written.created, &written.dropped);
+        progress.end = written.end;
+        progress.rolling.note_tables(&tables, &written.dropped);
+        if let Some(end) = written.end {
+            progress.rolling.advance(&tables, written.bytes, end, &self.limits);
+        }
+    }
+
+    /// Writes the snapshots for which shards were copied, and removes what nobody needs any more. To be called beside batches, now
+    /// and then; a call while another one is at work waits for it.
+    ///
+    /// # Errors
+    /// `Full`, and the rest is done some other time; after any other error the store has to be opened anew.
+    pub async fn maintain(&self) -> Result<(), StateError> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        let _one_at_a_time = disk.maintaining.lock().await;
+        loop {
+            let Some((number, shards)) = disk.progress().rolling.next_file() else { break };
+            disk.files.write_snapshot(number, &shards).await?;
+            disk.progress().rolling.written(number, &shards);
+        }
+        let (unused, below) = {
+            let mut progress = disk.progress();
+            (progress.rolling.take_unused(), progress.removable_below)
+        };
+        if let Err(error) = disk.files.remove_snapshots(&unused).await {
+            disk.progress().rolling.put_back(&unused);
+            return Err(error.into());
+        }
+        Ok(disk.files.remove_segments_below(below).await?)
+    }
+
+    /// What the tables take, and their files.
+    pub fn statistics(&self) -> Statistics {
+        let (log_bytes, snapshot_bytes) = self.disk.as_ref().map_or((0, 0), |disk| disk.files.bytes());
+        let tables = self.tables();
+        let of_table = |(name, table): (&String, &tables::Table)| {
+            let (keys, panes, bytes) = table.content.size();
+            TableStatistics { name: name.clone(), keys, panes, bytes }
+        };
+        Statistics { tables: tables.iter().map(of_table).collect(), log_bytes, snapshot_bytes }
+    }
+
+    fn change_tables(&self, change: Change, places: &[PanePlace]) {
+        let time = change.time();
+        let tables = self.tables();
+        for (name, change) in change.tables {
+            let table = tables.get(&name).expect("a change is checked when it is written");
+            match (change, &table.content) {
+                (TableChange::Keyed(change), Content::Keyed(keyed)) => keyed.apply(time, &change),
+                (TableChange::Panes(change), Content::Panes(panes, _)) => {
+                    let places = places.iter().filter(|of| of.table == table.id);
+                    let places: Vec<Place> = places.map(|of| of.place).collect();
+                    panes.apply(time, change, places);
+                }
+                _ => unreachable!("a change is checked when it is written"),
+            }
+        }
+    }
+
+    /// The oldest segment that recovery needs, even where the newest snapshot of each shard is damaged.
+    fn first_needed(&self, progress: &Progress) -> u64 {
+        let last = progress.end.map_or(0, |end| end.segment);
+        let tables = self.tables();
+        let panes = tables.iter().filter_map(|(_, table)| match &table.content {
+            Content::Panes(panes, _) => panes.first_segment(),
+            Content::Keyed(_) => None,
+        });
+        let first = panes.fold(last, u64::min);
+        progress.rolling.first_needed().map_or(first, |needed| needed.min(first))
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OnDisk {
+    /// What was written and not applied will be replaced. Gives where the log really ends.
+    fn forget_written(&self) -> Option<StateEnd> {
+        let mut progress = self.progress();
+        progress.written = None;
+        progress.end
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

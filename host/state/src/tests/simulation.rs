@@ -1,0 +1,251 @@
+//! Crashes at any operation of the disk, over and over, with the power cut or only the process ended.
+//!
+//! The oracle is a map of plain values for each commit: what the changes come to that had a commit record.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use millstream_journal::JournalError;
+use millstream_platform::{Disk, FaultyDisk, MemoryDisk, Operation, Randomness, Seeded};
+
+use super::{FOLDER, all, all_panes, at, key_of, listed, numbers, put, rows, seeds, words};
+use crate::{Change, KeySet, Limits, StateEnd, StateError, Store};
+
+const KEYED: [&str; 2] = ["running", "totals"];
+const PANES: [&str; 2] = ["recent", "daily"];
+
+#[tokio::test]
+async fn whatever_was_committed_is_there_after_any_crash() {
+    let mut commits = 0;
+    for seed in seeds(0..300) {
+        println!("MILLSTREAM_SEED={seed}");
+        commits += Simulation::new(seed).run().await;
+    }
+    assert!(std::env::var("MILLSTREAM_SEED").is_ok() || commits > 5_000, "only {commits} commits came about");
+}
+
+struct Simulation {
+    seeded: Seeded,
+    memory: MemoryDisk,
+    limits: Limits,
+    /// The last commit, and the one before, if it may be gone back to.
+    committed: Commit,
+    before: Option<Commit>,
+    time: i64,
+    commits: u64,
+}
+
+#[derive(Clone, Default)]
+struct Commit {
+    end: Option<StateEnd>,
+    model: Model,
+}
+
+/// What is in the tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Model {
+    /// For each key its state and its time.
+    keyed: BTreeMap<String, BTreeMap<String, (i64, i64)>>,
+    panes: BTreeMap<String, BTreeMap<i64, Vec<i64>>>,
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Self {
+        let seeded = Seeded::new(seed);
+        let limits = Limits {
+            memory_bytes: u64::MAX,
+            log_segment_bytes: 200 + seeded.below(4_000),
+            snapshot_every: 1 + seeded.below(8),
+            snapshot_bytes_min: seeded.below(2) * seeded.below(8_000),
+        };
+        let (committed, before) = (Commit::default(), None);
+        Self { seeded, memory: MemoryDisk::new(), limits, committed, before, time: 0, commits: 0 }
+    }
+
+    async fn run(mut self) -> u64 {
+        for _ in 0..2 + self.seeded.below(4) {
+            self.live().await;
+            match self.seeded.chance(2, 3) {
+                true => self.memory.crash(&self.seeded),
+                false => self.memory.kill(),
+            }
+            if self.seeded.chance(1, 3)
+                && let Some(before) = self.before.take()
+            {
+                self.committed = before;
+            }
+        }
+        // A last life without faults.
+        let disk: Arc<dyn Disk> = Arc::new(self.memory.clone());
+        let store = Store::open(disk, Path::new(FOLDER), self.limits, self.committed.end).await.unwrap();
+        self.check(&store);
+        self.commits
+    }
+
+    /// From opening to some fault, or to some steps.
+    async fn live(&mut self) {
+        let faulty = FaultyDisk::new(Arc::new(self.memory.clone()), self.seeded.next_u64());
+        match self.seeded.below(6) {
+            0 => faulty.stop_after(self.seeded.below(150)),
+            1 => faulty.stop_within(self.seeded.below(150)),
+            2 => faulty.fail_randomly(Operation::Sync, 40),
+            3 => faulty.fail_randomly(Operation::Append, 60),
+            4 => faulty.limit_room(self.seeded.below(200_000)),
+            _ => {}
+        }
+        let disk: Arc<dyn Disk> = Arc::new(faulty.clone());
+        let opened = Store::open(disk, Path::new(FOLDER), self.limits, self.committed.end).await;
+        let store = match opened {
+            Ok(store) => store,
+            Err(error) => return expect_fault(&error),
+        };
+        self.check(&store);
+        for _ in 0..self.seeded.below(60) {
+            if let Err(error) = self.step(&store).await {
+                expect_fault(&error);
+                if !error.is_full() {
+                    return;
+                }
+                faulty.free(self.seeded.below(60_000));
+            }
+        }
+        self.check(&store);
+    }
+
+    async fn step(&mut self, store: &Store) -> Result<(), StateError> {
+        if self.seeded.chance(1, 3) {
+            store.maintain().await?;
+        }
+        let mut model = self.committed.model.clone();
+        if self.seeded.chance(1, 40) {
+            let name = *self.choice(&KEYED);
+            store.drop_table(name);
+            model.keyed.remove(name);
+            // From here on the table is gone in memory, so the next change has to be the one that drops it.
+            self.time += 1;
+            return self.commit(store, Change::new(at(self.time)), model).await;
+        }
+        self.time += 1 + i64::try_from(self.seeded.below(3)).unwrap();
+        let change = self.change(store, &mut model);
+        if self.seeded.chance(1, 6) {
+            // The batch fails after its change was written.
+            store.write(&change).await?;
+            return Ok(());
+        }
+        self.commit(store, change, model).await
+    }
+
+    async fn commit(&mut self, store: &Store, change: Change, model: Model) -> Result<(), StateError> {
+        let end = match store.write(&change).await {
+            // A table that is dropped in memory only would not be what the oracle has.
+            Err(error) if error.is_full() && change.is_empty() => return Err(closed()),
+            written => written?,
+        };
+        self.before = Some(std::mem::replace(&mut self.committed, Commit { end, model }));
+        self.commits += 1;
+        if self.seeded.chance(1, 30) {
+            return Err(closed());
+        }
+        store.apply(change);
+        Ok(())
+    }
+
+    fn change(&self, store: &Store, model: &mut Model) -> Change {
+        let mut change = Change::new(at(self.time));
+        for _ in 0..self.seeded.below(4) {
+            match self.seeded.chance(2, 3) {
+                true => self.change_keys(store, &mut change, model),
+                false => self.change_panes(store, &mut change, model),
+            }
+        }
+        change
+    }
+
+    fn change_keys(&self, store: &Store, change: &mut Change, model: &mut Model) {
+        let name = *self.choice(&KEYED);
+        let table = store.keyed(name, words()).unwrap();
+        if self.seeded.chance(1, 2) {
+            // A key that there never is makes the log long enough to pay for snapshots.
+            change.keyed(name).touch(&vec![0xFF; self.seeded.below(20_000) as usize]);
+        }
+        for _ in 0..self.seeded.below(8) {
+            let known = model.keyed.entry(name.to_owned()).or_default();
+            let word = self.word();
+            let key = key_of(&table, &word);
+            match self.seeded.below(10) {
+                0 | 1 => {
+                    change.keyed(name).remove(&key);
+                    known.remove(&word);
+                }
+                2 | 3 => {
+                    change.keyed(name).touch(&key);
+                    known.entry(word).and_modify(|(_, time)| *time = self.time);
+                }
+                _ => {
+                    let count = self.seeded.next_u64() as i64;
+                    put(change, &table, &word, count);
+                    known.insert(word, (count, self.time));
+                }
+            }
+        }
+    }
+
+    fn change_panes(&self, store: &Store, change: &mut Change, model: &mut Model) {
+        let name = *self.choice(&PANES);
+        store.panes(name, numbers()).unwrap();
+        let known = model.panes.entry(name.to_owned()).or_default();
+        let added: Vec<i64> = (0..self.seeded.below(4)).map(|_| self.seeded.next_u64() as i64).collect();
+        change.panes(name).add(&rows(&added));
+        if !added.is_empty() {
+            known.entry(self.time).or_default().extend(added);
+        }
+        if self.seeded.chance(1, 2) {
+            let before = self.time - if name == "daily" { 200 } else { 10 };
+            change.panes(name).drop_before(at(before));
+            known.retain(|time, _| *time >= before);
+        }
+    }
+
+    /// The store is as the last commit says.
+    fn check(&self, store: &Store) {
+        let model = &self.committed.model;
+        for name in KEYED {
+            let table = store.keyed(name, words()).unwrap();
+            let known = model.keyed.get(name).cloned().unwrap_or_default();
+            let expected: Vec<_> =
+                known.iter().map(|(word, (count, time))| (word.clone(), *count, *time)).collect();
+            assert_eq!(all(&table), expected, "{name}");
+            let older_than = self.time - 5;
+            let timed_out = table.timed_out(at(older_than), &KeySet::default(), usize::MAX);
+            let expected: Vec<_> = expected.into_iter().filter(|(_, _, time)| *time < older_than).collect();
+            assert_eq!(listed(&table, &timed_out), expected, "{name} before {older_than}");
+        }
+        for name in PANES {
+            let panes = store.panes(name, numbers()).unwrap();
+            let known = model.panes.get(name).cloned().unwrap_or_default();
+            assert_eq!(all_panes(&panes), known.into_iter().collect::<Vec<_>>(), "{name}");
+        }
+    }
+
+    fn word(&self) -> String {
+        "w".repeat(self.seeded.below(20) as usize) + &self.seeded.below(9).to_string()
+    }
+
+    fn choice<'a, T>(&self, of: &'a [T]) -> &'a T {
+        &of[self.seeded.below(of.len() as u64) as usize]
+    }
+}
+
+fn closed() -> StateError {
+    JournalError::Closed.into()
+}
+
+/// What a fault brings about; anything else is a mistake of the store.
+fn expect_fault(error: &StateError) {
+    let is_fault = matches!(
+        error,
+        StateError::Journal(JournalError::Disk { .. } | JournalError::Full { .. } | JournalError::Closed)
+    );
+    assert!(is_fault, "{error}");
+}

@@ -1,0 +1,86 @@
+//! A plugin of the world `transforms`: it exports none of the interfaces of other kinds.
+//!
+//! The key `describe` of its configuration has it describe one function more, to show what the host says of a plugin whose
+//! description is not true.
+#![cfg(target_family = "wasm")]
+#![allow(unsafe_code, reason = "the generated exports")]
+
+/// What `wit-bindgen` makes of the world `transforms`.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+mod bindings {
+    wit_bindgen::generate!({ path: "../../../wit", world: "transforms" });
+}
+
+use bindings::exports::millstream::plugin::description::{self, FunctionKind};
+use bindings::exports::millstream::plugin::transform::{self, Answer};
+use bindings::millstream::plugin::host;
+use bindings::millstream::plugin::types::{Context, DataType, Error, Field, Schema, Table};
+
+struct Bare;
+
+impl description::Guest for Bare {
+    fn describe() -> description::Plugin {
+        let wanted = host::config("describe").unwrap_or_default();
+        let same = function("same", FunctionKind::Map, "value", "value");
+        description::Plugin {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            documentation: env!("CARGO_PKG_DESCRIPTION").to_owned(),
+            functions: std::iter::once(same).chain(untrue(wanted.trim_matches('"'))).collect(),
+        }
+    }
+}
+
+/// A function that the host has to refuse.
+fn untrue(wanted: &str) -> Option<description::Function> {
+    let field = || Schema { fields: vec![field("state")], items: vec![] };
+    Some(match wanted {
+        "reduce" => function("more", FunctionKind::Reduce, "value", "value"),
+        "inverse" => function("more", FunctionKind::Inverse, "value", "value"),
+        "update-state" => description::Function {
+            state: field(),
+            state_version: 1,
+            ..function("more", FunctionKind::UpdateState, "value", "word")
+        },
+        "other-columns" => function("more", FunctionKind::Reduce, "value", "word"),
+        "no-state" => function("more", FunctionKind::UpdateState, "value", "word"),
+        "no-version" => description::Function {
+            state: field(),
+            ..function("more", FunctionKind::UpdateState, "value", "word")
+        },
+        "map-with-state" => {
+            description::Function { state: field(), ..function("more", FunctionKind::Map, "value", "word") }
+        }
+        "map-with-keys" => {
+            description::Function { keys: field(), ..function("more", FunctionKind::Map, "value", "word") }
+        }
+        _ => return None,
+    })
+}
+
+impl transform::Guest for Bare {
+    fn call(_: u32, _: Context, rows: Table) -> Result<Answer, Error> {
+        Ok(Answer::Rows(rows))
+    }
+}
+
+fn function(name: &str, kind: FunctionKind, input: &str, output: &str) -> description::Function {
+    let columns = |name| Schema { fields: vec![field(name)], items: vec![] };
+    let none = || Schema { fields: vec![], items: vec![] };
+    description::Function {
+        name: name.to_owned(),
+        kind,
+        input: columns(input),
+        output: columns(output),
+        keys: none(),
+        state: none(),
+        state_version: 0,
+        documentation: String::new(),
+    }
+}
+
+fn field(name: &str) -> Field {
+    Field { name: name.to_owned(), data_type: DataType::Utf8, nullable: false }
+}
+
+bindings::export!(Bare with_types_in bindings);
