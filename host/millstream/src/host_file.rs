@@ -45,7 +45,10 @@ impl Lock {
         }
         let host_file = checkpoint.join("host.json");
         let host = serde_json::to_string(&HostFile { pid: std::process::id() })?;
-        fs::write(&host_file, host).with_context(|| format!("writing {}", host_file.display()))?;
+        // Whoever reads it meanwhile sees the one before or this one, and no half of it.
+        let staged = checkpoint.join("host.json.new");
+        let written = fs::write(&staged, host).and_then(|()| fs::rename(&staged, &host_file));
+        written.with_context(|| format!("writing {}", host_file.display()))?;
         Ok(Self { _file: file, host_file })
     }
 }
