@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
 use millstream_model::{CallContext, Groups, Reduce};
@@ -62,16 +62,25 @@ impl Folding {
         partition: usize,
         chunks: &[RecordBatch],
     ) -> Result<RecordBatch, QueryError> {
-        let mut folded = Vec::new();
+        let columns: Vec<usize> = self.keys.iter().chain(&self.values).copied().collect();
+        let (mut folded, mut rows_max) = (Vec::new(), CALL_ROWS_MAX);
         for rows in chunks.iter().filter(|rows| rows.num_rows() > 0) {
-            let columns: Vec<usize> = self.keys.iter().chain(&self.values).copied().collect();
             folded.push(pick(rows, &columns, &self.schema)?);
-            // Rows that were folded together do not pile up until the end.
-            if folded.iter().map(RecordBatch::num_rows).sum::<usize>() >= CALL_ROWS_MAX {
-                folded = vec![self.fold(context, partition, &folded).await?];
+            // Rows of the same keys do not pile up until the end, and many keys are not folded again for every chunk.
+            if folded.iter().map(RecordBatch::num_rows).sum::<usize>() >= rows_max {
+                let so_far = self.fold(context, partition, &folded).await?;
+                rows_max = CALL_ROWS_MAX.max(2 * so_far.num_rows());
+                folded = vec![so_far];
             }
         }
         self.fold(context, partition, &folded).await
+    }
+
+    /// The keys of tables of keys and values, each once, in the order in which they come.
+    pub(crate) fn distinct_keys(&self, tables: &[RecordBatch]) -> Result<Vec<ArrayRef>, QueryError> {
+        let rows = whole(&self.schema, tables)?;
+        let keys = &rows.columns()[..self.keys.len()];
+        gather(keys, &Grouping::by(keys, rows.num_rows())?.firsts())
     }
 
     /// Folds tables of keys and values into one.

@@ -58,12 +58,10 @@ impl InverseWindow {
     }
 
     /// Keys with their totals as they were before the batch; without those that have none.
-    fn known(&self, keys: &RecordBatch) -> Result<RecordBatch, QueryError> {
-        let found = self.totals.table().lookup(&self.keys(keys)?);
+    fn known(&self, keys: Vec<ArrayRef>) -> Result<RecordBatch, QueryError> {
+        let found = self.totals.table().lookup(&self.totals.table().encode_keys(&keys).map_err(state_error)?);
         let values = self.totals.table().decode_states(&found).map_err(state_error)?;
-        let mut columns = keys.columns()[..self.folding().key_columns()].to_vec();
-        columns.extend(values);
-        let all = self.table(columns, keys.num_rows())?;
+        let all = self.table(keys.into_iter().chain(values).collect(), found.len())?;
         let known: BooleanArray = found.iter().map(|state| Some(state.is_some())).collect();
         filter_record_batch(&all, &known).map_err(misfit)
     }
@@ -142,8 +140,7 @@ impl Operator for InverseWindow {
         let left = self.panes.table().range(..span.first(time));
         let left: Vec<_> = left.iter().flat_map(|pane| pane.rows.iter().cloned()).collect();
         let leaving = self.folding().fold(context, 0, &left).await?;
-        let keys = self.folding().fold(context, 0, &[entering.clone(), leaving.clone()]).await?;
-        let known = self.known(&keys)?;
+        let known = self.known(self.folding().distinct_keys(&[entering.clone(), leaving.clone()])?)?;
         let remaining = self.taken_out(context, &known, &leaving).await?;
         let remaining = table(self.folding().schema(), remaining.columns().to_vec(), remaining.num_rows())?;
         let totals = self.folding().fold(context, 0, &[remaining, entering.clone()]).await?;

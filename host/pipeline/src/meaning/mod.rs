@@ -128,10 +128,11 @@ impl Meaning<'_> {
         self.names.extend(streams.iter().map(|stream| stream.name.value.clone()));
         let by_name: BTreeMap<_, _> =
             streams.iter().enumerate().map(|(i, s)| (s.name.value.as_str(), i)).collect();
-        let mut reads = Vec::new();
+        let (mut reads, mut names): (Vec<Vec<usize>>, Vec<_>) = (Vec::new(), Vec::new());
         for stream in streams {
-            let names = self.reads(stream);
-            reads.push(names.iter().filter_map(|name| by_name.get(name.as_str()).copied()).collect());
+            let of = self.reads(stream);
+            reads.push(of.iter().filter_map(|name| by_name.get(name.value.as_str()).copied()).collect());
+            names.push(of);
         }
         let order = graph::order(&reads);
         let placed: BTreeSet<_> = order.ordered.iter().copied().collect();
@@ -145,7 +146,7 @@ impl Meaning<'_> {
                 reads[stream].iter().any(|&read| self.unusable.contains(&streams[read].name.value));
             if unusable_input || self.unusable.contains(&streams[stream].name.value) {
                 self.unusable.insert(streams[stream].name.value.clone());
-            } else if let Err(faults) = self.define(&streams[stream]).await {
+            } else if let Err(faults) = self.define(&streams[stream], &names[stream]).await {
                 self.diagnostics.extend(faults);
                 self.unusable.insert(streams[stream].name.value.clone());
             }
@@ -153,7 +154,7 @@ impl Meaning<'_> {
     }
 
     /// The names that a stream reads. It is unusable if one of them is.
-    fn reads(&mut self, stream: &StreamSpec) -> Vec<String> {
+    fn reads(&mut self, stream: &StreamSpec) -> Vec<Located<String>> {
         let use_of = format!("stream \"{}\" takes its input from", stream.name);
         let names = match &stream.operation.value {
             Operation::Sql(text) => match sql_relations(&text.value) {
@@ -171,7 +172,7 @@ impl Meaning<'_> {
         if usable < names.len() {
             self.unusable.insert(stream.name.value.clone());
         }
-        names.into_iter().map(|name| name.value).collect()
+        names
     }
 
     /// Whether `name` can be used; reports it if it is not defined, in a message that begins with `use_of`.
@@ -201,14 +202,8 @@ impl Meaning<'_> {
         }
     }
 
-    async fn define(&mut self, stream: &StreamSpec) -> Result<SchemaRef, Faults> {
-        let reads = match &stream.operation.value {
-            Operation::Sql(text) => {
-                sql::located(self.lines, text, sql_relations(&text.value).unwrap_or_default())
-            }
-            _ => stream.from.clone(),
-        };
-        self.slides.add(stream, &reads)?;
+    async fn define(&mut self, stream: &StreamSpec, reads: &[Located<String>]) -> Result<SchemaRef, Faults> {
+        self.slides.add(stream, reads)?;
         self.check_states(stream)?;
         let name = stream.name.value.as_str();
         match &stream.operation.value {
