@@ -14,4 +14,5 @@ mod operations;
 mod pipeline_tests;
 mod process;
 mod running;
+mod states;
 mod support;

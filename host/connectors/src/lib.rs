@@ -28,6 +28,7 @@ use arrow::datatypes::SchemaRef;
 use millstream_engine::{Decoder, Sink, SinkError, Source};
 use millstream_model::pipeline::{SinkKind, SinkSpec, SourceKind, SourceSpec};
 
+pub use print::table::text as table;
 pub use screen::Screen;
 
 /// The source that `spec` describes. Nothing is opened before it runs.
