@@ -5,6 +5,7 @@
 
 mod architecture;
 mod commands;
+mod compositions;
 mod crash;
 mod durability;
 mod hostile;
