@@ -119,6 +119,11 @@ impl Counting {
 
 /// Calls a filter on the rows of all inputs together.
 pub(super) async fn program(function: Arc<dyn Function>, inputs: &[&str]) -> Program {
+    Program::compile(&relations(function, inputs).await, &["out"], 1).await.unwrap()
+}
+
+/// The relation "out": what a filter leaves of the rows of all inputs together.
+pub(super) async fn relations(function: Arc<dyn Function>, inputs: &[&str]) -> Relations {
     let mut relations = Relations::new().unwrap();
     for input in inputs {
         relations.add_input(input, schema()).unwrap();
@@ -132,7 +137,7 @@ pub(super) async fn program(function: Arc<dyn Function>, inputs: &[&str]) -> Pro
     };
     let call = Call { function, columns: vec!["value".into()], keep_columns: true };
     relations.add_call("out", from, call).await.unwrap();
-    Program::compile(&relations, &["out"], 1).await.unwrap()
+    relations
 }
 
 /// A filter of the column "text", as a plugin describes it.
