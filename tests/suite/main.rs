@@ -14,3 +14,4 @@ mod operations;
 mod process;
 mod running;
 mod support;
+mod tables;

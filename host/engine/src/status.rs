@@ -34,7 +34,7 @@ pub struct Status {
     pub accumulators: BTreeMap<String, i64>,
     /// Bytes of the write-ahead log; none without a checkpoint folder.
     pub log_bytes: Option<u64>,
-    /// What keeps the pipeline from going on, while it waits for that to pass.
+    /// What keeps the pipeline from going on, while it waits for that to pass; or why its tables are older than they should be.
     pub trouble: Option<String>,
     /// The last batch that failed, and why.
     pub failure: Option<String>,
@@ -121,6 +121,8 @@ pub struct Board(Arc<Mutex<Shown>>);
 #[derive(Debug, Default)]
 struct Shown {
     status: Status,
+    /// Tables that are older than they should be, and why.
+    tables: Option<String>,
     recent: VecDeque<BatchStatus>,
 }
 
@@ -146,7 +148,15 @@ impl Board {
     /// What it shows now.
     pub fn read(&self) -> Status {
         let shown = self.shown();
-        Status { recent: shown.recent.iter().cloned().collect(), ..shown.status.clone() }
+        let mut status = shown.status.clone();
+        status.recent = shown.recent.iter().cloned().collect();
+        status.trouble = status.trouble.or_else(|| shown.tables.clone());
+        status
+    }
+
+    /// Says what is wrong with tables, until they are read again.
+    pub(crate) fn tables(&self, trouble: Option<String>) {
+        self.shown().tables = trouble;
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {

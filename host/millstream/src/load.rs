@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use millstream_model::pipeline::PluginSpec;
-use millstream_pipeline::{Checked, Component, Components, LoadError};
+use millstream_connectors::load_table;
+use millstream_engine::TableRows;
+use millstream_model::pipeline::{PluginSpec, TableSpec};
+use millstream_pipeline::{Checked, Component, Components, LoadError, LoadedTable};
 use millstream_plugins::Sandbox;
 
 /// Something that the user gave is refused, with what to do instead.
@@ -19,12 +21,12 @@ pub(crate) struct Refused(pub(crate) String);
 /// Components by plugin name that take the place of those the file names.
 pub(crate) type Overrides = BTreeMap<String, PathBuf>;
 
-/// Reads and checks the pipeline file, plugins included.
+/// Reads and checks the pipeline file, plugins and tables included.
 pub(crate) async fn load(file: &Path) -> Result<Checked> {
     check_text(file, &read(file)?, Overrides::new()).await
 }
 
-/// Checks the text of the pipeline file `file`, plugins included. `overrides` may not name plugins that it lacks.
+/// Checks the text of the pipeline file `file`, plugins and tables included. `overrides` may not name plugins that it lacks.
 pub(crate) async fn check_components(file: &Path, text: &str, overrides: Overrides) -> Result<Checked> {
     let checked = check_text(file, text, overrides.clone()).await?;
     let unknown = overrides.keys().find(|name| !checked.components.contains_key(*name));
@@ -68,7 +70,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     builder.worker_threads(1).enable_all().build().context("starting the runtime")
 }
 
-/// The sandbox, with other files for some plugins.
+/// The sandbox, with other files for some plugins, and the tables in their files.
 struct Overridden {
     sandbox: Sandbox,
     overrides: Overrides,
@@ -82,5 +84,10 @@ impl Components for Overridden {
             spec.component.value.clone_from(path);
         }
         self.sandbox.load(&spec).await
+    }
+
+    async fn table(&self, spec: &TableSpec, bytes_max: u64) -> Result<LoadedTable, LoadError> {
+        let (schema, TableRows { rows, bytes, .. }) = load_table(spec, bytes_max).await?;
+        Ok(LoadedTable { schema, rows, bytes })
     }
 }

@@ -34,9 +34,13 @@ pub(crate) async fn run(checked: &Checked, test: &TestSpec) -> Result<Outcome> {
     let interval = checked.pipeline.batch_interval;
     let tables = Arc::new(Tables::new(Store::in_memory(Limits::default()), None));
     checked.states.bind(&tables).context("making the tables of states")?;
+    let read: Vec<String> = program.inputs().map(str::to_owned).collect();
+    let reference = crate::wire::tables(&checked.pipeline, &read);
+    reference.open(BatchTime::from_ms(0)).await?;
     let mut outcome = Outcome::default();
     for batch in 0..batches(test) {
-        let inputs = inputs(checked, test, &program, batch)?;
+        let mut inputs = inputs(checked, test, &program, batch)?;
+        inputs.extend(reference.at(time(interval, batch)).await.inputs);
         let output = Arc::new(Collected::default());
         checked.states.begin(time(interval, batch));
         let ran = program.run(time(interval, batch), inputs, Arc::clone(&output) as Arc<dyn Output>).await;
@@ -77,7 +81,8 @@ fn inputs(
             from_rows(rows, &schema).with_context(|| format!("reading the rows given to \"{name}\""))?;
         Ok((name.to_owned(), Arc::new(Rows(vec![rows])) as Arc<dyn Chunks>))
     };
-    program.inputs().map(input).collect()
+    let is_table = |name: &&str| checked.pipeline.tables.iter().any(|table| table.name.value == **name);
+    program.inputs().filter(|name| !is_table(name)).map(input).collect()
 }
 
 fn schema(checked: &Checked, relation: &str) -> Result<SchemaRef> {

@@ -21,7 +21,7 @@ impl Meaning<'_> {
     }
 
     fn check_expected(&mut self, use_of: &str, stream: &Located<String>, batches: &Batches) {
-        if self.usable(use_of, stream) {
+        if self.flows(use_of, stream) {
             self.check_rows(stream, batches, |row, schema| cells(row, &stream.value, schema));
         }
     }
@@ -37,13 +37,16 @@ impl Meaning<'_> {
             return self.check_rows(source, batches, check);
         }
         let is_stream = self.pipeline.streams.iter().any(|stream| stream.name.value == source.value);
+        let is_table = self.is_table(&source.value);
         let message = if is_stream {
             format!("\"{source}\" is a stream; rows are given to sources")
+        } else if is_table {
+            format!("\"{source}\" is a table, whose rows are read from its file; rows are given to sources")
         } else {
             let hint = nearest::hint(&source.value, "sources", sources());
             format!("there is no source \"{source}\"{hint}")
         };
-        if self.complete && (is_stream || !self.names.contains(&source.value)) {
+        if self.complete && (is_stream || is_table || !self.names.contains(&source.value)) {
             self.report(source.place, message);
         }
     }

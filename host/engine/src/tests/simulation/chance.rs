@@ -169,6 +169,7 @@ impl Parts {
         Code {
             version,
             states: Arc::default(),
+            tables: Default::default(),
             programs: borrow(&self.idle, self.programs),
             sources: self.outside.sources().into_iter().map(|name| self.source(name)).collect(),
             sinks: vec![
