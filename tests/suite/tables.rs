@@ -41,6 +41,17 @@ update-state = { by = ["word"], function = "text.running-count", initial = "open
 [streams.states]
 from = "counts"
 snapshot = true
+[streams.timed]
+from = "words"
+update-state = { by = ["word"], function = "text.running-count", initial = "opening", timeout = "200ms" }
+[streams.timed-states]
+from = "timed"
+snapshot = true
+[streams.every]
+from = "words"
+update-state = { by = ["word"], function = "text.running-count", initial = "opening", every-key = true }
+[streams.opened]
+sql = "SELECT c.word, c.count - o.state AS more FROM counts c JOIN opening o ON c.word = o.word"
 [sinks.named]
 from = "named"
 type = "files"
@@ -58,6 +69,22 @@ expect.counts = [[{ word = "a", count = 11 }, { word = "b", count = 1 }], []]
 expect.states = [
     [{ word = "a", state = 11 }, { word = "b", state = 1 }, { word = "z", state = 5 }],
     [{ word = "a", state = 11 }, { word = "b", state = 1 }, { word = "z", state = 5 }],
+]
+expect.opened = [[{ word = "a", more = 1 }], []]
+
+[[tests]]
+name = "states to begin with time out and are visited as others are"
+given.orders = [[], [{ word = "a" }], [], [], []]
+expect.timed-states = [
+    [{ word = "a", state = 10 }, { word = "z", state = 5 }],
+    [{ word = "a", state = 11 }, { word = "z", state = 5 }],
+    [{ word = "a", state = 11 }, { word = "z", state = 5 }],
+    [{ word = "a", state = 11 }],
+    [],
+]
+expect.every = [
+    [{ word = "a", count = 10 }, { word = "z", count = 5 }],
+    [{ word = "a", count = 11 }, { word = "z", count = 5 }],
 ]
 "#;
 

@@ -80,7 +80,7 @@ impl Processor {
         let mut backoff = self.backoff();
         let mut failures = 0;
         let TablesNow { inputs: tables, trouble } = code.tables.at(batch.time()).await;
-        self.board.tables(trouble);
+        self.board.table_trouble(trouble);
         loop {
             let error = match self.attempt(program, code, batch, &tables, wanted).await {
                 Ok(outcome) => {

@@ -122,7 +122,7 @@ pub struct Board(Arc<Mutex<Shown>>);
 struct Shown {
     status: Status,
     /// Tables that are older than they should be, and why.
-    tables: Option<String>,
+    table_trouble: Option<String>,
     recent: VecDeque<BatchStatus>,
 }
 
@@ -150,13 +150,13 @@ impl Board {
         let shown = self.shown();
         let mut status = shown.status.clone();
         status.recent = shown.recent.iter().cloned().collect();
-        status.trouble = status.trouble.or_else(|| shown.tables.clone());
+        status.trouble = status.trouble.or_else(|| shown.table_trouble.clone());
         status
     }
 
     /// Says what is wrong with tables, until they are read again.
-    pub(crate) fn tables(&self, trouble: Option<String>) {
-        self.shown().tables = trouble;
+    pub(crate) fn table_trouble(&self, trouble: Option<String>) {
+        self.shown().table_trouble = trouble;
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use arrow::array::{RecordBatch, StringViewArray};
 use async_trait::async_trait;
+use tokio::sync::watch;
 
-use super::lab::{Lab, rows, schema};
+use super::lab::{Lab, rows, schema, until};
 use crate::{EngineError, Mode, Table, TableBinding, TableError, TableRows};
 
-/// A table that holds what the test puts into it.
+/// A table that holds what the test puts into it, and is read while it is not shut.
 #[derive(Clone, Default)]
-struct Shelf(Arc<Mutex<Content>>);
+struct Shelf(Arc<Mutex<Content>>, Arc<watch::Sender<bool>>);
 
 #[derive(Default)]
 struct Content {
@@ -55,7 +56,7 @@ impl Shelf {
 #[async_trait]
 impl Table for Shelf {
     async fn read(&self, known: Option<&str>, bytes_max: u64) -> Result<Option<TableRows>, TableError> {
-        tokio::task::yield_now().await;
+        self.1.subscribe().wait_for(|is_shut| !is_shut).await.unwrap();
         let mut content = self.0.lock().unwrap();
         content.allowed.push(bytes_max);
         if let Some(less) = content.failures.checked_sub(1) {
@@ -126,6 +127,26 @@ async fn a_refresh_that_fails_keeps_the_rows_says_so_and_is_tried_again() {
     assert_eq!(life.board.read().trouble, None);
     life.stop().await.unwrap();
     assert_eq!(lab.kept.all(), [(12_000, rows(&["old"])), (13_000, rows(&["new"]))]);
+}
+
+#[tokio::test]
+async fn batches_are_cut_while_a_table_is_read_and_wait_for_it() {
+    let mut lab = Lab::durable();
+    let shelf = Shelf::of(&["old"]);
+    lab.tables = vec![shelf.bind("shelf", Some(500))];
+    let life = lab.running().await;
+    shelf.put(&["new"]);
+    shelf.1.send_replace(true);
+    let board = life.board.clone();
+    for batch in 1..=3 {
+        lab.clock.set(10_000 + 1_000 * batch);
+        until(|| board.read().queued_batches == batch as usize).await;
+    }
+    assert_eq!(lab.kept.all(), []);
+    shelf.1.send_replace(false);
+    lab.kept.wait_for(3).await;
+    life.stop().await.unwrap();
+    assert_eq!(lab.kept.rows(), ["new"; 3]);
 }
 
 #[tokio::test]
