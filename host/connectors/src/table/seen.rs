@@ -86,10 +86,9 @@ fn number(text: &str) -> Option<DataType> {
     text.parse().is_ok_and(f64::is_finite).then_some(DataType::Float64)
 }
 
-/// Whether a text is a time as in RFC 3339: a day, a time of day and a zone.
+/// Whether a text is a time as in RFC 3339: a day and a time of day, with or, as sinks write it, without a zone.
 fn is_time(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let has_zone = text.ends_with('Z') || matches!(bytes.get(bytes.len().wrapping_sub(6)), Some(b'+' | b'-'));
-    let is_long = bytes.len() >= "2024-01-02T03:04:05Z".len();
-    is_long && bytes.get(10) == Some(&b'T') && has_zone && TimestampMicrosecondType::parse(text).is_some()
+    let is_long = bytes.len() >= "2024-01-02T03:04:05".len();
+    is_long && bytes.get(10) == Some(&b'T') && TimestampMicrosecondType::parse(text).is_some()
 }

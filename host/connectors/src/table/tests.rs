@@ -88,7 +88,7 @@ async fn the_columns_of_a_csv_file_are_found_in_all_of_it() {
     check(CSV, "a,b\n1,true\nx,1\n", "a: utf8, b: utf8", &["1|true", "x|1"]).await;
     check(
         CSV,
-        "at,day\n2024-01-02T03:04:05+02:00,2024-01-02\n2024-01-02T03:04:05Z,2024-01-03\n",
+        "at,day\n2024-01-02T03:04:05+02:00,2024-01-02\n2024-01-02T03:04:05,2024-01-03\n",
         "at: timestamp, day: utf8",
         &["2024-01-02T01:04:05|2024-01-02", "2024-01-02T03:04:05|2024-01-03"],
     )
