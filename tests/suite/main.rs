@@ -17,3 +17,4 @@ mod process;
 mod running;
 mod states;
 mod support;
+mod tables;

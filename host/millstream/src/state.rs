@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use arrow::record_batch::RecordBatch;
 use arrow_json::writer::{LineDelimited, WriterBuilder};
 use clap::Args;
-use millstream_connectors::table;
+use millstream_connectors::rows_as_text;
 use millstream_journal::Archive;
 use millstream_model::{DataType, Field};
 use millstream_platform::{Disk, SystemDisk};
@@ -102,7 +102,7 @@ fn print_first(keyed: &Keyed, rows_max: usize) -> Result<()> {
 
 #[allow(clippy::print_stdout, reason = "the command's answer")]
 fn print_table(rows: &RecordBatch) -> Result<()> {
-    print!("{}", table(rows).context("showing the states")?);
+    print!("{}", rows_as_text(rows).context("showing the states")?);
     Ok(())
 }
 

@@ -186,6 +186,7 @@ impl Parts {
         Code {
             version,
             states,
+            tables: Default::default(),
             programs,
             sources: self.outside.sources().into_iter().map(|name| self.source(name)).collect(),
             sinks,
