@@ -19,6 +19,11 @@ type = "files"
 path = "amounts/*.json"
 format = "json"
 schema = { word = "utf8", amount = "float64" }
+[tables.names]
+path = "names.csv"
+schema = { word = "utf8", name = "utf8" }
+[streams.named]
+sql = "SELECT words.word, name FROM words JOIN names ON words.word = names.word"
 [streams.pairs]
 sql = "SELECT word, coalesce(n, 0) AS n FROM words"
 [streams.running]
@@ -29,6 +34,8 @@ from = "pairs"
 reduce = { by = ["word"], function = "text.add", window = { length = "2s" } }
 [streams.shares]
 sql = "SELECT amount / 3 AS share FROM amounts ORDER BY share"
+[streams.dated]
+sql = "SELECT batch_time() AS at FROM words"
 [streams.divided]
 sql = "SELECT 10 / n AS part FROM words"
 [sinks.screen]
@@ -64,6 +71,31 @@ expect.shares = [[{ share = 0.333 }, { share = 0.667 }], []]
 expect.pairs = [[], [{ word = "a", n = 5 }]]
 tolerance = 0.001
 ordered = true
+"#,
+    ),
+    (
+        "a table that changes, or stays as its file is",
+        r#"
+given.words = [["a,1"], ["a,1"], ["a,1"]]
+given.names = [[{ word = "a", name = "Ann" }], [{ word = "a", name = "Anna" }]]
+expect.named = [[{ word = "a", name = "Ann" }], [{ word = "a", name = "Anna" }], [{ word = "a", name = "Anna" }]]
+restart-after = [2]
+"#,
+    ),
+    (
+        "a test in the middle of a second of another year",
+        r#"
+start = 2026-11-20T12:00:00.5+01:00
+given.words = [["b,1"], ["b,2"]]
+expect.dated = [[{ at = 2026-11-20T11:00:01Z }], [{ at = 2026-11-20T11:00:02Z }]]
+restart-after = [1]
+"#,
+    ),
+    (
+        "a table as its file is",
+        r#"
+given.words = [["b,1"]]
+expect.named = [[{ word = "b", name = "Bob" }]]
 "#,
     ),
     (
@@ -106,15 +138,21 @@ const BAD: &[(&str, &[&str])] = &[
     ),
 ];
 
+fn project(text: &str) -> Project {
+    let project = Project::new(text);
+    project.write("names.csv", "word,name\nb,Bob\n");
+    project
+}
+
 #[test]
 fn what_a_test_says_is_so() {
     let mut text = PIPELINE.to_owned();
     for (name, test) in GOOD {
         text += &format!("\n[[tests]]\nname = \"{name}\"{test}");
     }
-    let tested = Project::new(&text).run("test", &[]);
+    let tested = project(&text).run("test", &[]);
     assert_eq!(tested.status.code(), Some(0), "{}{}", stdout(&tested), stderr(&tested));
-    assert!(stdout(&tested).contains("4 passed, 0 failed"), "{}", stdout(&tested));
+    assert!(stdout(&tested).contains("7 passed, 0 failed"), "{}", stdout(&tested));
 }
 
 #[test]
@@ -123,7 +161,7 @@ fn what_is_not_so_fails_and_is_shown() {
     for (number, (test, _)) in BAD.iter().enumerate() {
         text += &format!("\n[[tests]]\nname = \"{number}\"\n{test}\n");
     }
-    let tested = Project::new(&text).run("test", &["--json"]);
+    let tested = project(&text).run("test", &["--json"]);
     assert_eq!(tested.status.code(), Some(1), "{}", stderr(&tested));
     let shown = stdout(&tested);
     assert_eq!(shown.lines().count(), BAD.len(), "{shown}");
@@ -148,6 +186,6 @@ expect.divided = [[{ part = 2 }], [], [{ part = 10 }]]
 expect-failure = { batch = 2, error = "zero" }
 "#;
     let text = PIPELINE.replace("name = \"tested\"", "name = \"tested\"\non-failure = \"continue\"") + test;
-    let tested = Project::new(&text).run("test", &[]);
+    let tested = project(&text).run("test", &[]);
     assert_eq!(tested.status.code(), Some(0), "{}{}", stdout(&tested), stderr(&tested));
 }

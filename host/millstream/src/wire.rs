@@ -46,11 +46,15 @@ pub(crate) async fn wire(text: &str, checked: &Checked, screen: &Screen, concurr
         let program = Program::compile(&checked.relations, &wanted, threads()).await;
         programs.push(program.context("compiling the pipeline")?);
     }
+    let unread = |name: &str| !programs[0].inputs().any(|input| input == name);
+    for table in pipeline.tables.iter().filter(|table| unread(&table.name.value)) {
+        tracing::warn!("table \"{}\" leads to no sink and is not read", table.name);
+    }
     let read: Vec<String> = programs[0].inputs().map(str::to_owned).collect();
     Ok(Code {
         version: version(text, checked),
         sources: sources(pipeline, &read),
-        tables: tables(pipeline, &read),
+        tables: Tables::new(tables(pipeline, &read), pipeline.table_memory_bytes),
         sinks: sinks(checked, screen)?,
         programs: Programs::new(programs),
         states: Arc::clone(&checked.states),
@@ -77,10 +81,9 @@ fn sources(pipeline: &Pipeline, read: &[String]) -> Vec<SourceBinding> {
 }
 
 /// The tables that some sink's rows come from.
-pub(crate) fn tables(pipeline: &Pipeline, read: &[String]) -> Tables {
+pub(crate) fn tables(pipeline: &Pipeline, read: &[String]) -> Vec<TableBinding> {
     let bindings = pipeline.tables.iter().filter_map(|spec| {
         if !read.contains(&spec.name.value) {
-            tracing::warn!("table \"{}\" leads to no sink and is not read", spec.name);
             return None;
         }
         let schema = spec.schema.clone().expect("a checked pipeline knows its tables' columns");
@@ -90,7 +93,7 @@ pub(crate) fn tables(pipeline: &Pipeline, read: &[String]) -> Tables {
             refresh: spec.refresh,
         })
     });
-    Tables::new(bindings.collect(), pipeline.table_memory_bytes)
+    bindings.collect()
 }
 
 /// How much a source may bring in.

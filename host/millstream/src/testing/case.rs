@@ -31,8 +31,7 @@ impl Outcome {
     }
 }
 
-/// Runs a test of a pipeline, through the engine that `run` uses. Its first batch has the time of one interval after
-/// 1970-01-01T00:00:00Z.
+/// Runs a test of a pipeline, through the engine that `run` uses.
 pub(crate) async fn run(subject: &Subject, checked: &Checked, test: &TestSpec) -> Result<Outcome> {
     let mut world = World::new(subject, test, checked.pipeline.batch_interval);
     let mut case = Case { checked, test, outcome: Outcome::default() };
@@ -66,7 +65,9 @@ impl Case<'_> {
     /// What a batch is given: for a source that the test does not name, or no more, nothing.
     fn given(&self, batch: usize) -> Result<Vec<(&str, Vec<Block>)>> {
         let mut all = Vec::new();
-        for (source, batches) in &self.test.given {
+        let is_table = |name: &str| self.checked.pipeline.tables.iter().any(|table| table.name.value == name);
+        let given = self.test.given.iter().filter(|(name, _)| !is_table(&name.value));
+        for (source, batches) in given {
             let before = batches.iter().take(batch - 1).map(Vec::len).sum();
             let given = batches.get(batch - 1).map_or(&[][..], Vec::as_slice);
             let spec = self.checked.pipeline.sources.iter().find(|spec| spec.name.value == source.value);

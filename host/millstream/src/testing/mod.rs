@@ -5,6 +5,7 @@ mod case;
 mod collected;
 mod given;
 mod rows;
+mod table;
 mod world;
 
 use std::path::Path;

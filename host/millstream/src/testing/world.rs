@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use millstream_connectors::decoder;
 use millstream_engine::{
     Application, Board, Checkpoint, Code, DeadLetters, Engine, EngineError, InletSettings, Mode, Programs,
-    SinkBinding, SourceBinding, StopHandle, Summary, Versions,
+    SinkBinding, SourceBinding, StopHandle, Summary, Tables, Versions,
 };
 use millstream_journal::{Archive, Limits};
 use millstream_model::pipeline::{Pipeline, SourceSpec, TestSpec};
@@ -23,13 +23,14 @@ use tokio::task::JoinHandle;
 
 use super::collected::{Collected, Collecting};
 use super::given::{Feed, GivenDecoder, given};
+use super::table::given as given_table;
 use crate::load::Subject;
 use crate::wire::{policy, settings, tables, version};
 
 const CHECKPOINT: &str = "checkpoint";
 const DEAD_LETTERS: &str = "dead-letters.jsonl";
 
-/// What outlives the pipeline's process. The time of day is the beginning of 1970 at first.
+/// What outlives the pipeline's process.
 pub(super) struct World<'t> {
     subject: &'t Subject,
     test: &'t TestSpec,
@@ -53,7 +54,8 @@ pub(super) struct Life {
 
 impl<'t> World<'t> {
     pub(super) fn new(subject: &'t Subject, test: &'t TestSpec, interval: Duration) -> Self {
-        let (clock, disk, collected) = (ManualClock::new(0), MemoryDisk::new(), Collected::default());
+        let (clock, disk, collected) =
+            (ManualClock::new(test.start_ms), MemoryDisk::new(), Collected::default());
         Self { subject, test, interval, clock, disk, collected, batches: 0 }
     }
 
@@ -106,8 +108,10 @@ impl<'t> World<'t> {
             sink: Arc::new(Collecting { stream: (*stream).to_owned(), collected: self.collected.clone() }),
         };
         let inputs: Vec<String> = read.into_iter().collect();
+        let bindings = tables(&checked.pipeline, &inputs).into_iter();
+        let bindings = bindings.map(|binding| given_table(binding, checked, self.test, &self.clock));
         let code = Code {
-            tables: tables(&checked.pipeline, &inputs),
+            tables: Tables::new(bindings.collect::<Result<_>>()?, checked.pipeline.table_memory_bytes),
             version: version(self.subject.text(), checked),
             programs: Programs::new(vec![program]),
             states: Arc::clone(&checked.states),
@@ -144,7 +148,8 @@ impl<'t> World<'t> {
 
     /// The time of a batch, counted from 1.
     pub(super) fn time(&self, batch: usize) -> BatchTime {
-        (0..batch).fold(BatchTime::from_ms(0), |time, _| time.next(self.interval))
+        let start = BatchTime::at_or_before(self.test.start_ms, self.interval);
+        (0..batch).fold(start, |time, _| time.next(self.interval))
     }
 
     /// Ends a process as a crash does.

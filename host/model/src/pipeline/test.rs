@@ -11,7 +11,9 @@ use super::Located;
 pub struct TestSpec {
     /// Its name.
     pub name: Located<String>,
-    /// Sources and what they are given.
+    /// When it begins, in milliseconds since 1970: the first batch is of the first tick behind that.
+    pub start_ms: i64,
+    /// Sources and what they are given; tables and what each batch sees in them.
     pub given: Vec<(Located<String>, Batches<Given>)>,
     /// Streams and their rows.
     pub expect: Vec<(Located<String>, Batches<Row>)>,
@@ -51,6 +53,16 @@ pub enum Given {
     Row(Row),
     /// A record as it would come in, to be read in the source's format.
     Record(String),
+}
+
+impl Given {
+    /// The row, if it is one.
+    pub fn row(&self) -> Option<&Row> {
+        match self {
+            Self::Row(row) => Some(row),
+            Self::Record(_) => None,
+        }
+    }
 }
 
 /// A batch that has to fail, as often as it may be tried.

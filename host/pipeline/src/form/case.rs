@@ -69,6 +69,7 @@ fn case(item: Item<'_>, index: usize) -> Option<CaseDraft> {
     let states = read_or(&mut section, "expect-state", |item| named(item, |item| rows(item, row)));
     let failure = section.optional("expect-failure").map(failure);
     let letters = read_or(&mut section, "expect-dead-letters", letters);
+    let start = section.optional("start").map(Item::time_ms);
     let ordered = section.optional("ordered").and_then(Item::boolean).unwrap_or(false);
     let tolerance = section.optional("tolerance").and_then(Item::fraction).unwrap_or(TOLERANCE);
     let restart = read_or(&mut section, "restart-after", |item| item.each("a list of batches", batch_number));
@@ -87,6 +88,7 @@ fn case(item: Item<'_>, index: usize) -> Option<CaseDraft> {
     let (given, expect, states) = (given?, expect?, states?);
     let spec = TestSpec {
         name: name?,
+        start_ms: start.unwrap_or(Some(0))?,
         given: specs(&given, |batches| each_batch(batches, GivenDraft::spec)),
         expect: specs(&expect, |batches| each_batch(batches, RowDraft::spec)),
         states: specs(&states, |rows| rows.iter().map(RowDraft::spec).collect()),

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use millstream_model::pipeline::{Located, Place};
 use millstream_model::{parse_duration, parse_size};
 use serde_json::Value;
@@ -224,6 +225,20 @@ impl<'f> Item<'f> {
                 object.map(Value::from)
             }
         }
+    }
+
+    /// A date and a time of day, in milliseconds since 1970; UTC, where it has no zone.
+    pub(super) fn time_ms(self) -> Option<i64> {
+        let DeValue::Datetime(time) = self.value else {
+            return self.wrong("a time such as 2026-01-01T00:00:00Z");
+        };
+        let read = string_to_timestamp_nanos(&time.to_string()).ok().map(|nanos| nanos.div_euclid(1_000_000));
+        if read.is_none_or(|ms| ms < 0) {
+            self.report(format!(
+                "{time} is not between 1970 and 2262; expected a time such as 2026-01-01T00:00:00Z"
+            ));
+        }
+        read.filter(|ms| *ms >= 0)
     }
 
     fn number(self, number: Option<Value>, digits: &str) -> Option<Value> {

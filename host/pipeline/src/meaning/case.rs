@@ -47,8 +47,12 @@ impl Meaning<'_> {
     }
 
     fn check_given(&mut self, source: &Located<String>, batches: &Batches<GivenDraft>) {
-        let Some(spec) = self.source(source) else { return };
-        let takes_records = !matches!(spec.format, Format::Parquet(_));
+        let is_table = self.is_table(&source.value);
+        let takes_records = match self.source(source) {
+            Some(spec) => !matches!(spec.format, Format::Parquet(_)),
+            None if is_table => false,
+            None => return,
+        };
         let Some(schema) = self.relations.schema(&source.value) else { return };
         let faults = batches.iter().flatten().flat_map(|given| match given {
             GivenDraft::Row(row) => {
@@ -75,17 +79,14 @@ impl Meaning<'_> {
             return Some(found);
         }
         let is_stream = pipeline.streams.iter().any(|stream| stream.name.value == name.value);
-        let is_table = self.is_table(&name.value);
         let message = if is_stream {
             format!("\"{name}\" is a stream; rows are given to sources")
-        } else if is_table {
-            format!("\"{name}\" is a table, whose rows are read from its file; rows are given to sources")
         } else {
             let hint =
                 nearest::hint(&name.value, "sources", sources().map(|source| source.name.value.as_str()));
             format!("there is no source \"{name}\"{hint}")
         };
-        if self.complete && (is_stream || is_table || !self.names.contains(&name.value)) {
+        if self.complete && (is_stream || !self.names.contains(&name.value)) {
             self.report(name.place, message);
         }
         None
@@ -111,7 +112,7 @@ impl Meaning<'_> {
 /// What is wrong with a record that is given as it comes in.
 fn record_fault(record: &Located<String>, takes_records: bool) -> Option<Diagnostic> {
     let fault = match takes_records {
-        false => "records of parquet files are given as rows, such as { word = \"a\" }",
+        false => "rows are given here, such as { word = \"a\" }",
         true if record.value.contains('\n') => "a record ends with its line; give each as a text of its own",
         true => return None,
     };

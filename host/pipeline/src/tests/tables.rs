@@ -64,7 +64,10 @@ async fn tables_are_joined_in_sql_and_nowhere_else() {
         ("[streams.a]\nfrom = [\"customers\", \"events\"]", &["4:9 joined in SQL"]),
         ("[streams.a]\nfrom = \"customers\"\nmapp = 1", &["4:8 joined in SQL", "5:1 did you mean"]),
         ("[sinks.s]\nfrom = \"customers\"\ntype = \"print\"", &["4:8 joined in SQL"]),
-        ("[[tests]]\nname = \"t\"\ngiven.customers = [[]]\nexpect.lines = [[]]", &["5:7 read from its file"]),
+        (
+            "[[tests]]\nname = \"t\"\ngiven.customers = [[\"a\"]]\nexpect.lines = [[]]",
+            &["5:21 rows are given here"],
+        ),
         ("[[tests]]\nname = \"t\"\nexpect.customers = [[]]", &["5:8 joined in SQL"]),
     ];
     for (fragment, expected) in cases {
