@@ -11,6 +11,7 @@ mod hostile;
 mod mistakes;
 mod new_project;
 mod operations;
+mod pipeline_tests;
 mod process;
 mod running;
 mod support;

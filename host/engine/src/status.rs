@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use millstream_journal::Ledger;
 use millstream_model::BatchTime;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 /// Batches that are shown.
 const RECENT_MAX: usize = 20;
@@ -116,7 +117,14 @@ pub enum ReceiverState {
 
 /// Where a running pipeline writes its status and others read it. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Board(Arc<Mutex<Shown>>);
+pub struct Board(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    shown: Mutex<Shown>,
+    /// [`Status::batches`], to be waited for.
+    batches: watch::Sender<u64>,
+}
 
 #[derive(Debug, Default)]
 struct Shown {
@@ -149,8 +157,16 @@ impl Board {
         Status { recent: shown.recent.iter().cloned().collect(), ..shown.status.clone() }
     }
 
+    /// Waits until it shows so many batches, ever.
+    pub async fn reached(&self, batches: u64) {
+        let shown = self.0.batches.subscribe().wait_for(|shown| *shown >= batches).await.is_ok();
+        debug_assert!(shown, "the board is here, and so is who tells of its batches");
+    }
+
     pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.shown().status);
+        let mut shown = self.shown();
+        change(&mut shown.status);
+        self.0.batches.send_replace(shown.status.batches);
     }
 
     pub(crate) fn batch_done(&self, batch: BatchStatus, dead_letters: u64) {
@@ -162,9 +178,10 @@ impl Board {
             shown.recent.pop_front();
         }
         shown.recent.push_back(batch);
+        self.0.batches.send_replace(shown.status.batches);
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

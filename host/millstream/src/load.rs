@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use millstream_model::pipeline::PluginSpec;
 use millstream_pipeline::{Checked, Component, Components, LoadError};
 use millstream_plugins::Sandbox;
+use tokio::sync::Mutex;
 
 /// Something that the user gave is refused, with what to do instead.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,43 @@ pub(crate) fn read(file: &Path) -> Result<String> {
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(1).enable_all().build().context("starting the runtime")
+}
+
+/// A pipeline file that is checked again and again; its components are loaded once.
+pub(crate) struct Subject {
+    file: PathBuf,
+    text: String,
+    sandbox: Sandbox,
+    loaded: Mutex<BTreeMap<String, Arc<dyn Component>>>,
+}
+
+impl Subject {
+    pub(crate) fn new(file: &Path) -> Result<Self> {
+        let (text, sandbox) = (read(file)?, Sandbox::new()?);
+        Ok(Self { file: file.to_owned(), text, sandbox, loaded: Mutex::default() })
+    }
+
+    /// The pipeline, with nothing in it that an earlier one has seen or done.
+    pub(crate) async fn check(&self) -> Result<Checked> {
+        Ok(millstream_pipeline::check(&self.file, &self.text, self).await?)
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+#[async_trait]
+impl Components for Subject {
+    async fn load(&self, spec: &PluginSpec) -> Result<Arc<dyn Component>, LoadError> {
+        let mut loaded = self.loaded.lock().await;
+        if let Some(component) = loaded.get(&spec.name.value) {
+            return Ok(Arc::clone(component));
+        }
+        let component = self.sandbox.load(spec).await?;
+        loaded.insert(spec.name.value.clone(), Arc::clone(&component));
+        Ok(component)
+    }
 }
 
 /// The sandbox, with other files for some plugins.

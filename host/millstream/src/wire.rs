@@ -75,7 +75,8 @@ fn sources(pipeline: &Pipeline, read: &[String]) -> Vec<SourceBinding> {
     sources.map(binding).collect()
 }
 
-fn settings(pipeline: &Pipeline, spec: &SourceSpec) -> InletSettings {
+/// How much a source may bring in.
+pub(crate) fn settings(pipeline: &Pipeline, spec: &SourceSpec) -> InletSettings {
     InletSettings {
         bytes_max: usize::try_from(pipeline.receive_memory_bytes).unwrap_or(usize::MAX),
         disk_bytes_max: pipeline.receive_disk_bytes,

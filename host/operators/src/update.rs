@@ -123,7 +123,7 @@ impl StateUpdate {
     }
 
     /// The columns of keys and states.
-    pub(crate) fn state_columns(&self) -> SchemaRef {
+    pub fn state_columns(&self) -> SchemaRef {
         self.keyed.spec.schema()
     }
 

@@ -1,20 +1,17 @@
 //! One test: its batches run one after the other, and what comes out compared with what is expected.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
-use async_trait::async_trait;
-use millstream_model::BatchTime;
-use millstream_model::pipeline::{Row, TestSpec};
+use millstream_model::pipeline::{ExpectedLetter, Format, Given, Row, SourceSpec, TestSpec};
+use millstream_model::{Block, Payload, Position};
 use millstream_pipeline::Checked;
-use millstream_query::{Chunks, Output, Program, Rows};
-use millstream_state::{Limits, Store, Tables};
+use serde_json::Value;
 
-use super::rows::{Table, differences, from_rows, to_rows};
+use super::rows::{Comparison, Table, from_rows, nullable, to_rows};
+use super::world::World;
+use crate::load::Subject;
 
 /// What differs from what is expected, line by line; nothing in a test that passed.
 #[derive(Debug, Default)]
@@ -24,105 +21,188 @@ impl Outcome {
     pub(crate) fn passed(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Lines under a heading, if there are any.
+    fn add(&mut self, heading: String, lines: Vec<String>) {
+        if !lines.is_empty() {
+            self.0.push(heading);
+            self.0.extend(lines.into_iter().map(|line| format!("  {line}")));
+        }
+    }
 }
 
-/// Runs a test of a pipeline. Its first batch has the time of one interval after 1970-01-01T00:00:00Z.
-pub(crate) async fn run(checked: &Checked, test: &TestSpec) -> Result<Outcome> {
-    let wanted: Vec<&str> = test.expect.iter().map(|(stream, _)| stream.value.as_str()).collect();
-    let mut program =
-        Program::compile(&checked.relations, &wanted, 1).await.context("compiling the pipeline")?;
-    let interval = checked.pipeline.batch_interval;
-    let tables = Arc::new(Tables::new(Store::in_memory(Limits::default()), None));
-    checked.states.bind(&tables).context("making the tables of states")?;
-    let mut outcome = Outcome::default();
-    for batch in 0..batches(test) {
-        let inputs = inputs(checked, test, &program, batch)?;
-        let output = Arc::new(Collected::default());
-        checked.states.begin(time(interval, batch));
-        let ran = program.run(time(interval, batch), inputs, Arc::clone(&output) as Arc<dyn Output>).await;
-        if let Err(error) = ran {
-            outcome.0.push(format!("batch {}: {error}", batch + 1));
+/// Runs a test of a pipeline, through the engine that `run` uses. Its first batch has the time of one interval after
+/// 1970-01-01T00:00:00Z.
+pub(crate) async fn run(subject: &Subject, checked: &Checked, test: &TestSpec) -> Result<Outcome> {
+    let mut world = World::new(subject, test, checked.pipeline.batch_interval);
+    let mut case = Case { checked, test, outcome: Outcome::default() };
+    let mut life = world.start().await?;
+    for batch in 1..=test.batches() {
+        let failure = world.run_batch(&mut life, case.given(batch)?).await?;
+        let goes_on = failure.is_none() || checked.pipeline.continue_on_failure;
+        case.compare_failure(batch, failure);
+        if !goes_on {
             break;
         }
-        if let Some(change) = checked.states.take().filter(|_| !checked.states.is_empty()) {
-            tables.write(&change).await?;
-            tables.apply(change);
-        }
-        compare(checked, test, batch, &output, &mut outcome)?;
-    }
-    Ok(outcome)
-}
-
-fn batches(test: &TestSpec) -> usize {
-    let of = |rows: &[(_, Vec<Vec<Row>>)]| rows.iter().map(|(_, batches)| batches.len()).max().unwrap_or(0);
-    of(&test.given).max(of(&test.expect))
-}
-
-fn time(interval: Duration, batch: usize) -> BatchTime {
-    (0..=batch).fold(BatchTime::from_ms(0), |time, _| time.next(interval))
-}
-
-/// What a batch is given: for a source that the test does not name, or no more, no rows.
-fn inputs(
-    checked: &Checked,
-    test: &TestSpec,
-    program: &Program,
-    batch: usize,
-) -> Result<Vec<(String, Arc<dyn Chunks>)>> {
-    let input = |name: &str| {
-        let schema = schema(checked, name)?;
-        let given = test.given.iter().find(|(source, _)| source.value == name);
-        let rows = given.and_then(|(_, batches)| batches.get(batch)).map_or(&[][..], Vec::as_slice);
-        let rows =
-            from_rows(rows, &schema).with_context(|| format!("reading the rows given to \"{name}\""))?;
-        Ok((name.to_owned(), Arc::new(Rows(vec![rows])) as Arc<dyn Chunks>))
-    };
-    program.inputs().map(input).collect()
-}
-
-fn schema(checked: &Checked, relation: &str) -> Result<SchemaRef> {
-    checked.relations.schema(relation).with_context(|| format!("\"{relation}\" is not defined"))
-}
-
-/// Compares what every expected stream gave in a batch.
-fn compare(
-    checked: &Checked,
-    test: &TestSpec,
-    batch: usize,
-    output: &Collected,
-    outcome: &mut Outcome,
-) -> Result<()> {
-    for (stream, batches) in &test.expect {
-        let Some(expected) = batches.get(batch) else { continue };
-        let schema = schema(checked, &stream.value)?;
-        let expected = from_rows(expected, &super::rows::nullable(&schema));
-        let expected = expected.with_context(|| format!("reading the rows expected of \"{stream}\""))?;
-        let (expected, actual) = (to_rows(&[expected])?, output.rows(&stream.value)?);
-        let different = differences(&expected, &actual, test.ordered);
-        if !different.is_empty() {
-            outcome.0.push(format!("batch {}, stream \"{stream}\":", batch + 1));
-            outcome.0.extend(different.into_iter().map(|line| format!("  {line}")));
+        case.compare_rows(&world, batch)?;
+        if test.restart_after.iter().any(|restart| restart.value == batch) {
+            world.kill(life).await;
+            life = world.start().await?;
         }
     }
-    Ok(())
+    world.kill(life).await;
+    case.compare_letters(world.dead_letters().await?);
+    case.compare_states(&world).await?;
+    Ok(case.outcome)
 }
 
-/// The rows that a batch gave, by stream.
-#[derive(Default)]
-struct Collected(Mutex<BTreeMap<String, Vec<RecordBatch>>>);
+struct Case<'t> {
+    checked: &'t Checked,
+    test: &'t TestSpec,
+    outcome: Outcome,
+}
 
-impl Collected {
-    fn rows(&self, stream: &str) -> Result<Table> {
-        let collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        to_rows(collected.get(stream).map_or(&[][..], Vec::as_slice))
+impl Case<'_> {
+    /// What a batch is given: for a source that the test does not name, or no more, nothing.
+    fn given(&self, batch: usize) -> Result<Vec<(&str, Vec<Block>)>> {
+        let mut all = Vec::new();
+        for (source, batches) in &self.test.given {
+            let before = batches.iter().take(batch - 1).map(Vec::len).sum();
+            let given = batches.get(batch - 1).map_or(&[][..], Vec::as_slice);
+            let spec = self.checked.pipeline.sources.iter().find(|spec| spec.name.value == source.value);
+            let spec = spec.with_context(|| format!("there is no source \"{source}\""))?;
+            let read = blocks(spec, &self.schema(&source.value)?, before, given);
+            all.push((
+                source.value.as_str(),
+                read.with_context(|| format!("reading what \"{source}\" is given"))?,
+            ));
+        }
+        Ok(all)
     }
-}
 
-#[async_trait]
-impl Output for Collected {
-    async fn write(&self, relation: &str, _partition: usize, rows: RecordBatch) -> Result<(), String> {
-        let mut collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        collected.entry(relation.to_owned()).or_default().push(rows);
+    fn schema(&self, relation: &str) -> Result<SchemaRef> {
+        self.checked.relations.schema(relation).with_context(|| format!("\"{relation}\" is not defined"))
+    }
+
+    fn compare_failure(&mut self, batch: usize, failure: Option<String>) {
+        let expected = self.test.failure.as_ref().filter(|expected| expected.batch.value == batch);
+        let line = match (expected, failure) {
+            (None, None) => return,
+            (Some(expected), Some(why)) if why.contains(&expected.error) => return,
+            (None, Some(why)) => format!("batch {batch} failed: {why}"),
+            (Some(expected), Some(why)) => {
+                format!("batch {batch} failed, and not with \"{}\": {why}", expected.error)
+            }
+            (Some(expected), None) => {
+                format!("batch {batch} did not fail; \"{}\" was expected", expected.error)
+            }
+        };
+        self.outcome.0.push(line);
+    }
+
+    fn compare_rows(&mut self, world: &World<'_>, batch: usize) -> Result<()> {
+        for (stream, batches) in &self.test.expect {
+            let Some(expected) = batches.get(batch - 1) else { continue };
+            let expected = expected_rows(expected, &self.schema(&stream.value)?);
+            let expected = expected.with_context(|| format!("reading the rows expected of \"{stream}\""))?;
+            let actual = to_rows(&world.collected.rows(&stream.value, world.time(batch)))?;
+            let lines = self.comparison(self.test.ordered).differences(&expected, &actual);
+            self.outcome.add(format!("batch {batch}, stream \"{stream}\":"), lines);
+        }
         Ok(())
     }
+
+    fn comparison(&self, ordered: bool) -> Comparison {
+        Comparison { ordered, tolerance: self.test.tolerance }
+    }
+
+    async fn compare_states(&mut self, world: &World<'_>) -> Result<()> {
+        if self.test.states.is_empty() {
+            return Ok(());
+        }
+        let states = world.states().await?;
+        for (stream, expected) in &self.test.states {
+            let table = states.find_keyed(&stream.value);
+            let actual = match &table {
+                Some(table) => to_rows(&table.scan().collect::<Result<Vec<_>, _>>()?)?,
+                None => Table::new(),
+            };
+            let expected = match &table {
+                Some(table) => expected_rows(expected, table.schema())
+                    .with_context(|| format!("reading the states expected of \"{stream}\""))?,
+                None => expected.iter().map(|row| row.clone().into_iter().collect()).collect(),
+            };
+            let lines = self.comparison(false).differences(&expected, &actual);
+            self.outcome.add(format!("states of \"{stream}\" at the end:"), lines);
+        }
+        Ok(())
+    }
+
+    fn compare_letters(&mut self, mut letters: Vec<Value>) {
+        let mut lines = Vec::new();
+        for expected in &self.test.dead_letters {
+            match letters.iter().position(|letter| is_like(letter, expected)) {
+                Some(found) => drop(letters.swap_remove(found)),
+                None => lines.push(format!("missing    {}", show_expected(expected))),
+            }
+        }
+        lines.extend(letters.iter().map(|letter| format!("unexpected {letter}")));
+        self.outcome.add("dead letters:".to_owned(), lines);
+    }
+}
+
+fn expected_rows(rows: &[Row], schema: &SchemaRef) -> Result<Table> {
+    to_rows(&[from_rows(rows, &nullable(schema))?])
+}
+
+/// What a source is given, `before` records into it: its rows and records in their order.
+fn blocks(spec: &SourceSpec, schema: &SchemaRef, before: usize, given: &[Given]) -> Result<Vec<Block>> {
+    // The first line of a file with a header is no record.
+    let header = usize::from(matches!(spec.format, Format::Csv { header: true, .. }));
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut rest = given;
+    while let Some(first) = rest.first() {
+        let is_row = |given: &Given| matches!(given, Given::Row(_));
+        let alike = rest.iter().take_while(|given| is_row(given) == is_row(first)).count();
+        let (part, others) = rest.split_at(alike);
+        let record = (header + before + given.len() - rest.len()) as u64;
+        let position = Position { origin: "given".into(), record };
+        blocks.push(Block { payload: payload(part, schema)?, rows: part.len(), position, resume: None });
+        rest = others;
+    }
+    Ok(blocks)
+}
+
+/// Either rows or records.
+fn payload(given: &[Given], schema: &SchemaRef) -> Result<Payload> {
+    let (mut rows, mut records) = (Vec::new(), String::new());
+    for one in given {
+        match one {
+            Given::Row(row) => rows.push(row.clone()),
+            Given::Record(record) => {
+                records.push_str(record);
+                records.push('\n');
+            }
+        }
+    }
+    match rows.is_empty() {
+        true => Ok(Payload::Lines(records.into())),
+        false => Ok(Payload::Rows(from_rows(&rows, &Arc::clone(schema))?)),
+    }
+}
+
+fn is_like(letter: &Value, expected: &ExpectedLetter) -> bool {
+    let text = |key: &str| letter.get(key).and_then(Value::as_str).unwrap_or_default();
+    expected.source.as_ref().is_none_or(|source| text("source") == source.value)
+        && expected.error.as_ref().is_none_or(|error| text("error").contains(error.as_str()))
+        && expected.bytes.as_ref().is_none_or(|bytes| text("bytes") == bytes)
+}
+
+fn show_expected(expected: &ExpectedLetter) -> String {
+    let source = expected.source.as_ref().map(|source| ("source", &source.value));
+    let error = expected.error.as_ref().map(|error| ("error", error));
+    let bytes = expected.bytes.as_ref().map(|bytes| ("bytes", bytes));
+    let said = [source, error, bytes].into_iter().flatten();
+    let said: Vec<_> = said.map(|(key, value)| format!("{key} = {}", Value::from(value.as_str()))).collect();
+    format!("{{ {} }}", said.join(", "))
 }

@@ -1,25 +1,30 @@
-//! `millstream test`: the tests that a pipeline file holds, run on a clock of their own.
+//! `millstream test`: the tests that a pipeline file holds, each run by the engine in a world of its own, with a clock
+//! that the test turns and a disk in memory, so that a restart goes through the recovery that a crash would.
 
 mod case;
+mod collected;
+mod given;
 mod rows;
+mod world;
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use crate::load::{load, runtime};
+use crate::load::{Subject, runtime};
 use case::{Outcome, run};
 
 #[allow(clippy::print_stdout, reason = "the command's answer")]
 pub(crate) fn test(file: &Path, as_json: bool) -> Result<()> {
     let outcomes = runtime()?.block_on(async {
-        let pipeline = load(file).await?.pipeline;
+        let subject = Subject::new(file)?;
+        let checked = subject.check().await?;
         let mut outcomes = Vec::new();
-        for test in &pipeline.tests {
-            // Each begins with nothing that another one left behind.
-            let checked = load(file).await?;
-            outcomes.push((test.name.value.clone(), run(&checked, test).await?));
+        for test in &checked.pipeline.tests {
+            let name = test.name.value.clone();
+            let outcome = run(&subject, &checked, test).await;
+            outcomes.push((name, outcome.with_context(|| format!("running test \"{}\"", test.name))?));
         }
         anyhow::Ok(outcomes)
     })?;

@@ -13,8 +13,17 @@ use serde_json::{Map, Value};
 /// Rows in the one form in which they are compared: every column, nulls included.
 pub(super) type Table = Vec<Map<String, Value>>;
 
-/// Two numbers are the same if they differ by less than this part of the larger one.
-const TOLERANCE: f64 = 1e-9;
+/// Of more differences in one place, the rest is counted.
+const SHOWN_MAX: usize = 20;
+
+/// How rows are compared.
+#[derive(Clone, Copy)]
+pub(super) struct Comparison {
+    /// Whether their order counts.
+    pub(super) ordered: bool,
+    /// Floating-point numbers are the same that differ by less than this part of the larger one.
+    pub(super) tolerance: f64,
+}
 
 /// Rows as columns of `schema`; columns that a row lacks are null.
 pub(super) fn from_rows(rows: &[Row], schema: &SchemaRef) -> Result<RecordBatch> {
@@ -41,55 +50,64 @@ pub(super) fn to_rows(batches: &[RecordBatch]) -> Result<Table> {
     }
 }
 
-/// What is missing and what is too much, or in `ordered` rows, what stands where something else is expected.
-pub(super) fn differences(expected: &Table, actual: &Table, ordered: bool) -> Vec<String> {
-    match ordered {
-        true => ordered_differences(expected, actual),
-        false => unordered_differences(expected, actual),
-    }
-}
-
-fn ordered_differences(expected: &Table, actual: &Table) -> Vec<String> {
-    let mut lines = Vec::new();
-    for row in 0..expected.len().max(actual.len()) {
-        let (wanted, given) = (expected.get(row), actual.get(row));
-        if wanted.zip(given).is_some_and(|(wanted, given)| same_row(wanted, given)) {
-            continue;
+impl Comparison {
+    /// What is missing and what is too much, or in ordered rows, what stands where something else is expected.
+    pub(super) fn differences(self, expected: &Table, actual: &Table) -> Vec<String> {
+        let mut lines = match self.ordered {
+            true => self.ordered_differences(expected, actual),
+            false => self.unordered_differences(expected, actual),
+        };
+        if let Some(more) = lines.len().checked_sub(SHOWN_MAX).filter(|more| *more > 0) {
+            lines.truncate(SHOWN_MAX);
+            lines.push(format!("... and {more} more"));
         }
-        lines.extend(wanted.map(|wanted| format!("row {}: expected {}", row + 1, show(wanted))));
-        lines.extend(given.map(|given| format!("row {}: got      {}", row + 1, show(given))));
+        lines
     }
-    lines
-}
 
-fn unordered_differences(expected: &Table, actual: &Table) -> Vec<String> {
-    let mut unmatched: Vec<&Map<String, Value>> = actual.iter().collect();
-    let mut lines = Vec::new();
-    for wanted in expected {
-        match unmatched.iter().position(|given| same_row(wanted, given)) {
-            Some(index) => drop(unmatched.swap_remove(index)),
-            None => lines.push(format!("missing    {}", show(wanted))),
+    fn ordered_differences(self, expected: &Table, actual: &Table) -> Vec<String> {
+        let mut lines = Vec::new();
+        for row in 0..expected.len().max(actual.len()) {
+            let (wanted, given) = (expected.get(row), actual.get(row));
+            if wanted.zip(given).is_some_and(|(wanted, given)| self.same_row(wanted, given)) {
+                continue;
+            }
+            lines.extend(wanted.map(|wanted| format!("row {}: expected {}", row + 1, show(wanted))));
+            lines.extend(given.map(|given| format!("row {}: got      {}", row + 1, show(given))));
         }
+        lines
     }
-    lines.extend(unmatched.into_iter().map(|given| format!("unexpected {}", show(given))));
-    lines
-}
 
-fn same_row(left: &Map<String, Value>, right: &Map<String, Value>) -> bool {
-    left.len() == right.len()
-        && left.iter().all(|(name, value)| right.get(name).is_some_and(|other| same(value, other)))
-}
+    fn unordered_differences(self, expected: &Table, actual: &Table) -> Vec<String> {
+        let mut unmatched: Vec<&Map<String, Value>> = actual.iter().collect();
+        let mut lines = Vec::new();
+        for wanted in expected {
+            match unmatched.iter().position(|given| self.same_row(wanted, given)) {
+                Some(index) => drop(unmatched.remove(index)),
+                None => lines.push(format!("missing    {}", show(wanted))),
+            }
+        }
+        lines.extend(unmatched.into_iter().map(|given| format!("unexpected {}", show(given))));
+        lines
+    }
 
-fn same(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64(), a.as_f64(), b.as_f64()) {
-            (Some(a), Some(b), _, _) => a == b,
-            (_, _, Some(a), Some(b)) => a == b || (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()),
-            _ => a == b,
-        },
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (Value::Object(a), Value::Object(b)) => same_row(a, b),
-        _ => left == right,
+    fn same_row(self, left: &Map<String, Value>, right: &Map<String, Value>) -> bool {
+        left.len() == right.len()
+            && left.iter().all(|(name, value)| right.get(name).is_some_and(|other| self.same(value, other)))
+    }
+
+    fn same(self, left: &Value, right: &Value) -> bool {
+        match (left, right) {
+            (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64(), a.as_f64(), b.as_f64()) {
+                (Some(a), Some(b), _, _) => a == b,
+                (_, _, Some(a), Some(b)) => a == b || (a - b).abs() <= self.tolerance * a.abs().max(b.abs()),
+                _ => a == b,
+            },
+            (Value::Array(a), Value::Array(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| self.same(a, b))
+            }
+            (Value::Object(a), Value::Object(b)) => self.same_row(a, b),
+            _ => left == right,
+        }
     }
 }
 

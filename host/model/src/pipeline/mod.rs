@@ -3,6 +3,7 @@
 //! Names and references carry their place in the file, so that every later check can point at them.
 
 mod operation;
+mod test;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +18,7 @@ pub use operation::{
     AggregateSpec, CallSpec, JoinKind, JoinSpec, Operation, ReduceSpec, RepartitionSpec, UpdateSpec,
     WindowSpec,
 };
+pub use test::{Batches, ExpectedFailure, ExpectedLetter, Given, Row, TestSpec};
 
 /// A place in a pipeline file; both counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -292,19 +294,3 @@ pub enum FileFormat {
     /// Parquet.
     Parquet,
 }
-
-/// `[[tests]]`: given rows a batch, expected rows a batch.
-#[derive(Clone, Debug)]
-pub struct TestSpec {
-    /// Its name.
-    pub name: Located<String>,
-    /// Sources and their rows, batch by batch.
-    pub given: Vec<(Located<String>, Vec<Vec<Row>>)>,
-    /// Streams and their rows, batch by batch.
-    pub expect: Vec<(Located<String>, Vec<Vec<Row>>)>,
-    /// Whether the order of rows matters.
-    pub ordered: bool,
-}
-
-/// Column names and values, as the file gives them.
-pub type Row = BTreeMap<String, Value>;

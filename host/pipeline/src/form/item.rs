@@ -49,6 +49,10 @@ impl<'f> Item<'f> {
         self.value.is_array()
     }
 
+    pub(super) fn is_string(self) -> bool {
+        self.value.is_str()
+    }
+
     fn located<T>(self, value: T) -> Located<T> {
         Located { value, place: self.place }
     }
@@ -63,6 +67,14 @@ impl<'f> Item<'f> {
             return None;
         }
         Some(self.located(text.to_owned()))
+    }
+
+    /// Any string.
+    pub(super) fn text(self) -> Option<Located<String>> {
+        match self.value.as_str() {
+            Some(text) => Some(self.located(text.to_owned())),
+            None => self.wrong("a string"),
+        }
     }
 
     pub(super) fn boolean(self) -> Option<bool> {

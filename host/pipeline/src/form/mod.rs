@@ -25,7 +25,7 @@ use crate::diagnostic::Diagnostic;
 use crate::place::Lines;
 use section::Section;
 
-pub(crate) use case::{Batches, CaseDraft, RowDraft};
+pub(crate) use case::{CaseDraft, GivenDraft, RowDraft};
 
 /// A larger file is refused unread.
 const FILE_BYTES_MAX: usize = 1 << 20;
@@ -133,7 +133,7 @@ fn root<'f>(form: &'f Form<'f>, table: &'f DeTable<'f>) -> Draft {
     draft.broken = relations.iter().flat_map(|names| names.broken.iter().cloned()).collect();
     draft.broken.extend(refuse_duplicates(form, relations.into_iter().flat_map(|names| names.all)));
     draft.broken_plugins = plugin_names.broken.into_iter().collect();
-    draft.pipeline.tests = cases.iter().map(CaseDraft::spec).collect();
+    draft.pipeline.tests = cases.iter().map(|case| case.spec.clone()).collect();
     draft.cases = cases;
     draft.pipeline = Pipeline { plugins, sources, tables, streams, sinks, ..draft.pipeline };
     draft

@@ -1,65 +1,118 @@
 //! Tests: whether their names exist and their rows fit the columns.
 
 use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Schema as ArrowSchema};
-use millstream_model::pipeline::Located;
+use millstream_model::pipeline::{Batches, ExpectedLetter, Format, Located, SourceSpec};
 use serde_json::Value;
 use toml::value::Datetime;
 
 use super::Meaning;
 use super::columns::{absent, type_name};
 use crate::diagnostic::Diagnostic;
-use crate::form::{Batches, CaseDraft, RowDraft};
+use crate::form::{CaseDraft, GivenDraft, RowDraft};
 use crate::nearest;
 
 impl Meaning<'_> {
     pub(super) fn check_cases(&mut self, cases: &[CaseDraft]) {
         for case in cases {
             case.given.iter().for_each(|(source, batches)| self.check_given(source, batches));
-            let use_of = format!("test \"{}\" expects rows of", case.name);
+            let use_of = format!("test \"{}\" expects rows of", case.spec.name);
             case.expect.iter().for_each(|(stream, batches)| self.check_expected(&use_of, stream, batches));
+            let use_of = format!("test \"{}\" expects states of", case.spec.name);
+            case.states.iter().for_each(|(stream, rows)| self.check_expected_states(&use_of, stream, rows));
+            case.spec.dead_letters.iter().for_each(|letter| self.check_letter(letter));
+            self.check_batch_numbers(case);
         }
     }
 
-    fn check_expected(&mut self, use_of: &str, stream: &Located<String>, batches: &Batches) {
-        if self.usable(use_of, stream) {
-            self.check_rows(stream, batches, |row, schema| cells(row, &stream.value, schema));
-        }
-    }
-
-    fn check_given(&mut self, source: &Located<String>, batches: &Batches) {
-        let sources = || self.pipeline.sources.iter().map(|source| source.name.value.as_str());
-        if sources().any(|name| name == source.value) {
-            let check = |row: &RowDraft, schema: &ArrowSchema| {
-                let mut faults = cells(row, &source.value, schema);
-                faults.extend(lacks(row, &source.value, schema));
-                faults
-            };
-            return self.check_rows(source, batches, check);
-        }
-        let is_stream = self.pipeline.streams.iter().any(|stream| stream.name.value == source.value);
-        let message = if is_stream {
-            format!("\"{source}\" is a stream; rows are given to sources")
-        } else {
-            let hint = nearest::hint(&source.value, "sources", sources());
-            format!("there is no source \"{source}\"{hint}")
-        };
-        if self.complete && (is_stream || !self.names.contains(&source.value)) {
-            self.report(source.place, message);
-        }
-    }
-
-    fn check_rows(
-        &mut self,
-        relation: &Located<String>,
-        batches: &Batches,
-        check: impl Fn(&RowDraft, &ArrowSchema) -> Vec<Diagnostic>,
-    ) {
-        let Some(schema) = self.relations.schema(&relation.value) else {
+    fn check_expected(&mut self, use_of: &str, stream: &Located<String>, batches: &Batches<RowDraft>) {
+        if !self.usable(use_of, stream) {
             return;
-        };
-        let faults = batches.iter().flatten().flat_map(|row| check(row, &schema));
+        }
+        let Some(schema) = self.relations.schema(&stream.value) else { return };
+        let faults = batches.iter().flatten().flat_map(|row| cells(row, &stream.value, &schema));
         self.diagnostics.extend(faults);
     }
+
+    fn check_expected_states(&mut self, use_of: &str, stream: &Located<String>, rows: &[RowDraft]) {
+        if !self.usable(use_of, stream) {
+            return;
+        }
+        let Some(update) = self.updates.get(&stream.value) else {
+            let message =
+                format!("\"{stream}\" keeps no states; those of a stream with update-state can be expected");
+            return self.report(stream.place, message);
+        };
+        let schema = update.state_columns();
+        self.diagnostics.extend(rows.iter().flat_map(|row| cells(row, &stream.value, &schema)));
+    }
+
+    fn check_given(&mut self, source: &Located<String>, batches: &Batches<GivenDraft>) {
+        let Some(spec) = self.source(source) else { return };
+        let takes_records = !matches!(spec.format, Format::Parquet(_));
+        let Some(schema) = self.relations.schema(&source.value) else { return };
+        let faults = batches.iter().flatten().flat_map(|given| match given {
+            GivenDraft::Row(row) => {
+                let mut faults = cells(row, &source.value, &schema);
+                faults.extend(lacks(row, &source.value, &schema));
+                faults
+            }
+            GivenDraft::Record(record) => record_fault(record, takes_records).into_iter().collect(),
+        });
+        self.diagnostics.extend(faults);
+    }
+
+    fn check_letter(&mut self, letter: &ExpectedLetter) {
+        if let Some(source) = &letter.source {
+            self.source(source);
+        }
+    }
+
+    /// The source of that name; reports it where there is none.
+    fn source(&mut self, name: &Located<String>) -> Option<&SourceSpec> {
+        let pipeline = self.pipeline;
+        let sources = || pipeline.sources.iter();
+        if let Some(found) = sources().find(|source| source.name.value == name.value) {
+            return Some(found);
+        }
+        let is_stream = pipeline.streams.iter().any(|stream| stream.name.value == name.value);
+        let message = if is_stream {
+            format!("\"{name}\" is a stream; rows are given to sources")
+        } else {
+            let hint =
+                nearest::hint(&name.value, "sources", sources().map(|source| source.name.value.as_str()));
+            format!("there is no source \"{name}\"{hint}")
+        };
+        if self.complete && (is_stream || !self.names.contains(&name.value)) {
+            self.report(name.place, message);
+        }
+        None
+    }
+
+    /// Batches that a test names have to be among those that it runs.
+    fn check_batch_numbers(&mut self, case: &CaseDraft) {
+        let (spec, batches) = (&case.spec, case.spec.batches());
+        let failure = spec.failure.iter().map(|failure| &failure.batch);
+        for batch in spec.restart_after.iter().chain(failure).filter(|batch| batch.value > batches) {
+            self.report(
+                batch.place,
+                format!("the test has no batch {batch}; it gives and expects {batches}"),
+            );
+        }
+        if let (Some(place), None) = (case.restart_place, &self.pipeline.checkpoint) {
+            let remedy = "add a line such as checkpoint = \"checkpoint\"";
+            self.report(place, format!("a pipeline goes on after a restart with a checkpoint; {remedy}"));
+        }
+    }
+}
+
+/// What is wrong with a record that is given as it comes in.
+fn record_fault(record: &Located<String>, takes_records: bool) -> Option<Diagnostic> {
+    let fault = match takes_records {
+        false => "records of parquet files are given as rows, such as { word = \"a\" }",
+        true if record.value.contains('\n') => "a record ends with its line; give each as a text of its own",
+        true => return None,
+    };
+    Some(Diagnostic::new(record.place, fault))
 }
 
 /// What is wrong with the cells that a row has.

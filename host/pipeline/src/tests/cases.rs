@@ -24,8 +24,21 @@ async fn tests_of_the_pipeline() {
             &["3:25 is timestamp"],
         ),
         (
-            "[[tests]]\nname = \"t\"\nexpect.lines = [[]]\nrestart-after = [1]",
+            "[[tests]]\nname = \"t\"\nexpect.lines = [[]]\nupgrade-after = [1]",
             &["4:1 not supported by this version yet"],
+        ),
+        (
+            "[[tests]]\nname = \"t\"\nexpect.lines = [[]]\nrestart-after = [2]",
+            &["4:1 goes on after a restart with a checkpoint", "4:18 has no batch 2"],
+        ),
+        (
+            "[[tests]]\nname = \"t\"\nexpect.lines = [[]]\nexpect-failure = { batch = 0 }",
+            &["4:18 lacks \"error\"", "4:28 above zero"],
+        ),
+        ("[[tests]]\nname = \"t\"\nexpect-state.lines = [{ n = 1 }]", &["3:14 \"lines\" keeps no states"]),
+        (
+            "[[tests]]\nname = \"t\"\ngiven.lines = [[\"a\\nb\"]]\nexpect-dead-letters = [{ source = \"line\" }]",
+            &["3:17 ends with its line", "4:35 did you mean \"lines\"?"],
         ),
         (
             "[streams.a]\nfrom = \"lines\"\nmap = \"text.shout\"\n[[tests]]\nname = \"t\"\ngiven.a = [[]]\nexpect.a = [[]]",

@@ -1,0 +1,153 @@
+//! What the tests of a pipeline file can say, and that they fail when it is not so.
+
+use crate::support::{Project, stderr, stdout};
+
+const PIPELINE: &str = r#"
+name = "tested"
+batch-interval = "1s"
+checkpoint = "checkpoint"
+[plugins.text]
+component = "{text}"
+[sources.words]
+type = "files"
+path = "words/*.csv"
+format = "csv"
+header = true
+schema = { word = "utf8", n = "int64" }
+[sources.amounts]
+type = "files"
+path = "amounts/*.json"
+format = "json"
+schema = { word = "utf8", amount = "float64" }
+[streams.pairs]
+sql = "SELECT word, coalesce(n, 0) AS n FROM words"
+[streams.running]
+from = "pairs"
+update-state = { by = ["word"], function = "text.running-count" }
+[streams.recent]
+from = "pairs"
+reduce = { by = ["word"], function = "text.add", window = { length = "2s" } }
+[streams.shares]
+sql = "SELECT amount / 3 AS share FROM amounts ORDER BY share"
+[streams.divided]
+sql = "SELECT 10 / n AS part FROM words"
+[sinks.screen]
+from = "recent"
+type = "print"
+"#;
+
+const GOOD: &[(&str, &str)] = &[
+    (
+        "states and windows go on after a restart",
+        r#"
+given.words = [[{ word = "a", n = 1 }], [{ word = "a", n = 2 }, { word = "b", n = 3 }], [{ word = "a", n = 4 }]]
+expect.recent = [[{ word = "a", n = 1 }], [{ word = "a", n = 3 }, { word = "b", n = 3 }], [{ word = "a", n = 6 }, { word = "b", n = 3 }], [{ word = "a", n = 4 }], []]
+expect.running = [[{ word = "a", count = 1 }], [{ word = "a", count = 2 }, { word = "b", count = 1 }], [{ word = "a", count = 3 }]]
+expect-state.running = [{ word = "a", state = 3 }, { word = "b", state = 1 }]
+restart-after = [1, 2, 4]
+"#,
+    ),
+    (
+        "records that cannot be read are dead letters, and the others of their batch are rows",
+        r#"
+given.words = [["a,1", "b,two", { word = "c", n = 3 }, "d,4,5", "e,5"]]
+expect.words = [[{ word = "a", n = 1 }, { word = "c", n = 3 }, { word = "e", n = 5 }]]
+expect-dead-letters = [{ source = "words", bytes = "b,two" }, { error = "3" }]
+"#,
+    ),
+    (
+        "several sources, and numbers that are nearly the same",
+        r#"
+given.words = [[], [{ word = "a", n = 5 }]]
+given.amounts = [[{ word = "a", amount = 2 }, { word = "b", amount = 1 }]]
+expect.shares = [[{ share = 0.333 }, { share = 0.667 }], []]
+expect.pairs = [[], [{ word = "a", n = 5 }]]
+tolerance = 0.001
+ordered = true
+"#,
+    ),
+    (
+        "a batch that fails",
+        r#"
+given.words = [[{ word = "a", n = 5 }], [{ word = "a", n = 0 }], [{ word = "a", n = 1 }]]
+expect.divided = [[{ part = 2 }]]
+expect-failure = { batch = 2, error = "zero" }
+"#,
+    ),
+];
+
+/// Each with what the failed test is to show.
+const BAD: &[(&str, &[&str])] = &[
+    (
+        "given.words = [[{ word = \"a\", n = 1 }], [{ word = \"a\", n = 2 }]]\nexpect.running = []\nexpect-state.running = [{ word = \"a\", state = 3 }]\nrestart-after = [1]",
+        &[
+            "states of \"running\" at the end:",
+            "missing    { state = 3, word = \"a\" }",
+            "unexpected { state = 2, word = \"a\" }",
+        ],
+    ),
+    ("given.words = [[\"a\"]]\nexpect.words = [[]]", &["dead letters:", "unexpected {"]),
+    (
+        "given.words = [[\"a,1\"]]\nexpect.words = [[{ word = \"a\", n = 1 }]]\nexpect-dead-letters = [{ bytes = \"b\" }]",
+        &["dead letters:", "missing    { bytes = \"b\" }"],
+    ),
+    ("given.words = [[{ word = \"a\", n = 0 }]]\nexpect.divided = [[]]", &["batch 1 failed: ", "zero"]),
+    (
+        "given.words = [[{ word = \"a\", n = 0 }]]\nexpect.divided = [[]]\nexpect-failure = { batch = 1, error = \"overflow\" }",
+        &["batch 1 failed, and not with \"overflow\": "],
+    ),
+    (
+        "given.words = [[{ word = \"a\", n = 1 }]]\nexpect.divided = [[{ part = 10 }]]\nexpect-failure = { batch = 1, error = \"zero\" }",
+        &["batch 1 did not fail; \"zero\" was expected"],
+    ),
+    (
+        "given.amounts = [[{ word = \"a\", amount = 1 }]]\nexpect.shares = [[{ share = 0.333 }]]",
+        &["missing    { share = 0.333 }", "unexpected { share = 0.333333"],
+    ),
+];
+
+#[test]
+fn what_a_test_says_is_so() {
+    let mut text = PIPELINE.to_owned();
+    for (name, test) in GOOD {
+        text += &format!("\n[[tests]]\nname = \"{name}\"{test}");
+    }
+    let tested = Project::new(&text).run("test", &[]);
+    assert_eq!(tested.status.code(), Some(0), "{}{}", stdout(&tested), stderr(&tested));
+    assert!(stdout(&tested).contains("4 passed, 0 failed"), "{}", stdout(&tested));
+}
+
+#[test]
+fn what_is_not_so_fails_and_is_shown() {
+    let mut text = PIPELINE.to_owned();
+    for (number, (test, _)) in BAD.iter().enumerate() {
+        text += &format!("\n[[tests]]\nname = \"{number}\"\n{test}\n");
+    }
+    let tested = Project::new(&text).run("test", &["--json"]);
+    assert_eq!(tested.status.code(), Some(1), "{}", stderr(&tested));
+    let shown = stdout(&tested);
+    assert_eq!(shown.lines().count(), BAD.len(), "{shown}");
+    for (line, (test, expected)) in shown.lines().zip(BAD) {
+        let outcome: serde_json::Value = serde_json::from_str(line).unwrap();
+        let differences = outcome["differences"].as_array().unwrap();
+        let lines: Vec<_> = differences.iter().filter_map(serde_json::Value::as_str).collect();
+        let differences = lines.join("\n");
+        for part in *expected {
+            assert!(differences.contains(part), "{test}\n{part}\n{differences}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_that_fails_and_is_left_out_gives_nothing_and_the_next_goes_on() {
+    let test = r#"
+[[tests]]
+name = "goes on"
+given.words = [[{ word = "a", n = 5 }], [{ word = "a", n = 0 }], [{ word = "a", n = 1 }]]
+expect.divided = [[{ part = 2 }], [], [{ part = 10 }]]
+expect-failure = { batch = 2, error = "zero" }
+"#;
+    let text = PIPELINE.replace("name = \"tested\"", "name = \"tested\"\non-failure = \"continue\"") + test;
+    let tested = Project::new(&text).run("test", &[]);
+    assert_eq!(tested.status.code(), Some(0), "{}{}", stdout(&tested), stderr(&tested));
+}
