@@ -5,6 +5,7 @@
 
 mod architecture;
 mod commands;
+mod conformance;
 mod crash;
 mod durability;
 mod hostile;
