@@ -114,12 +114,15 @@ fn check(group: Group) {
     let cases: Vec<_> = cases().into_iter().filter(|case| Group::of(case) == Some(group)).collect();
     let intervals: BTreeSet<_> = cases.iter().map(|case| case.batch_ms).collect();
     let of = |interval: u64| cases.iter().filter(move |case| case.batch_ms == interval);
-    let faults: Vec<_> = intervals.into_iter().flat_map(|interval| run(interval, of(interval))).collect();
+    // The folders are kept where the test fails, and so must be there until it does.
+    let (faults, _folders): (Vec<_>, Vec<_>) =
+        intervals.into_iter().map(|interval| run(interval, of(interval))).unzip();
+    let faults = faults.concat();
     assert!(faults.is_empty(), "{} failures:\n{}", faults.len(), faults.join("\n"));
 }
 
-/// Runs cases in one pipeline file, and gives what is wrong with each.
-fn run<'c>(interval_ms: u64, cases: impl Iterator<Item = &'c Case> + Clone) -> Vec<String> {
+/// Runs cases in one pipeline file, and gives what is wrong with each, and the file's folder.
+fn run<'c>(interval_ms: u64, cases: impl Iterator<Item = &'c Case> + Clone) -> (Vec<String>, Project) {
     let mut draft = Draft::new(interval_ms);
     let mut faults: Vec<_> = cases
         .clone()
@@ -135,9 +138,9 @@ fn run<'c>(interval_ms: u64, cases: impl Iterator<Item = &'c Case> + Clone) -> V
         Some(differences) => Some(format!("{}:\n    {}", case.id, differences.join("\n    "))),
     }));
     if !faults.is_empty() {
-        faults.push(format!("{}\n{}", project.path("pipeline.toml").display(), stderr(&tested)));
+        faults.push(stderr(&tested));
     }
-    faults
+    (faults, project)
 }
 
 /// What differs in each test, by its name.
