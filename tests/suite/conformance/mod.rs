@@ -47,6 +47,8 @@ enum Group {
     /// A batch that fails, or that has no table.
     Failures,
     Restarts,
+    /// States that begin with those of a table.
+    InitialStates,
     States,
     Windows,
     /// What becomes of a single batch, by Spark's suites for Scala, Java and Python.
@@ -65,6 +67,7 @@ impl Group {
         Some(match case.id.split('-').next() {
             _ if case.error.is_some() => Self::Failures,
             _ if case.restart_after_batch.is_some() => Self::Restarts,
+            _ if has(|node| !node.initial.is_empty()) => Self::InitialStates,
             _ if has(|node| matches!(node.op.as_str(), "updateStateByKey" | "mapWithState")) => Self::States,
             _ if has(|node| node.window.is_some()) => Self::Windows,
             Some("java") => Self::Java,
@@ -82,6 +85,11 @@ fn a_batch_that_spark_fails_fails_or_gives_no_rows() {
 #[test]
 fn a_pipeline_that_is_killed_goes_on_as_spark_does() {
     check(Group::Restarts);
+}
+
+#[test]
+fn states_that_begin_with_a_table_become_what_they_become_in_spark() {
+    check(Group::InitialStates);
 }
 
 #[test]
