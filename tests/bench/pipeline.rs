@@ -96,6 +96,7 @@ async fn wire(checked: &Checked, feed: Feed<'_>, counted: Counted) -> Result<App
     let code = Code {
         version: Version::default(),
         states: Arc::default(),
+        tables: Default::default(),
         programs: Programs::new(vec![Program::compile(&checked.relations, &["totals"], threads()?).await?]),
         sources: vec![SourceBinding {
             name: "lines".into(),

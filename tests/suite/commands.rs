@@ -69,6 +69,8 @@ fn inspect_shows_functions_imports_and_digest() {
     let shown = stdout(&millstream(&["inspect", path.to_str().unwrap()]));
     for expected in [
         "split-words  flat-map  { value: utf8 } -> { word: utf8 }",
+        "running-count  update-state  ",
+        "state { state: int64 }, version 1",
         "sha-256 ",
         "imports of Millstream",
         "wasi:",

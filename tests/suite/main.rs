@@ -5,6 +5,7 @@
 
 mod architecture;
 mod commands;
+mod compositions;
 mod conformance;
 mod crash;
 mod durability;
@@ -15,4 +16,6 @@ mod operations;
 mod pipeline_tests;
 mod process;
 mod running;
+mod states;
 mod support;
+mod tables;

@@ -1,4 +1,4 @@
-//! Sources and sinks: sockets, files, the screen.
+//! Sources, tables and sinks: sockets, files, the screen.
 //!
 //! A source reads large pieces of bytes, cuts them into blocks of whole records (`cut`) and sends them on;
 //! that is all that happens while receiving. A decoder turns a block into rows later, on the threads that
@@ -8,6 +8,8 @@
 //! Files are a direct source: which records were taken is kept, and they are read again where they are. Sockets are
 //! receivers: what they receive is logged before a batch takes it, and a server that can send records again is
 //! told which of them are safe.
+//!
+//! A table is a file that is read whole, by the decoders of sources (`table`).
 //!
 //! Nothing that comes in is trusted: blocks and records have limits, what cannot be read goes to the dead
 //! letters with its position, and the rest goes on.
@@ -19,15 +21,18 @@ mod folder;
 mod print;
 mod screen;
 mod socket;
+mod table;
 #[cfg(test)]
 mod testing;
 
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use millstream_engine::{Decoder, Sink, SinkError, Source};
-use millstream_model::pipeline::{SinkKind, SinkSpec, SourceKind, SourceSpec};
+use millstream_engine::{Decoder, Sink, SinkError, Source, Table, TableError, TableRows};
+use millstream_model::Schema;
+use millstream_model::pipeline::{SinkKind, SinkSpec, SourceKind, SourceSpec, TableSpec};
 
+pub use print::table::text as rows_as_text;
 pub use screen::Screen;
 
 /// The source that `spec` describes. Nothing is opened before it runs.
@@ -44,6 +49,20 @@ pub fn source(spec: &SourceSpec) -> Arc<dyn Source> {
 /// What turns the blocks of the source that `spec` describes into rows.
 pub fn decoder(spec: &SourceSpec) -> Arc<dyn Decoder> {
     decode::decoder(&spec.name.value, &spec.format)
+}
+
+/// The table that `spec` describes, with the columns `schema`. Nothing is opened before it is read.
+pub fn table(spec: &TableSpec, schema: Schema) -> Arc<dyn Table> {
+    Arc::new(table::FileTable::new(spec, schema))
+}
+
+/// Reads the table that `spec` describes, and finds its columns where `spec` does not name them. The rows may take
+/// `bytes_max` of memory.
+///
+/// # Errors
+/// What is wrong with the file, where in it, and what to do.
+pub async fn load_table(spec: &TableSpec, bytes_max: u64) -> Result<(Schema, TableRows), TableError> {
+    table::load(spec, bytes_max).await
 }
 
 /// The sink that `spec` describes, for rows of `schema`; what it prints goes to `screen`.

@@ -12,7 +12,7 @@ use millstream_query::Program;
 use millstream_state::{Limits as StateLimits, States};
 
 use crate::receive::{InletSettings, PidError, PidEstimator, PidSettings};
-use crate::{DeadLetters, Decoder, EngineError, Sink, Source, SourceError};
+use crate::{DeadLetters, Decoder, EngineError, Sink, Source, SourceError, Tables};
 
 /// A pipeline, ready to run.
 pub struct Application {
@@ -40,6 +40,8 @@ pub struct Code {
     pub states: Arc<States>,
     /// Where rows come from.
     pub sources: Vec<SourceBinding>,
+    /// What rows are joined with.
+    pub tables: Tables,
     /// Where rows go.
     pub sinks: Vec<SinkBinding>,
 }

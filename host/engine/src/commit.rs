@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use millstream_journal::{BatchLog, JournalError};
 use millstream_model::{BatchTime, Commit, DeadLetter, Lane, Manifest, StateEnd};
+use millstream_platform::crash_point;
 use millstream_state::Change;
 use tokio::sync::Mutex;
 
@@ -155,6 +156,9 @@ impl Committer {
             Some(change) => self.keep_states(change).await?,
             None => None,
         };
+        if state_end.is_some() {
+            crash_point("states-written");
+        }
         let Some(log) = self.log.clone() else {
             self.accumulate(&accumulated);
             self.apply(change);

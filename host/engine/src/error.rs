@@ -6,7 +6,7 @@ use millstream_query::QueryError;
 use millstream_state::StateError;
 use thiserror::Error;
 
-use crate::{PidError, SinkError, SourceError};
+use crate::{PidError, SinkError, SourceError, TableError};
 
 /// Why a pipeline stopped by itself.
 #[derive(Debug, Error)]
@@ -36,6 +36,14 @@ pub enum EngineError {
         name: String,
         /// What failed.
         source: SourceError,
+    },
+    /// A table cannot be read.
+    #[error("table \"{name}\": {source}")]
+    Table {
+        /// The table's name.
+        name: String,
+        /// What is wrong with it.
+        source: TableError,
     },
     /// Rejected records cannot be kept.
     #[error("writing dead letters to {}: {source}", path.display())]

@@ -27,6 +27,7 @@ mod sink;
 mod source;
 mod status;
 mod stop;
+mod table;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -48,3 +49,4 @@ pub use sink::{Recovery, Sink, SinkBatch, SinkError};
 pub use source::{Decoder, Direct, Source, SourceError};
 pub use status::{BatchStatus, Board, Phase, ReceiverState, ReceiverStatus, Status};
 pub use stop::{Stop, StopHandle};
+pub use table::{Table, TableBinding, TableError, TableRows, Tables};

@@ -8,13 +8,14 @@ use millstream_journal::Wal;
 use millstream_model::BatchTime;
 use millstream_platform::{Backoff, Clock, Randomness, crash_point};
 use millstream_query::{Chunks, Output, Program};
-use millstream_state::{Change, Tables};
+use millstream_state::{Change, Tables as StateTables};
 
 use crate::application::{Code, Policy};
 use crate::batch::{Batch, BatchInput, Log};
 use crate::chunks::{BlockChunks, Rejected};
 use crate::output::{Prepared, SinkFault, Staged};
 use crate::status::Board;
+use crate::table::TablesNow;
 use crate::{EngineError, SinkError};
 
 const WAIT_FIRST: Duration = Duration::from_millis(100);
@@ -26,7 +27,7 @@ pub(crate) struct Processor {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) wal: Option<Wal>,
-    pub(crate) tables: Arc<Tables>,
+    pub(crate) tables: Arc<StateTables>,
     pub(crate) policy: Policy,
     pub(crate) board: Board,
 }
@@ -79,8 +80,10 @@ impl Processor {
     ) -> Result<Outcome, EngineError> {
         let mut backoff = self.backoff();
         let mut failures = 0;
+        let TablesNow { inputs: tables, trouble } = code.tables.at(batch.time()).await;
+        self.board.table_trouble(trouble);
         loop {
-            let error = match self.attempt(program, code, batch, wanted).await {
+            let error = match self.attempt(program, code, batch, &tables, wanted).await {
                 Ok(outcome) => {
                     self.board.update(|status| status.trouble = None);
                     return Ok(outcome);
@@ -116,6 +119,7 @@ impl Processor {
         program: &mut Program,
         code: &Code,
         batch: &Batch,
+        tables: &[(String, Arc<dyn Chunks>)],
         wanted: &(impl Fn(&str) -> bool + Sync),
     ) -> Result<Outcome, EngineError> {
         let time = batch.time();
@@ -124,9 +128,10 @@ impl Processor {
         let staged = Staged::begin(sinks, time, self.wal.is_some()).await;
         let staged = Arc::new(staged.map_err(|fault| sink_error(time, fault))?);
         let given = inputs.iter().map(|(name, chunks)| (name.clone(), Arc::clone(chunks) as Arc<dyn Chunks>));
+        let given = given.chain(tables.iter().cloned()).collect();
         let output = Arc::clone(&staged) as Arc<dyn Output>;
         code.states.begin(time);
-        let ran = program.run(time, given.collect(), output).await;
+        let ran = program.run(time, given, output).await;
         let accumulated = ran.map_err(|source| match staged.take_fault() {
             Some(fault) => sink_error(time, fault),
             None => EngineError::Batch { time, source },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millstream_journal::{Extent, Journal, Ledger, Wal};
-use millstream_model::{Commit, Lane, Manifest};
+use millstream_model::{BatchTime, Commit, Lane, Manifest};
 use millstream_platform::crash_point;
 use millstream_state::{Limits, Store, Tables};
 use tokio::task::JoinHandle;
@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::application::{Checkpoint, Code, Versions};
 use crate::batch::Batch;
 use crate::commit::{Committer, Done, SharedLog};
+use crate::process::Processor;
 use crate::receive::LaneStart;
 use crate::{EngineError, Recovery, SinkError};
 
@@ -76,12 +77,12 @@ pub(crate) async fn finish_batches(
 ) -> Result<Vec<Done>, EngineError> {
     committer.dead_letters.recover(ledger.dead_letters_end, !ledger.pending.is_empty()).await?;
     if let Some((manifest, commit)) = &ledger.unpublished {
-        let code = code_of(manifest, code, versions, &committer.processor.tables).await?;
+        let code = code_of(manifest, code, versions, &committer.processor).await?;
         republish(committer, &code, manifest, commit).await?;
     }
     let mut done = Vec::new();
     for manifest in &ledger.pending {
-        let code = code_of(manifest, code, versions, &committer.processor.tables).await?;
+        let code = code_of(manifest, code, versions, &committer.processor).await?;
         done.push(rerun(committer, &code, manifest).await?);
     }
     if !ledger.pending.is_empty() {
@@ -96,7 +97,7 @@ async fn code_of(
     manifest: &Manifest,
     code: &Arc<Code>,
     versions: &dyn Versions,
-    tables: &Arc<Tables>,
+    processor: &Processor,
 ) -> Result<Arc<Code>, EngineError> {
     if manifest.version == code.version {
         return Ok(Arc::clone(code));
@@ -105,7 +106,8 @@ async fn code_of(
     tracing::info!(batch = %time, "begun by another version of the pipeline, and finished by that");
     let loaded = versions.load(&manifest.version).await;
     let code = loaded.map_err(|reason| EngineError::Version { time, reason })?;
-    code.states.bind(tables).map_err(EngineError::State)?;
+    code.states.bind(&processor.tables).map_err(EngineError::State)?;
+    code.tables.open(BatchTime::from_ms(processor.clock.now_ms())).await?;
     Ok(Arc::new(code))
 }
 

@@ -33,7 +33,8 @@ impl Replayed {
     }
 }
 
-/// Runs the batch of `manifest` again by `code`, the version that it names, on what `archive` has of its input.
+/// Runs the batch of `manifest` again by `code`, the version that it names, on what `archive` has of its input, and on
+/// the tables as they are now.
 pub async fn replay(
     archive: &Archive,
     manifest: &Manifest,
@@ -48,9 +49,11 @@ pub async fn replay(
     let batch = Batch::again(manifest.clone(), Duration::ZERO);
     let inputs = chunks(batch.load(code, Some(Log::Archive(archive))).await?);
     let given = inputs.iter().map(|(name, chunks)| (name.clone(), Arc::clone(chunks) as Arc<dyn Chunks>));
+    code.tables.open(time).await?;
+    let given = given.chain(code.tables.at(time).await.inputs).collect();
     let digests = Arc::new(Digests::default());
     let mut program = code.programs.take().expect("nobody else runs its programs");
-    let ran = program.run(time, given.collect(), Arc::clone(&digests) as Arc<dyn Output>).await;
+    let ran = program.run(time, given, Arc::clone(&digests) as Arc<dyn Output>).await;
     code.programs.put(program);
     ran.map_err(|source| EngineError::Batch { time, source })?;
     let digests = digests.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use millstream_journal::JournalError;
+use millstream_model::BatchTime;
 use millstream_platform::{Clock, Randomness};
 use tokio::runtime::Handle;
 
@@ -67,7 +68,7 @@ enum Event {
 }
 
 impl Run {
-    /// Opens the journal, if there is to be one.
+    /// Opens the journal, if there is to be one, and reads the tables.
     pub(crate) async fn open(
         application: Application,
         mode: Mode,
@@ -89,6 +90,7 @@ impl Run {
             (Some(checkpoint), Some(journal)) => recover::open_states(checkpoint, journal, &code).await?,
             _ => recover::states_in_memory(&code)?,
         };
+        code.tables.open(BatchTime::from_ms(clock.now_ms())).await?;
         let processor = Processor { clock: Arc::clone(&clock), randomness, wal, tables, policy, board };
         Ok(Self {
             code: Arc::new(code),

@@ -35,7 +35,7 @@ pub struct Status {
     pub accumulators: BTreeMap<String, i64>,
     /// Bytes of the write-ahead log; none without a checkpoint folder.
     pub log_bytes: Option<u64>,
-    /// What keeps the pipeline from going on, while it waits for that to pass.
+    /// What keeps the pipeline from going on, while it waits for that to pass; or why its tables are older than they should be.
     pub trouble: Option<String>,
     /// The last batch that failed, and why.
     pub failure: Option<String>,
@@ -129,6 +129,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Shown {
     status: Status,
+    /// Tables that are older than they should be, and why.
+    table_trouble: Option<String>,
     recent: VecDeque<BatchStatus>,
 }
 
@@ -154,7 +156,15 @@ impl Board {
     /// What it shows now.
     pub fn read(&self) -> Status {
         let shown = self.shown();
-        Status { recent: shown.recent.iter().cloned().collect(), ..shown.status.clone() }
+        let mut status = shown.status.clone();
+        status.recent = shown.recent.iter().cloned().collect();
+        status.trouble = status.trouble.or_else(|| shown.table_trouble.clone());
+        status
+    }
+
+    /// Says what is wrong with tables, until they are read again.
+    pub(crate) fn table_trouble(&self, trouble: Option<String>) {
+        self.shown().table_trouble = trouble;
     }
 
     /// Waits until the pipeline has finished what an earlier process left: from then on its batches go by the clock.

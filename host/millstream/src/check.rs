@@ -13,13 +13,15 @@ pub(crate) fn check(file: &Path) -> Result<()> {
     let counted = [
         (pipeline.plugins.len(), "plugin"),
         (pipeline.sources.len(), "source"),
+        (pipeline.tables.len(), "table"),
         (pipeline.streams.len(), "stream"),
         (pipeline.sinks.len(), "sink"),
         (pipeline.tests.len(), "test"),
     ];
     let plural =
         |(count, what): &(usize, &str)| format!("{count} {what}{}", if *count == 1 { "" } else { "s" });
-    let counted: Vec<String> = counted.iter().map(plural).collect();
+    let counted = counted.iter().filter(|(count, what)| *count > 0 || *what != "table");
+    let counted: Vec<String> = counted.map(plural).collect();
     println!("{}: ok ({})", file.display(), counted.join(", "));
     Ok(())
 }

@@ -52,9 +52,14 @@ fn as_text(plugin: &Plugin) -> String {
 }
 
 fn function_text(function: &FunctionDescription) -> String {
-    let FunctionDescription { name, kind, input, output, documentation, .. } = function;
+    let FunctionDescription { name, kind, input, output, keys, state, state_version, documentation } =
+        function;
+    let by = if keys.fields.is_empty() { String::new() } else { format!("by {keys}  ") };
     let given = if output.fields.is_empty() { String::new() } else { format!(" -> {output}") };
-    let mut text = format!("  {name}  {kind}  {input}{given}\n");
+    let mut text = format!("  {name}  {kind}  {by}{input}{given}\n");
+    if !state.fields.is_empty() {
+        text += &format!("      state {state}, version {state_version}\n");
+    }
     if !documentation.is_empty() {
         text += &format!("      {}\n", documentation.replace('\n', " "));
     }
@@ -64,9 +69,13 @@ fn function_text(function: &FunctionDescription) -> String {
 fn as_json(plugin: &Plugin) -> serde_json::Value {
     let description = plugin.description();
     let function = |function: &FunctionDescription| {
+        let state = (!function.state.fields.is_empty())
+            .then(|| json!({ "fields": schema_json(&function.state), "version": function.state_version }));
         json!({
             "name": function.name,
             "kind": function.kind.name(),
+            "keys": schema_json(&function.keys),
+            "state": state,
             "input": schema_json(&function.input),
             "output": schema_json(&function.output),
             "documentation": function.documentation,

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use millstream_model::pipeline::PluginSpec;
-use millstream_pipeline::{Checked, Component, Components, LoadError};
+use millstream_connectors::load_table;
+use millstream_engine::TableRows;
+use millstream_model::pipeline::{PluginSpec, TableSpec};
+use millstream_pipeline::{Checked, Component, Components, LoadError, LoadedTable};
 use millstream_plugins::Sandbox;
 use tokio::sync::Mutex;
 
@@ -20,12 +22,12 @@ pub(crate) struct Refused(pub(crate) String);
 /// Components by plugin name that take the place of those the file names.
 pub(crate) type Overrides = BTreeMap<String, PathBuf>;
 
-/// Reads and checks the pipeline file, plugins included.
+/// Reads and checks the pipeline file, plugins and tables included.
 pub(crate) async fn load(file: &Path) -> Result<Checked> {
     check_text(file, &read(file)?, Overrides::new()).await
 }
 
-/// Checks the text of the pipeline file `file`, plugins included. `overrides` may not name plugins that it lacks.
+/// Checks the text of the pipeline file `file`, plugins and tables included. `overrides` may not name plugins that it lacks.
 pub(crate) async fn check_components(file: &Path, text: &str, overrides: Overrides) -> Result<Checked> {
     let checked = check_text(file, text, overrides.clone()).await?;
     let unknown = overrides.keys().find(|name| !checked.components.contains_key(*name));
@@ -73,14 +75,14 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
 pub(crate) struct Subject {
     file: PathBuf,
     text: String,
-    sandbox: Sandbox,
+    components: Overridden,
     loaded: Mutex<BTreeMap<String, Arc<dyn Component>>>,
 }
 
 impl Subject {
     pub(crate) fn new(file: &Path) -> Result<Self> {
-        let (text, sandbox) = (read(file)?, Sandbox::new()?);
-        Ok(Self { file: file.to_owned(), text, sandbox, loaded: Mutex::default() })
+        let components = Overridden { sandbox: Sandbox::new()?, overrides: Overrides::new() };
+        Ok(Self { file: file.to_owned(), text: read(file)?, components, loaded: Mutex::default() })
     }
 
     /// The pipeline, with nothing in it that an earlier one has seen or done.
@@ -100,13 +102,17 @@ impl Components for Subject {
         if let Some(component) = loaded.get(&spec.name.value) {
             return Ok(Arc::clone(component));
         }
-        let component = self.sandbox.load(spec).await?;
+        let component = self.components.load(spec).await?;
         loaded.insert(spec.name.value.clone(), Arc::clone(&component));
         Ok(component)
     }
+
+    async fn table(&self, spec: &TableSpec, bytes_max: u64) -> Result<LoadedTable, LoadError> {
+        self.components.table(spec, bytes_max).await
+    }
 }
 
-/// The sandbox, with other files for some plugins.
+/// The sandbox, with other files for some plugins, and the tables in their files.
 struct Overridden {
     sandbox: Sandbox,
     overrides: Overrides,
@@ -120,5 +126,10 @@ impl Components for Overridden {
             spec.component.value.clone_from(path);
         }
         self.sandbox.load(&spec).await
+    }
+
+    async fn table(&self, spec: &TableSpec, bytes_max: u64) -> Result<LoadedTable, LoadError> {
+        let (schema, TableRows { rows, bytes, .. }) = load_table(spec, bytes_max).await?;
+        Ok(LoadedTable { schema, rows, bytes })
     }
 }

@@ -12,6 +12,7 @@ mod new;
 mod repair;
 mod replay;
 mod run;
+mod state;
 mod status;
 mod stop;
 mod supervise;
@@ -78,6 +79,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the states that a stream keeps, as the last commit left them
+    State(state::Options),
     /// Run a batch of the past again, aside, and compare its rows with those of then
     Replay {
         /// The pipeline file
@@ -114,6 +117,7 @@ fn main() -> ExitCode {
         Command::Inspect { component, json } => inspect::inspect(&component, json),
         Command::Stop { pipeline, now } => stop::stop(&pipeline, now),
         Command::Status { pipeline, json } => status::status(&pipeline, json),
+        Command::State(options) => state::state(&options),
         Command::Replay { pipeline, batch, json } => replay::replay(&pipeline, batch, json),
         Command::Repair { pipeline, apply, json } => repair::repair(&pipeline, apply, json),
         Command::New(options) => new::run(&options),

@@ -93,6 +93,7 @@ fn refused(error: EngineError) -> anyhow::Error {
     match &error {
         EngineError::Journal(JournalError::Damaged { .. } | JournalError::Newer { .. })
         | EngineError::Orphans { .. }
+        | EngineError::Table { .. }
         | EngineError::Version { .. } => Refused(error.to_string()).into(),
         _ => error.into(),
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
-use millstream_connectors::{Screen, decoder, sink, source};
+use millstream_connectors::{Screen, decoder, sink, source, table};
 use millstream_engine::{
     Backpressure, CatchUp, Code, DeadLetters, InletSettings, OnFailure, PidSettings, Policy, Programs,
-    SinkBinding, SourceBinding, Storage,
+    SinkBinding, SourceBinding, Storage, TableBinding, Tables,
 };
 use millstream_model::Version;
 use millstream_model::pipeline::{self, Pipeline, SourceSpec};
@@ -50,6 +50,7 @@ pub(crate) async fn wire(text: &str, checked: &Checked, screen: &Screen, concurr
     Ok(Code {
         version: version(text, checked),
         sources: sources(pipeline, &read),
+        tables: tables(pipeline, &read),
         sinks: sinks(checked, screen)?,
         programs: Programs::new(programs),
         states: Arc::clone(&checked.states),
@@ -73,6 +74,23 @@ fn sources(pipeline: &Pipeline, read: &[String]) -> Vec<SourceBinding> {
         settings: settings(pipeline, spec),
     };
     sources.map(binding).collect()
+}
+
+/// The tables that some sink's rows come from.
+pub(crate) fn tables(pipeline: &Pipeline, read: &[String]) -> Tables {
+    let bindings = pipeline.tables.iter().filter_map(|spec| {
+        if !read.contains(&spec.name.value) {
+            tracing::warn!("table \"{}\" leads to no sink and is not read", spec.name);
+            return None;
+        }
+        let schema = spec.schema.clone().expect("a checked pipeline knows its tables' columns");
+        Some(TableBinding {
+            name: spec.name.value.clone(),
+            table: table(spec, schema),
+            refresh: spec.refresh,
+        })
+    });
+    Tables::new(bindings.collect(), pipeline.table_memory_bytes)
 }
 
 /// How much a source may bring in.

@@ -136,6 +136,7 @@ impl Operator for InverseWindow {
         rows: Partitions,
     ) -> Result<Option<Partitions>, QueryError> {
         let (time, span) = (context.time(), self.span);
+        let rows = if span.covers(time) { rows } else { Partitions::new() };
         let entering = self.reducing.take(context, rows).await?;
         let left = self.panes.table().range(..span.first(time));
         let left: Vec<_> = left.iter().flat_map(|pane| pane.rows.iter().cloned()).collect();

@@ -5,11 +5,12 @@
 //! takes that, writes it and applies it. An attempt that failed is forgotten when the next one begins.
 //!
 //! Reading order: `grouping` and `folding`, by which rows of a key become one; `window` gives the rows of
-//! several batches, and `sliding` merges their results; `update` keeps a state for each key.
+//! several batches, and `sliding` merges their results; `update` keeps a state for each key, and `initial` says which it begins with.
 
 mod columns;
 mod folding;
 mod grouping;
+mod initial;
 mod inverse;
 mod merging;
 mod reduce;
@@ -21,6 +22,7 @@ mod update;
 mod window;
 
 pub use folding::Folding;
+pub use initial::Initial;
 pub use inverse::InverseWindow;
 pub use merging::{Merging, Reducing};
 pub use reduce::KeyedReduce;
@@ -28,5 +30,5 @@ pub use repartition::Repartition;
 pub use sliding::Sliding;
 pub use snapshot::Snapshot;
 pub use span::Span;
-pub use update::{Initial, StateUpdate, UpdateColumns, UpdateSettings};
+pub use update::{StateUpdate, UpdateColumns, UpdateSettings};
 pub use window::Window;

@@ -42,6 +42,11 @@ impl Span {
         time >= self.needed_from(time)
     }
 
+    /// Whether any window has the batch `time`: where windows are shorter than their slide, some batches are in none.
+    pub(crate) fn covers(self, time: BatchTime) -> bool {
+        self.is_due(time) || self.keeps(time)
+    }
+
     /// The pieces that windows are made of: each window is some whole pieces.
     pub(crate) fn piece_ms(self) -> i64 {
         let (mut a, mut b) = (self.length_ms, self.slide_ms);

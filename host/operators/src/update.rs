@@ -3,7 +3,7 @@
 //! A batch looks at the keys that have rows in it, at those that had none for too long, and, where that is asked for, at all.
 //! Keys and states stay encoded but for those that are shown to the function.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch, UInt32Array};
@@ -17,6 +17,7 @@ use millstream_state::{Encoded, KeySet, Keyed, KeyedTable, SHARDS, States};
 use crate::columns::{gather, gather_rows, pick, table, whole};
 use crate::folding::CALL_ROWS_MAX;
 use crate::grouping::{Grouping, number};
+use crate::initial::Initial;
 use crate::snapshot::{Overlay, state_error};
 
 /// Keys that time out in one batch at most; others do in the next.
@@ -25,21 +26,12 @@ const TIMED_OUT_MAX: usize = 1 << 20;
 /// How states are updated.
 #[derive(Clone, Debug, Default)]
 pub struct UpdateSettings {
-    /// What to begin with, where no batch came before.
-    pub initial: Option<Arc<Initial>>,
+    /// What to begin with.
+    pub initial: Option<Initial>,
     /// A key without rows for longer than this loses its state.
     pub timeout: Option<Duration>,
     /// Whether every key is visited in every batch.
     pub every_key: bool,
-}
-
-/// States to begin with, known once the pipeline starts.
-#[derive(Debug)]
-pub struct Initial {
-    /// Which columns of the rows are the key's and then the state's.
-    pub columns: Vec<usize>,
-    /// The rows.
-    pub rows: OnceLock<Vec<RecordBatch>>,
 }
 
 /// The rows that a function is called with.
@@ -132,21 +124,12 @@ impl StateUpdate {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The states to begin with, in the first batch that there ever is.
-    fn initial(&self) -> Result<Option<Overlay>, QueryError> {
-        let Some(initial) = self.settings.initial.as_ref().filter(|_| self.states.applied().is_none()) else {
-            return Ok(None);
-        };
-        let (schema, keys) = (self.state_columns(), self.binding.key_schema.fields().len());
-        let mut overlay = Overlay::default();
-        for rows in initial.rows.get().into_iter().flatten() {
-            let rows = pick(rows, &initial.columns, &schema)?;
-            let (keys, states) = rows.columns().split_at(keys);
-            let keys = self.keyed().encode_keys(keys).map_err(state_error)?;
-            let states = self.keyed().encode_states(states).map_err(state_error)?;
-            keys.iter().zip(&states).for_each(|(key, state)| overlay.set(key.data(), Some(state.data())));
+    /// The states to begin with, in the stream's first batch.
+    fn initial(&self, context: &OperatorContext) -> Result<Option<Overlay>, QueryError> {
+        match &self.settings.initial {
+            Some(initial) => initial.begin(self.keyed(), || context.table_rows()),
+            None => Ok(None),
         }
-        Ok(Some(overlay))
     }
 
     /// The keys of a batch's rows.
@@ -324,18 +307,21 @@ impl StateUpdate {
     }
 
     /// Stages what the batch does to the table.
-    fn stage(&self, changed: Changed, initial: Option<Overlay>) {
+    fn stage(&self, time: BatchTime, changed: Changed, initial: Option<Overlay>) -> Result<(), QueryError> {
+        let begins = self.settings.initial.as_ref().filter(|_| initial.is_some());
         let with_initial = initial.map(|mut all| {
             all.extend(&changed.states);
             all
         });
         let states = with_initial.unwrap_or(changed.states);
         self.states.stage(|change| {
-            let change = change.keyed(&self.keyed.name);
-            changed.seen.iter().for_each(|key| change.touch(key));
-            states.stage(change);
-        });
+            let keys = change.keyed(&self.keyed.name);
+            changed.seen.iter().for_each(|key| keys.touch(key));
+            states.stage(keys);
+            begins.map_or(Ok(()), |initial| initial.note(time, change))
+        })?;
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = states;
+        Ok(())
     }
 }
 
@@ -353,13 +339,17 @@ impl Operator for StateUpdate {
         Arc::clone(&self.binding.output)
     }
 
+    fn table(&self) -> Option<&str> {
+        self.settings.initial.as_ref().map(|initial| initial.table.as_str())
+    }
+
     async fn run(
         &self,
         context: &OperatorContext,
         rows: Partitions,
     ) -> Result<Option<Partitions>, QueryError> {
         let (mut changed, mut calls) = (Changed::default(), 0);
-        let initial = self.initial()?;
+        let initial = self.initial(context)?;
         let touched = self.touched(&rows.concat(), initial.as_ref())?;
         let mut output = self.update(context, &touched, &mut calls, &mut changed).await?;
         let with_rows: KeySet<'_> = touched.encoded.iter().map(|key| key.data()).collect();
@@ -374,7 +364,7 @@ impl Operator for StateUpdate {
         if let Some(keys) = timed_out {
             output.extend(self.update(context, &keys, &mut calls, &mut changed).await?);
         }
-        self.stage(changed, initial);
+        self.stage(context.time(), changed, initial)?;
         output.retain(|rows| rows.num_rows() > 0);
         Ok(Some(vec![output]))
     }

@@ -1,17 +1,35 @@
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use millstream_model::pipeline::PluginSpec;
-use millstream_model::{Function, Inverse, PluginDescription, Reduce, UpdateState};
+use millstream_model::pipeline::{PluginSpec, TableSpec};
+use millstream_model::{Function, Inverse, PluginDescription, Reduce, Schema, UpdateState};
 
-/// Why a component cannot be loaded: told to the author as it is, at the plugin's `component`.
+/// Why a component or a table cannot be loaded: told to the author as it is, at the plugin's `component` or the table's
+/// `path`.
 pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Where checking finds components.
+/// What a table holds now.
+#[derive(Clone, Debug)]
+pub struct LoadedTable {
+    /// Its columns: those that the pipeline file names, or else those that were found.
+    pub schema: Schema,
+    /// Its rows, in these columns.
+    pub rows: Vec<RecordBatch>,
+    /// What the rows take in memory.
+    pub bytes: u64,
+}
+
+/// Where checking finds components, and the tables that go with them.
 #[async_trait]
 pub trait Components: Send + Sync {
     /// Loads the component of a plugin, with its grants, limits and configuration.
     async fn load(&self, plugin: &PluginSpec) -> Result<Arc<dyn Component>, LoadError>;
+
+    /// Reads a table whole, whose rows may take `bytes_max` of memory. Where there are components alone, it is refused.
+    async fn table(&self, _table: &TableSpec, _bytes_max: u64) -> Result<LoadedTable, LoadError> {
+        Err("there are no tables here; use a source instead".into())
+    }
 }
 
 /// A loaded component.

@@ -26,16 +26,16 @@ use millstream_model::pipeline::Pipeline;
 use millstream_query::Relations;
 use millstream_state::States;
 
-pub use component::{Component, Components, LoadError};
+pub use component::{Component, Components, LoadError, LoadedTable};
 pub use diagnostic::{Diagnostic, Diagnostics};
 
 use place::Lines;
 
 /// A pipeline that can run.
 pub struct Checked {
-    /// What the file says.
+    /// What the file says, with the columns of all tables.
     pub pipeline: Pipeline,
-    /// Every source and stream, planned; [`Relations::schema`] tells their columns.
+    /// Every source, table and stream, planned; [`Relations::schema`] tells their columns.
     pub relations: Relations,
     /// The tables that streams keep something in, to be bound to a store before the first batch.
     pub states: Arc<States>,

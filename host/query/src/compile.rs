@@ -32,6 +32,7 @@ pub(crate) async fn compile(
             plans: [one.plan, all.plan],
             reads: one.reads.iter().filter_map(|slot| serial.slots.get(slot)).cloned().collect(),
             operator: need.operator().cloned(),
+            table: one.table.and_then(|slot| serial.slots.get(&slot)).cloned(),
             slot: serial.slots.get(&held_name(need)).cloned(),
             wanted: need.wanted,
         })
@@ -110,8 +111,10 @@ struct Compiled {
 struct CompiledStage {
     index: usize,
     plan: Plan,
-    /// The slots that the plan reads.
+    /// The slots that the plan and the operator read.
     reads: BTreeSet<String>,
+    /// The slot of the operator's table.
+    table: Option<String>,
 }
 
 impl Compiler {
@@ -138,7 +141,8 @@ impl Compiler {
             let origins: BTreeSet<String> = origins.collect();
             if need.is_stage() {
                 let plan = self.physical(meaning, reads).await?;
-                stages.push(CompiledStage { index, plan, reads: origins });
+                let table = need.operator().and_then(|operator| self.slot_of(operator.table()?));
+                stages.push(CompiledStage { index, plan, reads: origins, table });
                 if need.is_held() {
                     let partitions = need.operator().and_then(|operator| operator.partitions());
                     self.add_leaf(name, held_name(need), schema, partitions)?;
@@ -163,6 +167,11 @@ impl Compiler {
         let slot = self.slots.entry(slot).or_default().clone();
         self.catalog.forget(name)?;
         self.catalog.add_leaf(name, Arc::clone(schema), slot, partitions)
+    }
+
+    /// The slot that an input's rows are read from.
+    fn slot_of(&self, input: &str) -> Option<String> {
+        self.origins.get(input)?.first().cloned()
     }
 
     async fn physical(&self, meaning: &Meaning, reads: &[String]) -> Result<Plan, QueryError> {

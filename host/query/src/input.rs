@@ -23,7 +23,7 @@ pub trait Chunks: Send + Sync {
     /// The number of rows in each chunk, in order.
     fn rows(&self) -> Vec<usize>;
 
-    /// Reads a chunk. Each is read once in a run.
+    /// Reads a chunk. Each is read once in a run, but for those of a table, which operators may read as well.
     fn read(&self, chunk: usize) -> RecordBatch;
 
     /// The chunks of a partition, where they were put into partitions on purpose.
@@ -94,6 +94,13 @@ impl Slot {
 
     pub(crate) fn is_filled(&self) -> bool {
         self.chunks().is_some()
+    }
+
+    /// All rows that it holds now.
+    pub(crate) fn rows(&self) -> Vec<RecordBatch> {
+        self.chunks()
+            .map(|chunks| (0..chunks.rows().len()).map(|chunk| chunks.read(chunk)).collect())
+            .unwrap_or_default()
     }
 
     fn chunks(&self) -> Option<Arc<dyn Chunks>> {

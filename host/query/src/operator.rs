@@ -9,6 +9,7 @@ use millstream_model::{Accumulated, BatchTime};
 
 use crate::QueryError;
 use crate::batch::Run;
+use crate::input::Slot;
 
 /// Rows by partition, in order.
 pub type Partitions = Vec<Vec<RecordBatch>>;
@@ -21,6 +22,11 @@ pub type Partitions = Vec<Vec<RecordBatch>>;
 pub trait Operator: Send + Sync {
     /// The columns of its rows.
     fn schema(&self) -> SchemaRef;
+
+    /// An input of the program whose rows it is given in each batch, beside those that it computes from.
+    fn table(&self) -> Option<&str> {
+        None
+    }
 
     /// How many partitions its readers see, where they are to see those that it makes.
     fn partitions(&self) -> Option<usize> {
@@ -40,11 +46,18 @@ pub trait Operator: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct OperatorContext {
     run: Arc<Run>,
+    table: Option<Slot>,
 }
 
 impl OperatorContext {
-    pub(crate) fn new(run: &Arc<Run>) -> Self {
-        Self { run: Arc::clone(run) }
+    /// In the run `run`; `table` holds the rows of the operator's table.
+    pub(crate) fn new(run: &Arc<Run>, table: Option<&Slot>) -> Self {
+        Self { run: Arc::clone(run), table: table.cloned() }
+    }
+
+    /// The rows of the operator's table; none, where it has no table.
+    pub fn table_rows(&self) -> Vec<RecordBatch> {
+        self.table.as_ref().map(Slot::rows).unwrap_or_default()
     }
 
     /// The batch's time.

@@ -99,17 +99,18 @@ impl Relations {
         self.define(name, Meaning::Union, reads).await
     }
 
-    /// Defines a relation that an operator computes.
+    /// Defines a relation that an operator computes. The operator's table, if it has one, is an input defined before.
     pub async fn add_operator(
         &mut self,
         name: &str,
         input: OperatorInput,
         operator: Arc<dyn Operator>,
     ) -> Result<(), QueryError> {
-        let reads = match &input {
+        let mut reads = match &input {
             OperatorInput::Rows(from) => vec![from.clone()],
             OperatorInput::Partial(sql) => sql_relations(sql)?,
         };
+        reads.extend(operator.table().map(str::to_owned));
         let schema = operator.schema();
         self.planned.add_leaf(name, Arc::clone(&schema), Slot::default(), operator.partitions())?;
         let (name, meaning) = (name.to_owned(), Meaning::Operator(operator, input));
@@ -235,7 +236,8 @@ impl Catalog {
             Meaning::Call(call) => self.plan_call(call, reads).await,
             Meaning::Union => self.plan_union(reads).await,
             Meaning::Operator(_, OperatorInput::Partial(sql)) => self.plan_sql(sql).await,
-            Meaning::Input | Meaning::Operator(_, OperatorInput::Rows(_)) => self.scan(reads).await,
+            Meaning::Operator(_, OperatorInput::Rows(from)) => self.scan(std::slice::from_ref(from)).await,
+            Meaning::Input => self.scan(reads).await,
         };
         plan.map_err(|e| QueryError::planning(&e))
     }

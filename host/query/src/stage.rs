@@ -24,6 +24,8 @@ pub(crate) struct Stage {
     pub(crate) reads: Vec<Slot>,
     /// What makes the relation of the plan's rows, if that is not the plan alone.
     pub(crate) operator: Option<Arc<dyn Operator>>,
+    /// Where that finds the rows of its table.
+    pub(crate) table: Option<Slot>,
     /// Where its readers find its rows; absent if nothing in the program reads it.
     pub(crate) slot: Option<Slot>,
     /// Whether its rows are output.
@@ -51,7 +53,8 @@ impl Stage {
             None => self.run_plan(plan, output).await?,
             Some(operator) => {
                 let rows = self.run_plan(plan, output).await?;
-                let Some(partitions) = operator.run(&OperatorContext::new(run), rows).await? else {
+                let context = OperatorContext::new(run, self.table.as_ref());
+                let Some(partitions) = operator.run(&context, rows).await? else {
                     return Ok(());
                 };
                 self.output(&partitions, output).await?;

@@ -131,6 +131,28 @@ impl Numbers {
     }
 }
 
+/// How many records there were so far, as a window tells it in each batch.
+pub(crate) struct Totals {
+    pub(crate) output: Output,
+    pub(crate) last: u64,
+}
+
+impl Totals {
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { output: Output::new(folder), last: 0 }
+    }
+
+    /// Checks the batches that came: each has one total, and no record has left it.
+    pub(crate) fn check(&mut self) {
+        for batch in self.output.read() {
+            let [total] = batch.values.as_slice() else { panic!("batch {}: {:?}", batch.time, batch.values) };
+            let total: u64 = total.parse().unwrap();
+            assert!(total >= self.last, "batch {}: {total} records after {}", batch.time, self.last);
+            self.last = total;
+        }
+    }
+}
+
 /// The records of many files as one sink has them: of each file, how many there are.
 pub(crate) struct Files {
     pub(crate) output: Output,

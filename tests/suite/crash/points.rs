@@ -49,6 +49,7 @@ fn a_recovery_that_ends_at_any_named_point_is_finished_by_the_next() {
         "batch-run",
         "output-staged",
         "output-prepared",
+        "states-written",
         "commit-written",
         "output-published",
         "batch-published",

@@ -9,7 +9,7 @@ use millstream_platform::{Randomness, Seeded, SystemRandomness};
 use serde_json::Value;
 
 use super::feed::Feed;
-use super::outputs::{Files, Numbers};
+use super::outputs::{Files, Numbers, Totals};
 use crate::process::Process;
 use crate::support::{Project, stderr, stdout};
 
@@ -53,10 +53,19 @@ type = "files"
 path = "out/files"
 "#;
 
-/// The stream "words" without a plugin, as a plugin takes some time to start.
+/// The stream "words" without a plugin, as a plugin takes some time to start; and a window of all records so far.
 const PLAIN: &str = r#"
 [streams.words]
 sql = "SELECT value AS word FROM lines"
+[streams.windows]
+from = "lines"
+aggregate = { total = "count(*)", window = { length = "24h" } }
+[streams.totals]
+sql = "SELECT CAST(total AS VARCHAR) AS total FROM windows"
+[sinks.totals]
+from = "totals"
+type = "files"
+path = "out/totals"
 "#;
 
 /// The stream "words" with words in it.
@@ -77,6 +86,7 @@ pub(crate) struct Trial {
     words: Numbers,
     counted: Numbers,
     files: Files,
+    totals: Totals,
     /// How many lines each file has.
     written: BTreeMap<u64, u64>,
 }
@@ -125,6 +135,7 @@ impl Trial {
             words: Numbers::new(out.join("words")),
             counted: Numbers::new(out.join("counted")),
             files: Files::new(out.join("files")),
+            totals: Totals::new(out.join("totals")),
             written: BTreeMap::new(),
             chance: Chance::new(),
             definition,
@@ -174,6 +185,7 @@ impl Trial {
         }
         self.counted.check_records();
         self.files.check();
+        self.totals.check();
         let ledger = self.feed.ledger();
         assert!(ledger.faults.is_empty(), "{:?}", ledger.faults);
         for (name, numbers) in [("words", &self.words), ("counted", &self.counted)] {
@@ -212,7 +224,10 @@ impl Trial {
         let whole: BTreeMap<u64, u64> =
             self.written.iter().filter(|(_, lines)| **lines > 0).map(|(a, b)| (*a, *b)).collect();
         assert_eq!(self.files.next, whole, "the lines of each file");
-        for output in [&self.words.output, &self.counted.output, &self.files.output] {
+        if self.definition == PLAIN {
+            assert_eq!(self.totals.last, self.words.next, "records in the window of all");
+        }
+        for output in [&self.words.output, &self.counted.output, &self.files.output, &self.totals.output] {
             assert!(output.hidden().is_empty(), "left behind: {:?}", output.hidden());
         }
         let status = self.status();

@@ -9,7 +9,7 @@
 //! for as long as its name stays.
 
 mod parquet;
-mod read;
+pub(crate) mod read;
 pub(crate) mod records;
 mod reread;
 mod watch;

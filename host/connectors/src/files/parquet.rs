@@ -72,12 +72,10 @@ fn check(schema: &Schema, given: &ArrowSchema) -> Result<(), String> {
         let name = &field.name;
         let (_, column) = given
             .column_with_name(name)
-            .ok_or_else(|| format!("the file has no column \"{name}\", which the source's schema names"))?;
+            .ok_or_else(|| format!("the file has no column \"{name}\", which the schema names"))?;
         if !field.data_type.accepts(column.data_type()) {
             let (wanted, given) = (&field.data_type, column.data_type());
-            return Err(format!(
-                "the column \"{name}\" is {given} in the file and {wanted} in the source's schema"
-            ));
+            return Err(format!("the column \"{name}\" is {given} in the file and {wanted} in the schema"));
         }
     }
     Ok(())

@@ -22,41 +22,41 @@ const GATHER_BYTES: usize = 512 << 10;
 const READ_BYTES: usize = GATHER_BYTES / 4;
 
 /// A file, and what it was when it was opened.
-pub(super) struct Opened {
-    pub(super) path: PathBuf,
-    pub(super) file: File,
+pub(crate) struct Opened {
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
     /// Its size and the time it was last written: others mean that it may hold other records.
-    pub(super) stamp: String,
+    pub(crate) stamp: String,
 }
 
 /// What of a file is wanted, and how it is read.
 #[derive(Clone)]
-pub(super) struct Request {
-    pub(super) format: Format,
+pub(crate) struct Request {
+    pub(crate) format: Format,
     /// Records of a block.
-    pub(super) rows_max: usize,
-    pub(super) records: Range<u64>,
+    pub(crate) rows_max: usize,
+    pub(crate) records: Range<u64>,
 }
 
 /// How far a reading came.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     /// Records up to where it ended, counted from the file's first.
-    pub(super) records: u64,
+    pub(crate) records: u64,
     /// Why it ended before the file did.
-    pub(super) fault: Option<Fault>,
+    pub(crate) fault: Option<Fault>,
 }
 
 /// What kept a file from being read to its end.
 #[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) reason: String,
+pub(crate) struct Fault {
+    pub(crate) reason: String,
     /// Whole records before it, counted from the file's first.
-    pub(super) after: u64,
+    pub(crate) after: u64,
 }
 
 impl Opened {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let stamp = stamp(&file.metadata()?)?;
         Ok(Self { path: path.to_owned(), file, stamp })
@@ -73,7 +73,7 @@ fn stamp(found: &Metadata) -> io::Result<String> {
 }
 
 /// Gives the records of `opened` that are wanted to `give`, until that wants no more.
-pub(super) fn read(opened: Opened, request: &Request, give: &mut dyn FnMut(Block) -> bool) -> Reading {
+pub(crate) fn read(opened: Opened, request: &Request, give: &mut dyn FnMut(Block) -> bool) -> Reading {
     let Opened { path, file, .. } = opened;
     if let Format::Parquet(schema) = &request.format {
         return super::parquet::read(&path, file, schema, request, give);

@@ -7,7 +7,7 @@
 //! again then. A page that could not be shown is kept while the process lives, for the next attempt.
 
 mod json;
-mod table;
+pub(crate) mod table;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

@@ -40,6 +40,13 @@ pub(super) fn page(time: BatchTime, schema: &SchemaRef, lines: &[Line], more: us
     page
 }
 
+/// Rows as a table for people, whatever is in them.
+pub fn text(rows: &RecordBatch) -> Result<String, ArrowError> {
+    let mut text = String::new();
+    table(&mut text, rows.schema_ref(), &cells(rows)?);
+    Ok(text)
+}
+
 fn table(page: &mut String, schema: &Schema, lines: &[Line]) {
     let names: Line = schema.fields().iter().map(|field| printable(field.name())).collect();
     let width = |column: usize| {

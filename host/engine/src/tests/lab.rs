@@ -1,5 +1,6 @@
 //! A laboratory: what pipelines of the tests are made of. A lab outlives the lives of its pipeline.
 
+use std::iter;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,7 +24,7 @@ use super::sink::{Keeping, Kept};
 use crate::{
     Application, Board, Checkpoint, Code, DeadLetters, Decoder, Engine, EngineError, Inlet, InletSettings,
     Mode, Policy, Programs, Sink, SinkBinding, Source, SourceBinding, SourceError, StopHandle, Summary,
-    Versions,
+    TableBinding, Tables, Versions,
 };
 
 pub(super) const FOLDER: &str = "checkpoint";
@@ -119,6 +120,11 @@ impl Counting {
 
 /// Calls a filter on the rows of all inputs together.
 pub(super) async fn program(function: Arc<dyn Function>, inputs: &[&str]) -> Program {
+    Program::compile(&relations(function, inputs).await, &["out"], 1).await.unwrap()
+}
+
+/// The relation "out": what a filter leaves of the rows of all inputs together.
+pub(super) async fn relations(function: Arc<dyn Function>, inputs: &[&str]) -> Relations {
     let mut relations = Relations::new().unwrap();
     for input in inputs {
         relations.add_input(input, schema()).unwrap();
@@ -132,7 +138,7 @@ pub(super) async fn program(function: Arc<dyn Function>, inputs: &[&str]) -> Pro
     };
     let call = Call { function, columns: vec!["value".into()], keep_columns: true };
     relations.add_call("out", from, call).await.unwrap();
-    Program::compile(&relations, &["out"], 1).await.unwrap()
+    relations
 }
 
 /// A filter of the column "text", as a plugin describes it.
@@ -201,6 +207,9 @@ pub(super) struct Lab {
     /// In place of the fed source.
     pub(super) source: Option<(&'static str, Arc<dyn Source>)>,
     pub(super) sink: Arc<dyn Sink>,
+    /// Their rows join the source's.
+    pub(super) tables: Vec<TableBinding>,
+    pub(super) table_bytes_max: u64,
 }
 
 impl Lab {
@@ -224,6 +233,8 @@ impl Lab {
             versions: Mutex::default(),
             letters_bytes_max: 1 << 20,
             source: None,
+            tables: Vec::new(),
+            table_bytes_max: 1_000,
         }
     }
 
@@ -237,7 +248,9 @@ impl Lab {
         let name = self.source.as_ref().map_or("in", |(name, _)| name).to_owned();
         let mut programs = Vec::new();
         for _ in 0..self.programs {
-            programs.push(self.counting.program(&[&name]).await);
+            let tables = self.tables.iter().map(|table| table.name.as_str());
+            let inputs: Vec<&str> = iter::once(name.as_str()).chain(tables).collect();
+            programs.push(self.counting.program(&inputs).await);
         }
         let (settings, parallelism) = (self.settings.clone(), self.parallelism);
         let decoder = Arc::new(Lines);
@@ -246,6 +259,7 @@ impl Lab {
             version: self.version.clone(),
             programs: Programs::new(programs),
             states: Arc::default(),
+            tables: Tables::new(self.tables.clone(), self.table_bytes_max),
             sources: vec![SourceBinding { name, source, decoder, parallelism, settings }],
             sinks: vec![SinkBinding { name: "kept".into(), from, sink }],
         }

@@ -9,4 +9,5 @@ mod recovery;
 mod simulation;
 mod sink;
 mod storage;
+mod tables;
 mod ticks;

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::load::{Subject, runtime};
 use case::{Outcome, run};
+pub(crate) use rows::from_rows;
 
 #[allow(clippy::print_stdout, reason = "the command's answer")]
 pub(crate) fn test(file: &Path, as_json: bool) -> Result<()> {

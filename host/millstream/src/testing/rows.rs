@@ -26,7 +26,7 @@ pub(super) struct Comparison {
 }
 
 /// Rows as columns of `schema`; columns that a row lacks are null.
-pub(super) fn from_rows(rows: &[Row], schema: &SchemaRef) -> Result<RecordBatch> {
+pub(crate) fn from_rows(rows: &[Row], schema: &SchemaRef) -> Result<RecordBatch> {
     let mut decoder =
         ReaderBuilder::new(Arc::clone(schema)).with_batch_size(rows.len().max(1)).build_decoder()?;
     decoder.serialize(rows)?;

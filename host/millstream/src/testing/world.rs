@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use super::collected::{Collected, Collecting};
 use super::given::{Feed, GivenDecoder, given};
 use crate::load::Subject;
-use crate::wire::{policy, settings, version};
+use crate::wire::{policy, settings, tables, version};
 
 const CHECKPOINT: &str = "checkpoint";
 const DEAD_LETTERS: &str = "dead-letters.jsonl";
@@ -105,7 +105,9 @@ impl<'t> World<'t> {
             from: (*stream).to_owned(),
             sink: Arc::new(Collecting { stream: (*stream).to_owned(), collected: self.collected.clone() }),
         };
+        let inputs: Vec<String> = read.into_iter().collect();
         let code = Code {
+            tables: tables(&checked.pipeline, &inputs),
             version: version(self.subject.text(), checked),
             programs: Programs::new(vec![program]),
             states: Arc::clone(&checked.states),

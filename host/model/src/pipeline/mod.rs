@@ -78,6 +78,8 @@ pub struct Pipeline {
     pub history_bytes: u64,
     /// Bytes of memory that states and windows may take.
     pub state_memory_bytes: u64,
+    /// Bytes of memory that the rows of all tables may take.
+    pub table_memory_bytes: u64,
     /// Components.
     pub plugins: Vec<PluginSpec>,
     /// Where rows come from.
@@ -238,9 +240,25 @@ pub struct TableSpec {
     /// The file.
     pub path: Located<PathBuf>,
     /// How it is read.
-    pub format: Format,
+    pub format: TableFormat,
+    /// Its columns; none, where they are to be found in the file.
+    pub schema: Option<Schema>,
     /// How often it is read again; never, where that is not said.
     pub refresh: Option<Duration>,
+}
+
+/// How a table's file is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableFormat {
+    /// Comma-separated values.
+    Csv {
+        /// Whether the first record holds the names of the columns. Without it, they stand in the schema's order.
+        header: bool,
+    },
+    /// A JSON object a line.
+    Json,
+    /// Parquet.
+    Parquet,
 }
 
 /// `[streams.NAME]`

@@ -13,6 +13,7 @@ mod settings;
 mod sink;
 mod source;
 mod stream;
+mod table;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,7 +117,7 @@ fn root<'f>(form: &'f Form<'f>, table: &'f DeTable<'f>) -> Draft {
     let read_source = |name, section| source::read(name, section, durable);
     let (plugins, plugin_names) = definitions(form, &mut root, "plugins", "plugin", plugin::read);
     let (sources, source_names) = definitions(form, &mut root, "sources", "source", read_source);
-    let (tables, table_names) = definitions(form, &mut root, "tables", "table", source::refuse_table);
+    let (tables, table_names) = definitions(form, &mut root, "tables", "table", table::read);
     let (streams, stream_names) = definitions(form, &mut root, "streams", "stream", read_stream);
     let (sinks, sink_names) = definitions(form, &mut root, "sinks", "sink", sink::read);
     let cases = root.optional("tests").map(case::read).unwrap_or_default();

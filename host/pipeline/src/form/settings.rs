@@ -30,6 +30,7 @@ pub(super) fn defaults() -> Pipeline {
         backpressure: None,
         history_bytes: 256 << 20,
         state_memory_bytes: 1 << 30,
+        table_memory_bytes: 256 << 20,
         plugins: Vec::new(),
         sources: Vec::new(),
         tables: Vec::new(),
@@ -58,6 +59,7 @@ fn receiving(root: &mut Section<'_>, pipeline: &mut Pipeline) {
     set(&mut pipeline.receive_disk_bytes, root.optional("receive-disk").and_then(Item::size));
     set(&mut pipeline.history_bytes, root.optional("history").and_then(Item::size));
     set(&mut pipeline.state_memory_bytes, root.optional("state-memory").and_then(Item::size));
+    set(&mut pipeline.table_memory_bytes, root.optional("table-memory").and_then(Item::size));
     pipeline.block_interval = BLOCK_INTERVAL_MAX.min(pipeline.batch_interval / 5);
     set(&mut pipeline.block_interval, root.optional("block-interval").and_then(Item::duration));
     pipeline.backpressure = root.optional("backpressure").and_then(backpressure);

@@ -1,8 +1,6 @@
-//! `[sources.NAME]`, and `[tables.NAME]`, which is read by the same words.
+//! `[sources.NAME]`
 
-use std::path::Path;
-
-use millstream_model::pipeline::{Format, Located, SourceKind, SourceSpec, Storage, TableSpec};
+use millstream_model::pipeline::{Format, Located, SourceKind, SourceSpec, Storage};
 use millstream_model::{DataType, Field, Schema};
 
 use super::item::Item;
@@ -192,7 +190,7 @@ fn record_length(section: &mut Section<'_>, name: Option<FormatName>) -> Option<
 }
 
 /// CSV has no form for lists and bytes.
-fn refuse_unreadable_csv(item: Item<'_>, schema: &Schema) -> Option<()> {
+pub(super) fn refuse_unreadable_csv(item: Item<'_>, schema: &Schema) -> Option<()> {
     let unreadable = |field: &&Field| matches!(field.data_type, DataType::List(_) | DataType::Binary);
     let Some(field) = schema.fields.iter().find(unreadable) else { return Some(()) };
     let (name, data_type) = (&field.name, &field.data_type);
@@ -201,7 +199,7 @@ fn refuse_unreadable_csv(item: Item<'_>, schema: &Schema) -> Option<()> {
 }
 
 /// Columns and their types. Outside data may lack any value, so all are nullable.
-fn schema_of(item: Item<'_>) -> Option<Schema> {
+pub(super) fn schema_of(item: Item<'_>) -> Option<Schema> {
     let entries = item.entries("a table of columns and their types, such as { user = \"utf8\" }")?;
     if entries.is_empty() {
         item.report("\"schema\" names no column");
@@ -240,26 +238,4 @@ fn data_type(item: Item<'_>) -> Option<DataType> {
             None
         }
     }
-}
-
-/// Checks the form of a table, and refuses it: no table is run yet.
-pub(super) fn refuse_table(name: Located<String>, mut section: Section<'_>) -> Option<TableSpec> {
-    let path = section.required("path", "name its file, as in path = \"customers.csv\"").and_then(Item::path);
-    let named = section.optional("format").map(|item| item.choice("format", FORMATS));
-    let by_extension = path.as_ref().map(|path| format_by_extension(&path.value));
-    let _format = match named.or(by_extension) {
-        Some(Some(name)) => format(&mut section, Some(name)),
-        _ => {
-            section.allow(&["header", "schema"]);
-            None
-        }
-    };
-    section.form().report(name.place, "tables are not supported by this version yet; use a source instead");
-    section.finish();
-    None
-}
-
-fn format_by_extension(path: &Path) -> Option<FormatName> {
-    let extension = path.extension()?.to_str()?;
-    FORMATS.iter().find(|(name, _)| *name == extension).map(|(_, format)| *format)
 }

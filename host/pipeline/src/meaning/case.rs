@@ -25,7 +25,7 @@ impl Meaning<'_> {
     }
 
     fn check_expected(&mut self, use_of: &str, stream: &Located<String>, batches: &Batches<RowDraft>) {
-        if !self.usable(use_of, stream) {
+        if !self.flows(use_of, stream) {
             return;
         }
         let Some(schema) = self.relations.schema(&stream.value) else { return };
@@ -75,14 +75,17 @@ impl Meaning<'_> {
             return Some(found);
         }
         let is_stream = pipeline.streams.iter().any(|stream| stream.name.value == name.value);
+        let is_table = self.is_table(&name.value);
         let message = if is_stream {
             format!("\"{name}\" is a stream; rows are given to sources")
+        } else if is_table {
+            format!("\"{name}\" is a table, whose rows are read from its file; rows are given to sources")
         } else {
             let hint =
                 nearest::hint(&name.value, "sources", sources().map(|source| source.name.value.as_str()));
             format!("there is no source \"{name}\"{hint}")
         };
-        if self.complete && (is_stream || !self.names.contains(&name.value)) {
+        if self.complete && (is_stream || is_table || !self.names.contains(&name.value)) {
             self.report(name.place, message);
         }
         None

@@ -199,10 +199,6 @@ impl Meaning<'_> {
         defined: &Defined<'_>,
         update: &UpdateSpec,
     ) -> Result<SchemaRef, Faults> {
-        if let Some(table) = &update.initial {
-            let remedy = "tables are not supported by this version yet; leave it out";
-            return Err(vec![Diagnostic::new(table.place, format!("\"initial\": {remedy}"))]);
-        }
         let keys = defined.columns(&update.by)?;
         let who = format!("stream \"{}\"", defined.name());
         let binding = Binding {
@@ -217,10 +213,13 @@ impl Meaning<'_> {
         let key = self.key(defined, &keys, &binding, description)?;
         let values = bound.columns.iter().filter_map(|name| defined.input.index_of(name).ok()).collect();
         let (state, version) = (description.state.clone(), description.state_version);
-        let keyed = self.states.keyed(defined.name(), KeyedSpec { key, state, version });
+        let spec = KeyedSpec { key, state, version };
+        let initial = update.initial.as_ref().map(|table| self.initial(defined.name(), table, &spec));
+        let initial = initial.transpose()?;
+        let keyed = self.states.keyed(defined.name(), spec);
         let function = bound.component.update_state(bound.index).expect("its kind was checked");
         let UpdateSpec { timeout, every_key, .. } = *update;
-        let settings = UpdateSettings { timeout, every_key, initial: None };
+        let settings = UpdateSettings { timeout, every_key, initial };
         let columns = UpdateColumns { input: Arc::clone(&defined.input), keys, values };
         let states = Arc::clone(&self.states);
         let operator = StateUpdate::new(function, columns, keyed, states, settings);

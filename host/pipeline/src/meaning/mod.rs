@@ -7,11 +7,13 @@ mod call;
 mod case;
 mod columns;
 mod graph;
+mod initial;
 mod join;
 mod keyed;
 mod sink;
 mod slides;
 mod sql;
+mod table;
 mod union;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +29,7 @@ use millstream_state::States;
 use crate::diagnostic::Diagnostic;
 use crate::form::Draft;
 use crate::place::Lines;
-use crate::{Checked, Component, Components, Diagnostics, nearest};
+use crate::{Checked, Component, Components, Diagnostics, LoadedTable, nearest};
 use join::Sides;
 use keyed::Defined;
 use slides::Slides;
@@ -51,6 +53,7 @@ pub(crate) async fn check(
         broken_plugins: draft.broken_plugins.clone(),
         components: BTreeMap::new(),
         relations,
+        tables: BTreeMap::new(),
         states: Arc::default(),
         updates: BTreeMap::new(),
         slides: Slides::new(&draft.pipeline),
@@ -58,13 +61,18 @@ pub(crate) async fn check(
     };
     meaning.load(components).await;
     meaning.add_sources();
+    meaning.add_tables(components).await;
     meaning.add_streams().await;
     meaning.check_loose_ends(&draft.loose_ends);
     meaning.check_sinks();
     meaning.check_cases(&draft.cases);
-    let Meaning { components, relations, states, diagnostics, .. } = meaning;
+    let Meaning { components, relations, tables, states, diagnostics, .. } = meaning;
     if diagnostics.is_empty() {
-        Ok(Checked { pipeline: draft.pipeline, relations, states, components })
+        let mut pipeline = draft.pipeline;
+        for table in &mut pipeline.tables {
+            table.schema = tables.get(&table.name.value).map(|loaded| loaded.schema.clone());
+        }
+        Ok(Checked { pipeline, relations, states, components })
     } else {
         Err(diagnostics)
     }
@@ -82,6 +90,7 @@ struct Meaning<'a> {
     broken_plugins: BTreeSet<String>,
     components: BTreeMap<String, Arc<dyn Component>>,
     relations: Relations,
+    tables: BTreeMap<String, LoadedTable>,
     states: Arc<States>,
     /// The streams with states.
     updates: BTreeMap<String, Arc<StateUpdate>>,
@@ -110,6 +119,7 @@ impl Meaning<'_> {
         }
     }
 
+    /// Defines the sources as inputs of the program.
     fn add_sources(&mut self) {
         for source in &self.pipeline.sources {
             let name = &source.name;
@@ -156,9 +166,13 @@ impl Meaning<'_> {
     /// The names that a stream reads. It is unusable if one of them is.
     fn reads(&mut self, stream: &StreamSpec) -> Vec<Located<String>> {
         let use_of = format!("stream \"{}\" takes its input from", stream.name);
-        let names = match &stream.operation.value {
+        let (names, usable) = match &stream.operation.value {
             Operation::Sql(text) => match sql_relations(&text.value) {
-                Ok(names) => sql::located(self.lines, text, names),
+                Ok(names) => {
+                    let names = sql::located(self.lines, text, names);
+                    let usable = names.iter().filter(|name| self.usable(&use_of, name)).count();
+                    (names, usable)
+                }
                 Err(error) => {
                     let fault = sql::fault(self.lines, text, &error, &self.names);
                     self.diagnostics.push(fault);
@@ -166,9 +180,11 @@ impl Meaning<'_> {
                     return Vec::new();
                 }
             },
-            _ => stream.from.clone(),
+            _ => {
+                let usable = stream.from.iter().filter(|name| self.flows(&use_of, name)).count();
+                (stream.from.clone(), usable)
+            }
         };
-        let usable = names.iter().filter(|name| self.usable(&use_of, name)).count();
         if usable < names.len() {
             self.unusable.insert(stream.name.value.clone());
         }
@@ -182,12 +198,17 @@ impl Meaning<'_> {
             let names = self.names.iter().map(String::as_str);
             // Nobody reads the hints of reports that are only counted, and each costs a look at every name.
             let hint = match self.diagnostics.len() {
-                0..Diagnostics::SHOWN_MAX => nearest::hint(&name.value, "sources and streams", names),
+                0..Diagnostics::SHOWN_MAX => nearest::hint(&name.value, self.kinds(), names),
                 _ => String::new(),
             };
             self.report(name.place, format!("{use_of} \"{name}\", which does not exist{hint}"));
         }
         self.names.contains(&name.value) && !self.unusable.contains(&name.value)
+    }
+
+    /// What a name can be of.
+    fn kinds(&self) -> &'static str {
+        if self.pipeline.tables.is_empty() { "sources and streams" } else { "sources, tables and streams" }
     }
 
     fn report_circle(&mut self, circle: &[usize]) {
@@ -299,13 +320,13 @@ impl Meaning<'_> {
 
     fn check_loose_ends(&mut self, loose_ends: &[(String, Located<String>)]) {
         for (who, name) in loose_ends {
-            self.usable(&format!("{who} takes its input from"), name);
+            self.flows(&format!("{who} takes its input from"), name);
         }
     }
 
     fn check_sinks(&mut self) {
         for spec in &self.pipeline.sinks {
-            if !self.usable(&format!("sink \"{}\" takes its input from", spec.name), &spec.from) {
+            if !self.flows(&format!("sink \"{}\" takes its input from", spec.name), &spec.from) {
                 continue;
             }
             if let Some(schema) = self.relations.schema(&spec.from.value) {

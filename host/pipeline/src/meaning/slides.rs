@@ -1,6 +1,6 @@
 //! How often streams have a table: in each batch, or as often as a window slides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use millstream_model::pipeline::{Located, Operation, Pipeline, StreamSpec, WindowSpec};
@@ -12,11 +12,14 @@ use crate::diagnostic::Diagnostic;
 pub(super) struct Slides {
     interval: Duration,
     of: BTreeMap<String, Duration>,
+    /// What is the same at any time, and so goes with everything: the tables of the pipeline file.
+    lasting: BTreeSet<String>,
 }
 
 impl Slides {
     pub(super) fn new(pipeline: &Pipeline) -> Self {
-        Self { interval: pipeline.batch_interval, of: BTreeMap::new() }
+        let lasting = pipeline.tables.iter().map(|table| table.name.value.clone()).collect();
+        Self { interval: pipeline.batch_interval, of: BTreeMap::new(), lasting }
     }
 
     /// Notes how often a stream has a table that reads `reads`.
@@ -45,8 +48,9 @@ impl Slides {
     /// How often all of these have a table, which must be the same.
     fn common(&self, reads: &[Located<String>]) -> Result<Duration, Faults> {
         let slide = |name: &Located<String>| self.of.get(&name.value).copied().unwrap_or(self.interval);
-        let Some((first, others)) = reads.split_first() else { return Ok(self.interval) };
-        let differs = others.iter().find(|name| slide(name) != slide(first));
+        let mut reads = reads.iter().filter(|name| !self.lasting.contains(&name.value));
+        let Some(first) = reads.next() else { return Ok(self.interval) };
+        let differs = reads.find(|name| slide(name) != slide(first));
         match differs {
             None => Ok(slide(first)),
             Some(other) => {

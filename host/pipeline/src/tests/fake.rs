@@ -1,14 +1,15 @@
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array, StringViewArray};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use millstream_model::pipeline::PluginSpec;
+use millstream_model::pipeline::{PluginSpec, TableSpec};
 use millstream_model::{
     Answered, CallContext, DataType, Field, Folded, Function, FunctionDescription, FunctionError,
     FunctionKind, Groups, Inverse, PluginDescription, Reduce, Schema, Update, UpdateState, Updated,
 };
 
-use crate::{Component, Components, LoadError};
+use crate::{Component, Components, LoadError, LoadedTable};
 
 /// Knows one component, `text.wasm`.
 pub(super) struct FakeComponents;
@@ -21,13 +22,44 @@ impl Components for FakeComponents {
             _ => Err("no such file".into()),
         }
     }
+
+    async fn table(&self, table: &TableSpec, _bytes_max: u64) -> Result<LoadedTable, LoadError> {
+        match table.path.value.to_str() {
+            Some("folder/states.json") => Ok(table_of(&[Some("a"), Some("b")], table.schema.as_ref())),
+            Some("folder/nulls.json") => Ok(table_of(&[Some("a"), None], table.schema.as_ref())),
+            Some("folder/twice.json") => Ok(table_of(&[Some("a"), Some("a")], table.schema.as_ref())),
+            Some("folder/customers.csv") => Ok(table_of(&[], Some(&customers()))),
+            _ => Err("no such file".into()),
+        }
+    }
+}
+
+fn customers() -> Schema {
+    Schema::new([Field::new("id", DataType::Int64), Field::new("user", DataType::Utf8)])
+}
+
+/// States by user, in columns that the file does not name: `user`, `state` and one more.
+fn table_of(users: &[Option<&str>], named: Option<&Schema>) -> LoadedTable {
+    let nullable = |name: &str, data_type| Field { nullable: true, ..Field::new(name, data_type) };
+    let found = Schema::new([
+        nullable("note", DataType::Utf8),
+        nullable("state", DataType::Int64),
+        nullable("user", DataType::Utf8),
+    ]);
+    let schema = named.cloned().unwrap_or(found);
+    let columns = schema.fields.iter().map(|field| match field.data_type {
+        DataType::Int64 => Arc::new(Int64Array::from(vec![7; users.len()])) as ArrayRef,
+        _ => Arc::new(StringViewArray::from_iter(users.iter().copied())),
+    });
+    let rows = RecordBatch::try_new(Arc::new(schema.to_arrow()), columns.collect()).unwrap();
+    LoadedTable { rows: vec![rows], schema, bytes: 100 }
 }
 
 struct FakeComponent(PluginDescription);
 
 impl FakeComponent {
     fn text() -> Self {
-        use DataType::{Float64, Utf8};
+        use DataType::{Float64, Int64, Utf8};
         use FunctionKind as K;
         let functions = vec![
             function("split-words", K::FlatMap, &[("line", Utf8)], &[("word", Utf8)]),
@@ -37,6 +69,10 @@ impl FakeComponent {
             function("tag", K::Map, &[("value", Utf8), ("word", Utf8)], &[("tag", Utf8)]),
             function("sort", K::Transform, &[("value", Utf8)], &[("value", Utf8)]),
             function("add", K::Reduce, &[("amount", Float64)], &[("amount", Float64)]),
+            FunctionDescription {
+                state: Schema::new([Field::new("state", Int64)]),
+                ..function("count", K::UpdateState, &[], &[("count", Int64)])
+            },
         ];
         Self(PluginDescription { name: "text".to_owned(), functions, ..PluginDescription::default() })
     }

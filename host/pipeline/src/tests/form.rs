@@ -100,10 +100,6 @@ async fn sources() {
         ),
         ("[sources.s]\ntype = \"socket\"\nlisten = \"a:1\"\nmax-rate = -1", &["4:12 above zero, found -1"]),
         ("[sources.s]\ntype = \"socket\"\nlisten = \"a:1\"\nheader = true", &["4:1 only csv has one"]),
-        (
-            "[tables.customers]\npath = \"customers.csv\"\nschema = { id = \"int64\" }",
-            &["1:9 not supported by this version yet"],
-        ),
     ];
     for (fragment, expected) in cases {
         check(fragment, expected).await;

@@ -7,6 +7,7 @@ mod good;
 mod meaning;
 
 mod streams;
+mod tables;
 mod toml;
 
 use std::path::Path;

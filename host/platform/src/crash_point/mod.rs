@@ -13,6 +13,7 @@ pub const CRASH_POINTS: &[&str] = &[
     "batch-run",
     "output-staged",
     "output-prepared",
+    "states-written",
     "commit-written",
     "output-published",
     "batch-published",

@@ -8,11 +8,12 @@ use async_trait::async_trait;
 use millstream_journal::Limits;
 use millstream_model::Version;
 use millstream_platform::{Clock, Disk, FaultyDisk, Operation, Seeded};
+use millstream_state::Limits as StateLimits;
 
 use super::super::lab::{Lines, version};
 use super::life::{Course, Event};
 use super::outside::Outside;
-use super::program::{Idle, Workshop, borrow};
+use super::program::{Made, Workshop};
 use super::sinks::{Base, Files};
 use super::sources::{RECEIVER, Receiver, SHELF, Shelf};
 use super::{FOLDER, LETTERS};
@@ -30,6 +31,7 @@ const LETTERS_BYTES_MAX: u64 = 1 << 30;
 pub(super) struct Chance {
     outside: Arc<Outside>,
     limits: Limits,
+    state_limits: StateLimits,
     letters_bytes_max: u64,
 }
 
@@ -38,10 +40,9 @@ pub(super) struct Chance {
 struct Parts {
     outside: Arc<Outside>,
     disk: Arc<dyn Disk>,
-    idle: Idle,
+    made: Made,
     settings: InletSettings,
     rows_max: u64,
-    programs: usize,
     fails: bool,
 }
 
@@ -54,8 +55,14 @@ impl Chance {
             log_segments_kept: 1 + seeded.below(3) as usize,
             history_bytes: seeded.below(2) * seeded.below(2_000),
         };
+        let state_limits = StateLimits {
+            log_segment_bytes: 100 + seeded.below(1_500),
+            snapshot_every: 1 + seeded.below(8),
+            snapshot_bytes_min: seeded.below(300),
+            ..StateLimits::default()
+        };
         let letters_bytes_max = if seeded.chance(1, 4) { 100 + seeded.below(400) } else { LETTERS_BYTES_MAX };
-        Self { outside: Arc::clone(outside), limits, letters_bytes_max }
+        Self { outside: Arc::clone(outside), limits, state_limits, letters_bytes_max }
     }
 
     /// Whether every dead letter is still there.
@@ -113,16 +120,20 @@ impl Chance {
         }
     }
 
+    /// How many batches may run at once in a life.
+    pub(super) fn programs(&self) -> usize {
+        1 + self.seeded().below(PROGRAMS_MAX as u64) as usize
+    }
+
     /// The pipeline of one life.
-    pub(super) fn application(&self, disk: Arc<dyn Disk>, idle: &Idle, is_faulty: bool) -> Application {
+    pub(super) async fn application(&self, disk: Arc<dyn Disk>, made: Made, is_faulty: bool) -> Application {
         let seeded = self.seeded();
         let parts = Parts {
             outside: Arc::clone(&self.outside),
             disk: Arc::clone(&disk),
-            idle: Arc::clone(idle),
+            made,
             settings: self.settings(),
             rows_max: 1 + seeded.below(8),
-            programs: 1 + seeded.below(PROGRAMS_MAX as u64) as usize,
             fails: is_faulty && seeded.chance(1, 3),
         };
         let catch_up = if seeded.chance(1, 3) { CatchUp::EveryBatch } else { CatchUp::OneBatch };
@@ -130,12 +141,12 @@ impl Chance {
             name: "simulation".into(),
             batch_interval: Duration::from_millis([500, 1_000, 1_500][seeded.below(3) as usize]),
             // Each life has a version of its own, so that batches are finished by the code that began them.
-            code: parts.code(version(&format!("at {:?}", self.outside.clock.elapsed()))),
+            code: parts.code(version(&format!("at {:?}", self.outside.clock.elapsed()))).await,
             checkpoint: Some(Checkpoint {
                 disk: Arc::clone(&disk),
                 folder: FOLDER.into(),
                 limits: self.limits,
-                state_limits: Default::default(),
+                state_limits: self.state_limits,
                 versions: Arc::new(parts),
             }),
             policy: Policy {
@@ -162,19 +173,23 @@ impl Chance {
 }
 
 impl Parts {
-    fn code(&self, version: Version) -> Code {
+    async fn code(&self, version: Version) -> Code {
+        let (programs, states) = self.made.programs(&self.outside.sources()).await;
         let base = Base { outside: Arc::clone(&self.outside), fails: self.fails };
         let files = Files { disk: Arc::clone(&self.disk), outside: Arc::clone(&self.outside) };
-        let from = "out".to_owned();
+        let from = self.made.wanted().to_owned();
+        let mut sinks = vec![SinkBinding { name: "files".into(), from: from.clone(), sink: Arc::new(files) }];
+        // A batch that was committed with its states is not run again for a sink that has lost it.
+        if !self.outside.numbered {
+            sinks.push(SinkBinding { name: "base".into(), from, sink: Arc::new(base) });
+        }
         Code {
             version,
-            states: Arc::default(),
-            programs: borrow(&self.idle, self.programs),
+            states,
+            tables: Default::default(),
+            programs,
             sources: self.outside.sources().into_iter().map(|name| self.source(name)).collect(),
-            sinks: vec![
-                SinkBinding { name: "files".into(), from: from.clone(), sink: Arc::new(files) },
-                SinkBinding { name: "base".into(), from, sink: Arc::new(base) },
-            ],
+            sinks,
         }
     }
 
@@ -195,6 +210,6 @@ impl Parts {
 impl Versions for Parts {
     async fn load(&self, version: &Version) -> Result<Code, String> {
         self.outside.note(format_args!("the code of {} is loaded", version.pipeline));
-        Ok(self.code(version.clone()))
+        Ok(self.code(version.clone()).await)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use millstream_journal::{Archive, Cut, JournalError, Ledger};
 use millstream_model::Lane;
 use millstream_platform::{Disk, MemoryDisk};
+use millstream_state::StateError;
 
 use super::outside::{Outside, Stream};
 use super::program::COUNTED;
@@ -18,7 +19,7 @@ use crate::{Board, EngineError, SinkError};
 /// Whether a pipeline may end so when its disk, its sources, its sinks and its code fail.
 pub(super) fn may_end(error: &EngineError) -> bool {
     match error {
-        EngineError::Journal(error) => {
+        EngineError::Journal(error) | EngineError::State(StateError::Journal(error)) => {
             matches!(error, JournalError::Full { .. } | JournalError::Disk { .. } | JournalError::Closed)
         }
         EngineError::Sink { source: SinkError::Failed(_), .. }
@@ -96,15 +97,21 @@ impl Remains {
     pub(super) fn check_all(&self, outside: &Outside, keeps_letters: bool) {
         let base: Vec<String> = outside.facts().base.values().flatten().cloned().collect();
         let files: Vec<String> = self.files.values().flatten().cloned().collect();
-        for stream in outside.all() {
-            check_rows(outside, stream, "the files", &files);
-            check_rows(outside, stream, "the database", &base);
+        let mut places = vec![("the files", files)];
+        if !outside.numbered {
+            places.push(("the database", base));
+        }
+        for (stream, (place, rows)) in
+            outside.all().flat_map(|stream| places.iter().map(move |at| (stream, at)))
+        {
+            check_rows(outside, stream, place, rows);
         }
         let good: usize = outside.all().map(|stream| stream.good().count()).sum();
         let rejected = sorted(outside.all().flat_map(Stream::rejected).collect());
-        for (what, rows) in [("the files", files.len()), ("the database", base.len())] {
+        for (place, rows) in &places {
+            let rows = rows.len();
             if rows != good {
-                outside.violate(format_args!("{rows} rows are in {what}, and there are {good} good ones"));
+                outside.violate(format_args!("{rows} rows are in {place}, and there are {good} good ones"));
             }
         }
         self.check_letters(outside, &rejected, keeps_letters);
@@ -139,7 +146,11 @@ impl Remains {
 fn check_rows(outside: &Outside, stream: &Stream, place: &str, rows: &[String]) {
     let prefix = format!("{}:", stream.name);
     let there: Vec<&String> = rows.iter().filter(|row| row.starts_with(&prefix)).collect();
-    let expected: Vec<String> = stream.good().collect();
+    let number = |(row, good): (usize, String)| match outside.numbered {
+        true => format!("{good}#{}", row + 1),
+        false => good,
+    };
+    let expected: Vec<String> = stream.good().enumerate().map(number).collect();
     if !there.iter().copied().eq(&expected) {
         outside.violate(format_args!("of {}, {place} have {there:?} and not {expected:?}", stream.name));
     }

@@ -9,6 +9,7 @@
 mod chance;
 mod checks;
 mod life;
+mod numbering;
 mod outside;
 mod program;
 mod sinks;
@@ -93,7 +94,7 @@ struct Bench {
 }
 
 /// What must come about in a few hundred seeds: a simulation in which nothing happens would show nothing.
-const VARIETY: [&str; 14] = [
+const VARIETY: [&str; 15] = [
     "cut off",
     "disk error",
     "stopped at once",
@@ -108,6 +109,7 @@ const VARIETY: [&str; 14] = [
     "is in the database: false",
     "is read again",
     "the code of",
+    "rows are numbered",
 ];
 
 impl Bench {
@@ -149,6 +151,7 @@ struct Simulation {
 impl Simulation {
     fn new(seed: u64) -> Self {
         let outside = Arc::new(Outside::new(seed, ManualClock::new(10_500)));
+        outside.note(if outside.numbered { "rows are numbered" } else { "rows are as they are" });
         let memory = match outside.seeded.chance(1, 2) {
             true => MemoryDisk::with_yields(seed, 3),
             false => MemoryDisk::new(),
@@ -202,9 +205,9 @@ impl Simulation {
         } else {
             bench.workshop.fail(0);
         }
-        let idle = bench.runtime.block_on(bench.workshop.idle(outside, chance::PROGRAMS_MAX));
+        let made = bench.runtime.block_on(bench.workshop.made(outside, self.chance.programs()));
         let disk: Arc<dyn Disk> = Arc::new(faulty.clone());
-        let application = self.chance.application(disk, &idle, is_faulty);
+        let application = bench.runtime.block_on(self.chance.application(disk, made, is_faulty));
         let board = Board::new("simulation");
         let end = life::run(outside, &faulty, course, application, &board);
         outside.note(format_args!("it ends after {} operations: {end:?}", faulty.operations()));
@@ -264,7 +267,7 @@ fn name(end: &End) -> &'static str {
         End::CutOff => "cut off",
         End::Stuck => "stuck",
         End::Returned(Ok(_)) => "stopped gracefully",
-        End::Returned(Err(EngineError::Journal(_))) => "disk error",
+        End::Returned(Err(EngineError::Journal(_) | EngineError::State(_))) => "disk error",
         End::Returned(Err(EngineError::Sink { .. })) => "sink error",
         End::Returned(Err(EngineError::Source { .. })) => "source error",
         End::Returned(Err(EngineError::Batch { .. })) => "batch error",

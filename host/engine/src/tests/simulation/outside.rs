@@ -17,6 +17,8 @@ pub(super) struct Outside {
     /// What receivers are given, then what the direct source finds.
     pub(super) streams: Vec<Stream>,
     pub(super) origins: Vec<Stream>,
+    /// Whether the pipeline numbers the rows of each, which takes states.
+    pub(super) numbered: bool,
     facts: Mutex<Facts>,
 }
 
@@ -142,7 +144,8 @@ impl Outside {
         };
         let streams = (0..streams).map(|number| Stream::new(&format!("peer-{number}"), &seeded)).collect();
         let origins = (0..origins).map(|number| Stream::new(&format!("file-{number}"), &seeded)).collect();
-        Self { clock, streams, origins, seeded, facts: Mutex::default() }
+        let numbered = seeded.chance(1, 4);
+        Self { clock, streams, origins, numbered, seeded, facts: Mutex::default() }
     }
 
     /// The names of the sources that there are.

@@ -11,8 +11,11 @@ use millstream_model::{
     Accumulated, Answer, Answered, CallContext, Function, FunctionDescription, FunctionError,
 };
 use millstream_query::Program;
+use millstream_state::States;
 
 use super::super::lab;
+use super::chance::PROGRAMS_MAX;
+use super::numbering::Numbering;
 use super::outside::Outside;
 use crate::Programs;
 
@@ -51,7 +54,7 @@ pub(super) struct Workshop {
 }
 
 /// Programs for the same inputs.
-pub(super) type Idle = Arc<Mutex<Vec<Program>>>;
+type Idle = Arc<Mutex<Vec<Program>>>;
 
 impl Workshop {
     pub(super) fn new() -> Self {
@@ -64,8 +67,16 @@ impl Workshop {
         self.tally.failures.store(calls, Ordering::SeqCst);
     }
 
+    /// What a life in `outside` is given its programs from.
+    pub(super) async fn made(&mut self, outside: &Outside, programs: usize) -> Made {
+        match outside.numbered {
+            true => Made::Numbering(Arc::clone(&self.tally) as Arc<dyn Function>),
+            false => Made::Kept(self.idle(outside, PROGRAMS_MAX).await, programs),
+        }
+    }
+
     /// At least `count` programs for the sources of `outside`: those that ran when a life was cut off are gone.
-    pub(super) async fn idle(&mut self, outside: &Outside, count: usize) -> Idle {
+    async fn idle(&mut self, outside: &Outside, count: usize) -> Idle {
         let inputs = outside.sources();
         let idle = Arc::clone(self.idle.entry(inputs.clone()).or_default());
         let there = idle.lock().unwrap().len();
@@ -77,7 +88,32 @@ impl Workshop {
     }
 }
 
-/// `count` of those in `idle`, for one life.
-pub(super) fn borrow(idle: &Idle, count: usize) -> Programs {
-    Programs::borrowed(idle, count)
+/// What lives are given their programs from.
+#[derive(Clone)]
+pub(super) enum Made {
+    /// Of those that are used for many seeds, so many.
+    Kept(Idle, usize),
+    /// One that keeps states, for each code anew: it is bound to the states of one life.
+    Numbering(Arc<dyn Function>),
+}
+
+impl Made {
+    /// The programs of a code, and what they keep.
+    pub(super) async fn programs(&self, inputs: &[&str]) -> (Programs, Arc<States>) {
+        match self {
+            Self::Kept(idle, count) => (Programs::borrowed(idle, *count), Arc::default()),
+            Self::Numbering(function) => {
+                let (program, states) = Numbering::program(Arc::clone(function), inputs).await;
+                (Programs::new(vec![program]), states)
+            }
+        }
+    }
+
+    /// The relation that sinks take.
+    pub(super) fn wanted(&self) -> &'static str {
+        match self {
+            Self::Kept(..) => "out",
+            Self::Numbering(_) => "numbered",
+        }
+    }
 }

@@ -1,0 +1,87 @@
+//! `millstream state`: what people see of the states that a stream keeps.
+
+use crate::support::{Project, stderr, stdout};
+
+const PIPELINE: &str = r#"
+name = "states"
+batch-interval = "1s"
+checkpoint = "checkpoint"
+[plugins.text]
+component = "{text}"
+[sources.rows]
+type = "files"
+path = "rows"
+format = "json"
+schema = { word = "utf8", n = "int64" }
+[streams.known]
+sql = "SELECT coalesce(word, '') AS word, coalesce(n, 0) AS n FROM rows"
+[streams.counts]
+from = "known"
+update-state = { by = ["word"], function = "text.running-count" }
+[streams.pairs]
+from = "known"
+update-state = { by = ["word", "n"], function = "text.running-count" }
+[sinks.counts]
+from = "counts"
+type = "files"
+path = "out"
+[sinks.pairs]
+from = "pairs"
+type = "files"
+path = "out-pairs"
+"#;
+
+fn ran() -> Project {
+    let project = Project::new(PIPELINE);
+    project.write(
+        "rows/1.json",
+        "{\"word\":\"a\",\"n\":1}\n{\"word\":\"b\",\"n\":2}\n{\"word\":\"a\",\"n\":1}\n",
+    );
+    let ran = project.run("run", &["--once"]);
+    assert!(ran.status.success(), "{}", stderr(&ran));
+    project
+}
+
+#[test]
+fn all_states_are_shown_as_a_table_and_as_json() {
+    let project = ran();
+    let shown = stdout(&project.run("state", &["counts"]));
+    assert!(shown.contains("| word | state |") && shown.contains("| a    |     2 |"), "{shown}");
+    let shown = stdout(&project.run("state", &["counts", "--rows", "1"]));
+    assert!(shown.contains("1 more of 2 keys"), "{shown}");
+    let json = stdout(&project.run("state", &["counts", "--json"]));
+    let mut rows: Vec<serde_json::Value> =
+        json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    rows.sort_by_key(|row| row["word"].to_string());
+    assert_eq!(
+        rows,
+        [serde_json::json!({"word": "a", "state": 2}), serde_json::json!({"word": "b", "state": 1})]
+    );
+}
+
+#[test]
+fn one_key_is_shown_by_its_columns() {
+    let project = ran();
+    let shown = stdout(&project.run("state", &["counts", "--key", "b", "--json"]));
+    assert_eq!(shown, "{\"word\":\"b\",\"state\":1}\n");
+    let shown = stdout(&project.run("state", &["pairs", "--key", "n=1", "--key", "word=a", "--json"]));
+    assert_eq!(shown, "{\"word\":\"a\",\"n\":1,\"state\":2}\n");
+}
+
+#[test]
+fn what_is_not_there_is_refused_with_what_is() {
+    let project = ran();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["known"], 78, "these do: counts, pairs"),
+        (&["pairs", "--key", "a"], 78, "--key word=VALUE --key n=VALUE"),
+        (&["pairs", "--key", "n=one", "--key", "word=a"], 78, "\"one\" is no value"),
+        (&["counts", "--key", "c"], 1, "no state for that key"),
+    ];
+    for (arguments, code, expected) in cases {
+        let refused = project.run("state", arguments);
+        assert_eq!(refused.status.code(), Some(*code), "{arguments:?} {}", stderr(&refused));
+        assert!(stderr(&refused).contains(expected), "{arguments:?} {}", stderr(&refused));
+    }
+    let never_ran = Project::new(PIPELINE).run("state", &["counts"]);
+    assert_eq!(never_ran.status.code(), Some(78), "{}", stderr(&never_ran));
+}
