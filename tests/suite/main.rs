@@ -6,6 +6,7 @@
 mod architecture;
 mod commands;
 mod compositions;
+mod conformance;
 mod crash;
 mod durability;
 mod hostile;

@@ -122,8 +122,8 @@ pub struct Board(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     shown: Mutex<Shown>,
-    /// [`Status::batches`], to be waited for.
-    batches: watch::Sender<u64>,
+    /// [`Status::phase`] and [`Status::batches`], to be waited for.
+    reached: watch::Sender<(Phase, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -167,16 +167,25 @@ impl Board {
         self.shown().table_trouble = trouble;
     }
 
+    /// Waits until the pipeline has finished what an earlier process left: from then on its batches go by the clock.
+    pub async fn running(&self) {
+        self.wait_for(|(phase, _)| *phase != Phase::Recovering).await;
+    }
+
     /// Waits until it shows so many batches, ever.
     pub async fn reached(&self, batches: u64) {
-        let shown = self.0.batches.subscribe().wait_for(|shown| *shown >= batches).await.is_ok();
-        debug_assert!(shown, "the board is here, and so is who tells of its batches");
+        self.wait_for(|(_, shown)| *shown >= batches).await;
+    }
+
+    async fn wait_for(&self, reached: impl FnMut(&(Phase, u64)) -> bool) {
+        let shown = self.0.reached.subscribe().wait_for(reached).await.is_ok();
+        debug_assert!(shown, "the board is here, and so is who tells of it");
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
         let mut shown = self.shown();
         change(&mut shown.status);
-        self.0.batches.send_replace(shown.status.batches);
+        self.0.reached.send_replace((shown.status.phase, shown.status.batches));
     }
 
     pub(crate) fn batch_done(&self, batch: BatchStatus, dead_letters: u64) {
@@ -188,7 +197,7 @@ impl Board {
             shown.recent.pop_front();
         }
         shown.recent.push_back(batch);
-        self.0.batches.send_replace(shown.status.batches);
+        self.0.reached.send_replace((shown.status.phase, shown.status.batches));
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown> {

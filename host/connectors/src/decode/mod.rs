@@ -16,6 +16,7 @@ use millstream_engine::Decoder;
 use millstream_model::pipeline::Format;
 use millstream_model::{Block, DeadLetter, Payload};
 
+use crate::files::records;
 use bisect::Records;
 
 /// The decoder of `format` for the blocks of the source called `source`.
@@ -24,6 +25,7 @@ pub(crate) fn decoder(source: &str, format: &Format) -> Arc<dyn Decoder> {
         Format::Lines => Arc::new(lines::Lines::new(source)),
         Format::Json(schema) => Arc::new(Records::new(source, json::Json::new(schema))),
         Format::Csv { schema, header } => Arc::new(Records::new(source, csv::Csv::new(schema, *header))),
+        Format::Records { .. } => Arc::new(Columns(records::schema())),
         Format::Parquet(schema) => Arc::new(Columns(Arc::new(schema.to_arrow()))),
     }
 }

@@ -10,6 +10,7 @@
 
 mod parquet;
 pub(crate) mod read;
+pub(crate) mod records;
 mod reread;
 mod watch;
 

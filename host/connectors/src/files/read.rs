@@ -78,6 +78,13 @@ pub(crate) fn read(opened: Opened, request: &Request, give: &mut dyn FnMut(Block
     if let Format::Parquet(schema) = &request.format {
         return super::parquet::read(&path, file, schema, request, give);
     }
+    if let Format::Records { length } = &request.format {
+        let origin = path.to_string_lossy();
+        return match decompressed(&path, file) {
+            Ok(bytes) => super::records::read(bytes, &origin, *length, request, give),
+            Err(fault) => Reading { records: 0, fault: Some(Fault { reason: fault.to_string(), after: 0 }) },
+        };
+    }
     let mut cutter = Cutter::new(&path.to_string_lossy(), request.rows_max).only(request.records.clone());
     let read = decompressed(&path, file).and_then(|bytes| read_records(bytes, &mut cutter, give));
     let fault = read.err().map(|fault| {
@@ -133,7 +140,7 @@ fn gather(bytes: &mut dyn Read, cutter: &mut Cutter) -> io::Result<usize> {
 }
 
 /// Appends what one read gives.
-fn read_into(bytes: &mut dyn Read, buffer: &mut BytesMut) -> io::Result<usize> {
+pub(super) fn read_into(bytes: &mut dyn Read, buffer: &mut BytesMut) -> io::Result<usize> {
     let start = buffer.len();
     buffer.resize(start + READ_BYTES, 0);
     let read = loop {

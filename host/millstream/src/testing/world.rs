@@ -132,11 +132,16 @@ impl<'t> World<'t> {
                 feed.give(blocks).await;
             }
         }
-        self.clock.advance(self.interval);
         self.batches += 1;
         let running = life.running.as_mut().context("the pipeline has ended, and runs no batch")?;
+        let batch = async {
+            // The first tick is the one after the pipeline has looked at the clock.
+            life.board.running().await;
+            self.clock.advance(self.interval);
+            life.board.reached(self.batches).await;
+        };
         let ended = tokio::select! {
-            () = life.board.reached(self.batches) => None,
+            () = batch => None,
             ended = running => Some(ended),
         };
         if let Some(ended) = ended {

@@ -225,6 +225,11 @@ pub enum Format {
     },
     /// Parquet files.
     Parquet(Schema),
+    /// Files of records of the same length: each is a row of one column, `value`.
+    Records {
+        /// Bytes of a record.
+        length: usize,
+    },
 }
 
 /// `[tables.NAME]`: reference data that SQL joins with.

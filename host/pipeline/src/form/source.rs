@@ -13,6 +13,7 @@ enum FormatName {
     Json,
     Csv,
     Parquet,
+    Records,
 }
 
 const FORMATS: &[(&str, FormatName)] = &[
@@ -20,6 +21,7 @@ const FORMATS: &[(&str, FormatName)] = &[
     ("json", FormatName::Json),
     ("csv", FormatName::Csv),
     ("parquet", FormatName::Parquet),
+    ("records", FormatName::Records),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,6 +30,8 @@ enum KindName {
     Files,
 }
 
+/// Bytes of a record.
+const RECORD_BYTES_MAX: usize = 1 << 20;
 /// The most receivers of one source.
 const PARALLELISM_MAX: u64 = 256;
 
@@ -49,10 +53,13 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>, durable: boo
         Some(item) => item.choice("format", FORMATS),
         None => Some(FormatName::Lines),
     };
-    if let (Some(FormatName::Parquet), Some(KindName::Socket), Some(item)) =
-        (format_name, kind_name, format_item)
-    {
-        item.report("parquet is read from files and not from a socket; use lines, json or csv");
+    let of_files = match format_name {
+        Some(FormatName::Parquet) => Some("parquet is"),
+        Some(FormatName::Records) => Some("records of one length are"),
+        _ => None,
+    };
+    if let (Some(what), Some(KindName::Socket), Some(item)) = (of_files, kind_name, format_item) {
+        item.report(format!("{what} read from files and not from a socket; use lines, json or csv"));
     }
     let format = format(&mut section, format_name);
     let max_rate = section.optional("max-rate").and_then(Item::count);
@@ -138,7 +145,12 @@ fn format(section: &mut Section<'_>, name: Option<FormatName>) -> Option<Format>
             false
         }
     };
+    let length = record_length(section, name);
     let schema = match name? {
+        FormatName::Records => {
+            section.refuse("schema", "records have one column, \"value\"");
+            return length.map(|length| Format::Records { length });
+        }
         FormatName::Lines => {
             section.refuse("schema", "lines have one column, \"value\"; use json or csv for others");
             return Some(Format::Lines);
@@ -154,8 +166,27 @@ fn format(section: &mut Section<'_>, name: Option<FormatName>) -> Option<Format>
     Some(match name? {
         FormatName::Csv => Format::Csv { schema, header },
         FormatName::Parquet => Format::Parquet(schema),
-        FormatName::Json | FormatName::Lines => Format::Json(schema),
+        FormatName::Json | FormatName::Lines | FormatName::Records => Format::Json(schema),
     })
+}
+
+/// The bytes of a record, where all have as many.
+fn record_length(section: &mut Section<'_>, name: Option<FormatName>) -> Option<usize> {
+    if name.is_some_and(|name| name != FormatName::Records) {
+        section.refuse("record-length", "only records of one length have it: format = \"records\"");
+        return None;
+    }
+    let remedy = "say how many bytes a record has, as in record-length = 100";
+    let item = match name {
+        Some(_) => section.required("record-length", remedy)?,
+        None => section.optional("record-length")?,
+    };
+    let length = item.quantity()?;
+    if length > RECORD_BYTES_MAX {
+        item.report(format!("a record has at most {RECORD_BYTES_MAX} bytes, and not {length}"));
+        return None;
+    }
+    Some(length)
 }
 
 /// CSV has no form for lists and bytes.

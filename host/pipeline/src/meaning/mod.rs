@@ -340,6 +340,7 @@ impl Meaning<'_> {
 fn source_schema(source: &SourceSpec) -> SchemaRef {
     let schema: ArrowSchema = match &source.format {
         Format::Lines => Schema::new([Field::new("value", DataType::Utf8)]).to_arrow(),
+        Format::Records { .. } => Schema::new([Field::new("value", DataType::Binary)]).to_arrow(),
         Format::Json(schema) | Format::Csv { schema, .. } | Format::Parquet(schema) => schema.to_arrow(),
     };
     Arc::new(schema)

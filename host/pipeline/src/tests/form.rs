@@ -107,6 +107,31 @@ async fn sources() {
 }
 
 #[tokio::test]
+async fn records_of_one_length() {
+    let cases: &[(&str, &[&str])] = &[
+        (
+            "[sources.s]\ntype = \"files\"\npath = \"in\"\nrecord-length = 9",
+            &["4:1 only records of one length"],
+        ),
+        (
+            "[sources.s]\ntype = \"files\"\npath = \"in\"\nformat = \"records\"",
+            &["1:10 lacks \"record-length\"; say how many bytes"],
+        ),
+        (
+            "[sources.s]\ntype = \"files\"\npath = \"in\"\nformat = \"records\"\nrecord-length = 1048577",
+            &["5:17 a record has at most 1048576 bytes"],
+        ),
+        (
+            "[sources.s]\ntype = \"socket\"\nlisten = \"a:1\"\nformat = \"records\"\nrecord-length = 9\nschema = { a = \"utf8\" }",
+            &["4:10 records of one length are read from files", "6:1 records have one column"],
+        ),
+    ];
+    for (fragment, expected) in cases {
+        check(fragment, expected).await;
+    }
+}
+
+#[tokio::test]
 async fn sinks() {
     let cases: &[(&str, &[&str])] = &[
         ("[sinks.s]\ntype = \"print\"", &["1:8 lacks \"from\""]),

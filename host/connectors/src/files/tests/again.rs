@@ -37,7 +37,11 @@ fn cases() -> Vec<Case> {
     let parquet = parquet_file(vec![("n", numbers)]);
     let columns = schema(&[("n", DataType::Int64)]);
     let csv = Format::Csv { schema: columns.clone(), header: true };
+    let of_ten = |name, content| Case { name, format: Format::Records { length: 10 }, content };
     vec![
+        of_ten("records", text[..100_003].to_vec()),
+        of_ten("records.gz", gzip(&text[..200_000])),
+        of_ten("records-flipped.gz", flipped.clone()),
         lines("empty", Vec::new()),
         lines("one", b"one".to_vec()),
         lines("open-end", b"one\ntwo\r\n\nlast".to_vec()),

@@ -125,6 +125,16 @@ async fn compressed_files() {
 }
 
 #[tokio::test]
+async fn records_of_one_length_are_rows_and_the_rest_of_the_file_is_a_dead_letter() {
+    let format = Format::Records { length: 3 };
+    let folder = folder(&[("a", b"abc\ndef"), ("b", b""), ("c.gz", &gzip(b"uvwxyz"))]);
+    let mut running = start(folder.path(), &format, true);
+    assert_eq!(running.all_rows().await, ["616263", "0a6465", "757677", "78797a"]);
+    let letters = running.letters();
+    assert!(matches!(&letters[..], [letter] if letter.record == b"f"), "{letters:?}");
+}
+
+#[tokio::test]
 async fn a_damaged_file_gives_what_is_before_the_damage() {
     let text: String = (0..200_000).map(|n| format!("line {n} {}\n", n * 7919 % 1013)).collect();
     let whole = gzip(text.as_bytes());
