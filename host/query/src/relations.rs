@@ -48,7 +48,8 @@ pub struct Relations {
 pub(crate) struct Definition {
     pub(crate) name: String,
     pub(crate) meaning: Meaning,
-    /// The relations it reads; one that is read twice stands here twice.
+    /// The relations that must be computed before it: those it reads, of which one that is read twice stands here twice, and
+    /// those that its operator follows.
     pub(crate) reads: Vec<String>,
     pub(crate) schema: SchemaRef,
 }
@@ -99,17 +100,18 @@ impl Relations {
         self.define(name, Meaning::Union, reads).await
     }
 
-    /// Defines a relation that an operator computes.
+    /// Defines a relation that an operator computes. What it reads and follows is defined before.
     pub async fn add_operator(
         &mut self,
         name: &str,
         input: OperatorInput,
         operator: Arc<dyn Operator>,
     ) -> Result<(), QueryError> {
-        let reads = match &input {
+        let mut reads = match &input {
             OperatorInput::Rows(from) => vec![from.clone()],
             OperatorInput::Partial(sql) => sql_relations(sql)?,
         };
+        reads.extend(operator.follows());
         let schema = operator.schema();
         self.planned.add_leaf(name, Arc::clone(&schema), Slot::default(), operator.partitions())?;
         let (name, meaning) = (name.to_owned(), Meaning::Operator(operator, input));
@@ -235,7 +237,8 @@ impl Catalog {
             Meaning::Call(call) => self.plan_call(call, reads).await,
             Meaning::Union => self.plan_union(reads).await,
             Meaning::Operator(_, OperatorInput::Partial(sql)) => self.plan_sql(sql).await,
-            Meaning::Input | Meaning::Operator(_, OperatorInput::Rows(_)) => self.scan(reads).await,
+            Meaning::Operator(_, OperatorInput::Rows(from)) => self.scan(std::slice::from_ref(from)).await,
+            Meaning::Input => self.scan(reads).await,
         };
         plan.map_err(|e| QueryError::planning(&e))
     }
