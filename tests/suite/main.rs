@@ -7,6 +7,7 @@ mod architecture;
 mod commands;
 mod crash;
 mod durability;
+mod event_time;
 mod hostile;
 mod mistakes;
 mod new_project;

@@ -143,12 +143,14 @@ impl Meaning<'_> {
         keys: Vec<usize>,
     ) -> Result<(Folding, FunctionDescription), Faults> {
         let who = format!("stream \"{}\"", defined.name());
+        let on = reduce.window.iter().filter_map(|window| window.on.as_ref());
+        let apart: Vec<_> = reduce.by.iter().chain(on).cloned().collect();
         let binding = Binding {
             who: &who,
             spec: &reduce.call,
             from: defined.from,
             input: &defined.input,
-            keys: &reduce.by,
+            keys: &apart,
         };
         let bound = self.bound(&binding)?;
         let values: Vec<usize> =
