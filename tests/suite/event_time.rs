@@ -24,6 +24,20 @@ timestamp = "at"
 [streams.per-minute]
 from = "orders"
 aggregate = { by = ["customer"], total = "sum(amount)", window = { length = "1m", slide = "20s", on = "at" } }
+[streams.many]
+from = "orders"
+[streams.many.aggregate]
+window = { length = "1m", on = "at" }
+mean = "avg(amount)"
+half = "median(amount)"
+spread = "stddev(amount)"
+customers = "count(DISTINCT customer)"
+about = "approx_distinct(customer)"
+first = "min(customer)"
+last = "max(orders.at)"
+all = "array_agg(amount)"
+large = "count(*) FILTER (WHERE amount > 2)"
+cut = "batch_time()"
 [streams.minutes]
 from = "orders"
 window = { length = "1m", on = "at" }
@@ -146,6 +160,20 @@ expect.five-minutes = [
 restart-after = [1, 2]
 
 [[tests]]
+name = "aggregates of all kinds go on from batch to batch"
+given.orders = [
+    [{ customer = "b", amount = 1, at = "1970-01-01T00:00:05Z" }, { customer = "a", amount = 3, at = "1970-01-01T00:00:02Z" }],
+    [{ customer = "b", amount = 8, at = "1970-01-01T00:00:03Z" }, { customer = "c", amount = 0, at = "1970-01-01T00:00:08Z" }],
+    [{ amount = 5, at = "1970-01-01T00:01:10Z" }],
+]
+expect.many = [
+    [],
+    [],
+    [{ window_start = "1970-01-01T00:00:00Z", window_end = "1970-01-01T00:01:00Z", mean = 3.0, half = 2, spread = 3.559026084010437, customers = 3, about = 3, first = "a", last = "1970-01-01T00:00:08Z", all = [1, 3, 8, 0], large = 2, cut = "1970-01-01T00:00:03Z" }],
+]
+restart-after = [1, 2]
+
+[[tests]]
 name = "a stream of two sources waits for both"
 given.orders = [[{ at = "1970-01-01T00:00:30Z" }], [{ at = "1970-01-01T00:03:10Z" }], [], []]
 given.returns = [[], [], [{ at = "1970-01-01T00:01:00Z" }], [{ at = "1970-01-01T00:02:59Z" }]]
@@ -162,7 +190,7 @@ restart-after = [1, 3]
 fn windows_over_event_time_are_what_the_tests_of_a_file_say() {
     let tested = Project::new(&format!("{PIPELINE}{TESTS}")).run("test", &[]);
     assert_eq!(tested.status.code(), Some(0), "{}{}", stdout(&tested), stderr(&tested));
-    assert!(stdout(&tested).contains("5 passed, 0 failed"), "{}", stdout(&tested));
+    assert!(stdout(&tested).contains("6 passed, 0 failed"), "{}", stdout(&tested));
 }
 
 /// The function fails where a sum is too large.
