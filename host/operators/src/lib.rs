@@ -22,10 +22,7 @@ mod span;
 mod update;
 mod window;
 
-pub use event::{
-    Assignment, EventSpan, EventWindow, FUTURE_MAX, Gathering, WINDOW_END, WINDOW_START, Watermark,
-    Watermarks,
-};
+pub use event::{Assignment, EventSpan, EventWindow, Gathering, Watermark, Watermarks};
 pub use folding::Folding;
 pub use inverse::InverseWindow;
 pub use merging::{Merging, Reducing};

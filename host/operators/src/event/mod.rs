@@ -33,7 +33,7 @@ mod window;
 pub use assignment::Assignment;
 pub use gathering::Gathering;
 pub use span::EventSpan;
-pub use watermark::{FUTURE_MAX, Watermark, Watermarks};
+pub use watermark::{Watermark, Watermarks};
 pub use window::EventWindow;
 
 use std::sync::Arc;
@@ -46,9 +46,9 @@ use millstream_query::QueryError;
 use crate::columns::misfit;
 
 /// The column of a window's first moment.
-pub const WINDOW_START: &str = "window_start";
+const WINDOW_START: &str = "window_start";
 /// The column of the first moment behind a window.
-pub const WINDOW_END: &str = "window_end";
+const WINDOW_END: &str = "window_end";
 
 /// How event times are told: microseconds since 1970, UTC.
 const MICROS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);

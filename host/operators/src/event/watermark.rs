@@ -16,7 +16,7 @@ use crate::columns::misfit;
 use crate::snapshot::state_error;
 
 /// Rows that are further ahead of their batch than this do not move a watermark: a clock that is wrong must not end all windows.
-pub const FUTURE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+const FUTURE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 const WATERMARK: &str = "watermark";
 

@@ -57,27 +57,27 @@ async fn windows_over_event_time() {
             "[streams.a]\nfrom = \"visits\"\nwindow = { slide = \"1s\", on = \"at\" }",
             &["9:10 lacks \"length\""],
         ),
-        ("[streams.a]\nfrom = \"visits\"\nwindow = { length = \"1m\", on = 1 }", &["9:31 expected the name"]),
+        ("[streams.a]\nfrom = \"visits\"\nwindow = { length = \"1m\", on = 1 }", &["9:32 expected the name"]),
         (
             "[streams.a]\nfrom = \"visits\"\nwindow = { length = \"1m\", on = \"att\" }",
-            &["9:31 \"visits\" has no column \"att\"; did you mean \"at\"?"],
+            &["9:32 \"visits\" has no column \"att\"; did you mean \"at\"?"],
         ),
         (
             "[streams.a]\nfrom = \"visits\"\naggregate = { by = [\"user\"], total = \"sum(amount)\", window = { length = \"1m\", on = \"user\" } }",
-            &["9:86 \"user\" is utf8"],
+            &["9:84 \"user\" is utf8"],
         ),
         // Neither `events` nor what is made of it says when something happened.
         (
             "[streams.a]\nsql = \"SELECT * FROM events WHERE amount > 0\"\n[streams.b]\nfrom = \"a\"\nwindow = { length = \"1m\", on = \"at\" }",
-            &["11:31 add a line such as timestamp = \"at\" to [sources.events]"],
+            &["11:32 add a line such as timestamp = \"at\" to [sources.events]"],
         ),
         (
             "[streams.a]\nfrom = \"visits\"\nwindow = { length = \"2s\", slide = \"2s\" }\n[streams.b]\nfrom = \"a\"\nwindow = { length = \"1m\", on = \"at\" }",
-            &["12:31 has one every 2000ms"],
+            &["12:32 has one every 2000ms"],
         ),
         (
-            "[streams.a]\nfrom = \"visits\"\nreduce = { by = [\"user\"], function = \"text.add\", inverse = \"text.add\", keep = \"true\", window = { length = \"1m\", on = \"at\" } }",
-            &["9:49 nothing leaves a window over event time", "9:71 use a filter"],
+            "[streams.b]\nsql = \"SELECT user, at, coalesce(amount, 0.0) AS amount FROM visits\"\n[streams.a]\nfrom = \"b\"\nreduce = { by = [\"user\"], function = \"text.add\", inverse = \"text.add\", keep = \"true\", window = { length = \"1m\", on = \"at\" } }",
+            &["11:50 nothing leaves a window over event time", "11:72 use a filter"],
         ),
         (
             "[streams.a]\nfrom = \"visits\"\naggregate = { by = [\"usr\"], n = \"count(*)\", window = { length = \"1m\", on = \"at\" } }",
