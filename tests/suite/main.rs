@@ -9,6 +9,7 @@ mod compositions;
 mod conformance;
 mod crash;
 mod durability;
+mod event_time;
 mod hostile;
 mod mistakes;
 mod new_project;

@@ -25,7 +25,16 @@ pub(crate) fn located<T>(value: T) -> Located<T> {
 
 pub(crate) fn spec(kind: SourceKind, format: Format) -> SourceSpec {
     let name = located("in".to_owned());
-    SourceSpec { name, kind, format, max_rate: None, parallelism: 1, storage: Storage::default() }
+    SourceSpec {
+        name,
+        kind,
+        format,
+        max_rate: None,
+        parallelism: 1,
+        storage: Storage::default(),
+        timestamp: None,
+        watermark_delay: Duration::ZERO,
+    }
 }
 
 /// Columns that may be null.

@@ -5,9 +5,11 @@
 //! takes that, writes it and applies it. An attempt that failed is forgotten when the next one begins.
 //!
 //! Reading order: `grouping` and `folding`, by which rows of a key become one; `window` gives the rows of
-//! several batches, and `sliding` merges their results; `update` keeps a state for each key, and `initial` says which it begins with.
+//! several batches, and `sliding` merges their results; `event` has windows over the rows' own time; `update` keeps a state for
+//! each key, and `initial` says which it begins with.
 
 mod columns;
+mod event;
 mod folding;
 mod grouping;
 mod initial;
@@ -21,6 +23,7 @@ mod span;
 mod update;
 mod window;
 
+pub use event::{Assignment, EventSpan, EventWindow, Gathering, Watermark, Watermarks};
 pub use folding::Folding;
 pub use initial::Initial;
 pub use inverse::InverseWindow;

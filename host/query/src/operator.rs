@@ -28,6 +28,11 @@ pub trait Operator: Send + Sync {
         None
     }
 
+    /// Relations that are computed before this one in each batch, beside its input: what it knows of them, it has by other ways.
+    fn follows(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// How many partitions its readers see, where they are to see those that it makes.
     fn partitions(&self) -> Option<usize> {
         None

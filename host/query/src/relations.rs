@@ -48,7 +48,8 @@ pub struct Relations {
 pub(crate) struct Definition {
     pub(crate) name: String,
     pub(crate) meaning: Meaning,
-    /// The relations it reads; one that is read twice stands here twice.
+    /// The relations that must be computed before it: those it reads, of which one that is read twice stands here twice, and
+    /// those that its operator follows.
     pub(crate) reads: Vec<String>,
     pub(crate) schema: SchemaRef,
 }
@@ -99,7 +100,7 @@ impl Relations {
         self.define(name, Meaning::Union, reads).await
     }
 
-    /// Defines a relation that an operator computes. The operator's table, if it has one, is an input defined before.
+    /// Defines a relation that an operator computes. What it reads and follows, and its table if it has one, is defined before.
     pub async fn add_operator(
         &mut self,
         name: &str,
@@ -111,6 +112,7 @@ impl Relations {
             OperatorInput::Partial(sql) => sql_relations(sql)?,
         };
         reads.extend(operator.table().map(str::to_owned));
+        reads.extend(operator.follows());
         let schema = operator.schema();
         self.planned.add_leaf(name, Arc::clone(&schema), Slot::default(), operator.partitions())?;
         let (name, meaning) = (name.to_owned(), Meaning::Operator(operator, input));

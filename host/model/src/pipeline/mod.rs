@@ -183,6 +183,10 @@ pub struct SourceSpec {
     pub parallelism: u32,
     /// Where received records are kept.
     pub storage: Storage,
+    /// The column that says when a record happened.
+    pub timestamp: Option<Located<String>>,
+    /// How much later than others a record may come.
+    pub watermark_delay: Duration,
 }
 
 /// Where a source reads.

@@ -28,6 +28,8 @@ pub enum Operation {
     UpdateState(UpdateSpec),
     /// `snapshot`: all states of the stream that it takes.
     Snapshot,
+    /// `late`: the rows that came too late for the windows of the stream that it takes.
+    Late,
     /// `repartition`
     Repartition(RepartitionSpec),
 }
@@ -56,17 +58,19 @@ pub struct AggregateSpec {
     pub by: Vec<Located<String>>,
     /// Output columns and their SQL expressions, in order.
     pub outputs: Vec<(String, Located<String>)>,
-    /// Over which batches; only the one at hand, where there is none.
+    /// Over which rows; those of the batch at hand, where there is none.
     pub window: Option<WindowSpec>,
 }
 
-/// Which batches a window has, in multiples of the batch interval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which rows a window has: those of some batches, or those whose own time falls into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowSpec {
-    /// From the first batch to the last.
+    /// From its beginning to its end. A multiple of the batch interval, or of the slide where the window is over event time.
     pub length: Duration,
-    /// From one window to the next.
+    /// From one window to the next. A multiple of the batch interval, where the window is of batches.
     pub slide: Duration,
+    /// The column of the rows' event time; absent: the window is of batches.
+    pub on: Option<Located<String>>,
 }
 
 /// Two streams side by side, where their keys are equal.
@@ -99,7 +103,7 @@ pub struct ReduceSpec {
     pub by: Vec<Located<String>>,
     /// The function that makes one row of two.
     pub call: CallSpec,
-    /// Over which batches.
+    /// Over which rows; those of the batch at hand, where there is none.
     pub window: Option<WindowSpec>,
     /// The function that takes out what leaves the window.
     pub inverse: Option<CallSpec>,

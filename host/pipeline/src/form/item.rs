@@ -123,6 +123,12 @@ impl<'f> Item<'f> {
         self.above_zero(parse_duration(&text), Duration::ZERO)
     }
 
+    /// A duration that may be nothing.
+    pub(super) fn delay(self) -> Option<Duration> {
+        let text = self.string("a duration such as \"10s\" or \"0s\"")?.value;
+        parse_duration(&text).map_err(|error| self.report(format!("\"{}\": {error}", self.key))).ok()
+    }
+
     /// In bytes.
     pub(super) fn size(self) -> Option<u64> {
         let text = self.string("a size such as \"64KiB\" or \"1GiB\"")?.value;

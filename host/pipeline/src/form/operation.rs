@@ -16,6 +16,8 @@ const FUNCTION: &str = "a function, written \"plugin.function\"";
 const COLUMNS: &str = "a list of columns such as [\"word\"]";
 /// More partitions are more pieces of a batch than any machine works on.
 const PARTITIONS_MAX: u32 = 1_024;
+/// Each row of a window over event time is in so many windows at most.
+const PANES_MAX: u128 = 10_000;
 
 pub(super) fn call(item: Item<'_>, around: Around<'_>, kind: FunctionKind) -> Option<Operation> {
     if !item.is_table() {
@@ -130,17 +132,21 @@ pub(super) fn reduce(item: Item<'_>, around: Around<'_>) -> Option<Operation> {
     let mut section = item.section(format!("the reduce of {}", around.stream), item.place)?;
     let (by, call) = (columns(&mut section, "by"), called(&mut section, FunctionKind::Reduce));
     let window = optional_window(&mut section, around);
-    let is_windowed = section.optional("window").is_some();
-    let (inverse, keep) = match is_windowed {
-        true => {
-            let inverse = section.optional("inverse");
-            let inverse = inverse.map(|item| target(item, &item.string(FUNCTION)?, FunctionKind::Inverse));
-            (inverse, section.optional("keep"))
-        }
-        false => {
+    let (inverse, keep) = match &window {
+        Some(None) => {
             section.refuse("inverse", "it takes out what leaves a window; add one, or leave it out");
             section.refuse("keep", "it drops keys from a window with an inverse; use a filter");
             (None, None)
+        }
+        Some(Some(WindowSpec { on: Some(_), .. })) => {
+            section.refuse("inverse", "nothing leaves a window over event time; leave it out");
+            section.refuse("keep", "it drops keys from a window with an inverse; use a filter");
+            (None, None)
+        }
+        _ => {
+            let inverse = section.optional("inverse");
+            let inverse = inverse.map(|item| target(item, &item.string(FUNCTION)?, FunctionKind::Inverse));
+            (inverse, section.optional("keep"))
         }
     };
     if let (Some(item), None) = (keep, &inverse) {
@@ -196,13 +202,20 @@ pub(super) fn update_state(item: Item<'_>, around: Around<'_>) -> Option<Operati
 }
 
 pub(super) fn snapshot(item: Item<'_>) -> Option<Operation> {
-    match item.boolean()? {
-        true => Some(Operation::Snapshot),
-        false => {
-            item.report("\"snapshot\" is true, or it is not there");
-            None
-        }
+    flag(item).then_some(Operation::Snapshot)
+}
+
+pub(super) fn late(item: Item<'_>) -> Option<Operation> {
+    flag(item).then_some(Operation::Late)
+}
+
+/// Whether the value is `true`; reports anything else.
+fn flag(item: Item<'_>) -> bool {
+    let value = item.boolean();
+    if value == Some(false) {
+        item.report(format!("\"{}\" is true, or it is not there", item.key));
     }
+    value == Some(true)
 }
 
 pub(super) fn repartition(item: Item<'_>, around: Around<'_>) -> Option<Operation> {
@@ -230,15 +243,42 @@ fn optional_window(section: &mut Section<'_>, around: Around<'_>) -> Option<Opti
     section.optional("window").map_or(Some(None), |item| window(item, around).map(Some))
 }
 
-/// A window's length, and its slide, which is one interval where it is not given.
+/// A window of batches, or with `on` one over event time.
 fn window(item: Item<'_>, around: Around<'_>) -> Option<WindowSpec> {
     let mut section = item.section(format!("the window of {}", around.stream), item.place)?;
     let length = section.required("length", "say how much it spans, as in length = \"30s\"");
-    let length = length.and_then(|item| multiple(item, around.interval));
-    let slide = section.optional("slide").map(|item| multiple(item, around.interval));
+    let slide = section.optional("slide");
+    let spec = match section.optional("on") {
+        None => batch_window(length, slide, around.interval),
+        Some(on) => event_window(length, slide, on),
+    };
     section.finish();
-    let slide = slide.map_or(Some(around.interval), |slide| slide)?;
-    Some(WindowSpec { length: length?, slide })
+    spec
+}
+
+/// A window of batches, which slides by one interval where that is not given.
+fn batch_window(length: Option<Item<'_>>, slide: Option<Item<'_>>, interval: Duration) -> Option<WindowSpec> {
+    let length = length.and_then(|item| multiple(item, interval));
+    let slide = slide.map_or(Some(interval), |item| multiple(item, interval));
+    Some(WindowSpec { length: length?, slide: slide?, on: None })
+}
+
+/// A window over event time, which slides by its length where that is not given.
+fn event_window(length: Option<Item<'_>>, slide: Option<Item<'_>>, on: Item<'_>) -> Option<WindowSpec> {
+    let on = on.string("the name of a column of the type timestamp");
+    let length = length.and_then(Item::duration);
+    let step = slide.map_or(length, Item::duration);
+    let (on, length, step) = (on?, length?, step?);
+    let panes = length.as_millis() / step.as_millis();
+    let fault = match length.as_millis().is_multiple_of(step.as_millis()) {
+        false => format!("the window's length is {}ms, no multiple of it", length.as_millis()),
+        true if panes > PANES_MAX => format!("a window is at most {PANES_MAX} times as long as its slide"),
+        true => return Some(WindowSpec { length, slide: step, on: Some(on) }),
+    };
+    if let Some(slide) = slide {
+        slide.report(format!("\"slide\" is {}ms; {fault}", step.as_millis()));
+    }
+    None
 }
 
 /// A duration that is a multiple of the batch interval.

@@ -1,5 +1,7 @@
 //! `[sources.NAME]`
 
+use std::time::Duration;
+
 use millstream_model::pipeline::{Format, Located, SourceKind, SourceSpec, Storage};
 use millstream_model::{DataType, Field, Schema};
 
@@ -66,6 +68,13 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>, durable: boo
     let parallelism = section.optional("parallelism").and_then(parallelism);
     let storage = section.optional("storage").filter(|_| kind_name != Some(KindName::Files));
     let storage = storage.and_then(|item| storage_level(item, durable));
+    let timestamp = section.optional("timestamp");
+    let timestamp = timestamp.map(|item| item.string("the name of a column of the type timestamp"));
+    if timestamp.is_none() {
+        section
+            .refuse("watermark-delay", "it needs event times; name their column, as in timestamp = \"at\"");
+    }
+    let watermark_delay = section.optional("watermark-delay").map(Item::delay);
     section.finish();
     Some(SourceSpec {
         name,
@@ -74,6 +83,8 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>, durable: boo
         max_rate,
         parallelism: parallelism.unwrap_or(1),
         storage: storage.unwrap_or_default(),
+        timestamp: timestamp.map_or(Some(None), |timestamp| timestamp.map(Some))?,
+        watermark_delay: watermark_delay.map_or(Some(Duration::ZERO), |delay| delay)?,
     })
 }
 

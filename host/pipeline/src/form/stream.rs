@@ -10,7 +10,7 @@ use millstream_model::pipeline::{Located, Operation, StreamSpec};
 use super::Form;
 use super::item::Item;
 use super::operation::{
-    aggregate, call, cogroup, join, reduce, repartition, snapshot, sql, update_state, whole_window,
+    aggregate, call, cogroup, join, late, reduce, repartition, snapshot, sql, update_state, whole_window,
 };
 use super::section::Section;
 
@@ -39,11 +39,12 @@ const OPERATIONS: &[(&str, Read)] = &[
     ("window", whole_window),
     ("update-state", update_state),
     ("snapshot", |item, _| snapshot(item)),
+    ("late", |item, _| late(item)),
     ("repartition", repartition),
 ];
 
 const SYNTAX: &str = "give it one of map, flat-map, filter, transform, sql, aggregate, reduce, join, cogroup, window, \
-                      update-state, snapshot, repartition, or several names in from";
+                      update-state, snapshot, late, repartition, or several names in from";
 
 pub(super) fn read<'f>(
     form: &'f Form<'f>,

@@ -27,12 +27,12 @@ pub(super) struct Defined<'s> {
 }
 
 impl Defined<'_> {
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.stream.name.value
     }
 
     /// The numbers of columns that must be there.
-    fn columns(&self, names: &[Located<String>]) -> Result<Vec<usize>, Faults> {
+    pub(super) fn columns(&self, names: &[Located<String>]) -> Result<Vec<usize>, Faults> {
         let found: Vec<_> = names.iter().map(|name| self.input.index_of(&name.value)).collect();
         let faults: Vec<_> = names
             .iter()
@@ -50,7 +50,7 @@ impl Meaning<'_> {
         self.states.panes(&format!("{}.window", defined.name()), PaneSpec { columns })
     }
 
-    async fn add(
+    pub(super) async fn add(
         &mut self,
         defined: &Defined<'_>,
         input: OperatorInput,
@@ -72,8 +72,11 @@ impl Meaning<'_> {
     pub(super) async fn define_window(
         &mut self,
         defined: &Defined<'_>,
-        window: WindowSpec,
+        window: &WindowSpec,
     ) -> Result<SchemaRef, Faults> {
+        if let Some(on) = &window.on {
+            return self.define_event_window(defined, window, on).await;
+        }
         let panes = self.panes(defined, Arc::clone(&defined.input));
         let operator = Window::new(span(window), panes, Arc::clone(&self.states));
         self.add_over_rows(defined, Arc::new(operator)).await
@@ -84,9 +87,12 @@ impl Meaning<'_> {
         defined: &Defined<'_>,
         aggregate: &AggregateSpec,
     ) -> Result<SchemaRef, Faults> {
+        if let Some((window, on)) = over_event_time(&aggregate.window) {
+            return self.define_event_aggregate(defined, aggregate, window, on).await;
+        }
         let query =
             sql::Aggregate::new(defined.stream.operation.place, aggregate, defined.from, &defined.input)?;
-        let schema = match aggregate.window {
+        let schema = match &aggregate.window {
             None => {
                 let planned = Box::pin(self.relations.add_sql(defined.name(), &query.text)).await;
                 planned.map_err(|error| vec![query.fault(self.lines, &error)])?
@@ -109,9 +115,12 @@ impl Meaning<'_> {
         defined: &Defined<'_>,
         reduce: &ReduceSpec,
     ) -> Result<SchemaRef, Faults> {
+        if let Some((window, on)) = over_event_time(&reduce.window) {
+            return self.define_event_reduce(defined, reduce, window, on).await;
+        }
         let keys = defined.columns(&reduce.by)?;
-        let (folding, description) = self.folding(defined, reduce, keys)?;
-        let operator: Arc<dyn Operator> = match (reduce.window, &reduce.inverse) {
+        let (folding, description) = self.folding(defined, reduce, &defined.input, keys)?;
+        let operator: Arc<dyn Operator> = match (&reduce.window, &reduce.inverse) {
             (None, _) => Arc::new(KeyedReduce::new(folding)),
             (Some(window), None) => {
                 let panes = self.panes(defined, folding.schema());
@@ -125,19 +134,23 @@ impl Meaning<'_> {
         self.add_over_rows(defined, operator).await
     }
 
-    fn folding(
+    /// The reduce of rows with the columns `rows`, which are those of the input and perhaps others behind them.
+    pub(super) fn folding(
         &self,
         defined: &Defined<'_>,
         reduce: &ReduceSpec,
+        rows: &ArrowSchema,
         keys: Vec<usize>,
     ) -> Result<(Folding, FunctionDescription), Faults> {
         let who = format!("stream \"{}\"", defined.name());
+        let on = reduce.window.iter().filter_map(|window| window.on.as_ref());
+        let apart: Vec<_> = reduce.by.iter().chain(on).cloned().collect();
         let binding = Binding {
             who: &who,
             spec: &reduce.call,
             from: defined.from,
             input: &defined.input,
-            keys: &reduce.by,
+            keys: &apart,
         };
         let bound = self.bound(&binding)?;
         let values: Vec<usize> =
@@ -150,7 +163,7 @@ impl Meaning<'_> {
         }
         let description = bound.component.description().functions[bound.index].clone();
         let function = bound.component.reduce(bound.index).expect("its kind was checked");
-        Ok((Folding::new(function, &defined.input, keys, values), description))
+        Ok((Folding::new(function, rows, keys, values), description))
     }
 
     async fn inverse(
@@ -159,7 +172,7 @@ impl Meaning<'_> {
         reduce: &ReduceSpec,
         folding: Folding,
         description: &FunctionDescription,
-        window: WindowSpec,
+        window: &WindowSpec,
         inverse: &CallSpec,
     ) -> Result<Arc<dyn Operator>, Faults> {
         let who = format!("stream \"{}\"", defined.name());
@@ -307,12 +320,17 @@ impl Meaning<'_> {
 }
 
 /// A column that stands there twice.
-fn refuse_clash(schema: &ArrowSchema) -> Result<(), String> {
+pub(super) fn refuse_clash(schema: &ArrowSchema) -> Result<(), String> {
     let names: Vec<_> = schema.fields().iter().map(|field| field.name()).collect();
     let clash = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name));
     clash.map_or(Ok(()), |(_, name)| Err((*name).clone()))
 }
 
-fn span(window: WindowSpec) -> Span {
+/// The window and its column of event times, where it is over these.
+fn over_event_time(window: &Option<WindowSpec>) -> Option<(&WindowSpec, &Located<String>)> {
+    window.as_ref().and_then(|window| Some((window, window.on.as_ref()?)))
+}
+
+fn span(window: &WindowSpec) -> Span {
     Span::new(window.length, window.slide)
 }

@@ -6,6 +6,7 @@
 mod call;
 mod case;
 mod columns;
+mod event;
 mod graph;
 mod initial;
 mod join;
@@ -30,6 +31,7 @@ use crate::diagnostic::Diagnostic;
 use crate::form::Draft;
 use crate::place::Lines;
 use crate::{Checked, Component, Components, Diagnostics, LoadedTable, nearest};
+use event::EventTime;
 use join::Sides;
 use keyed::Defined;
 use slides::Slides;
@@ -57,6 +59,7 @@ pub(crate) async fn check(
         states: Arc::default(),
         updates: BTreeMap::new(),
         slides: Slides::new(&draft.pipeline),
+        event_time: EventTime::default(),
         diagnostics: draft.diagnostics.clone(),
     };
     meaning.load(components).await;
@@ -95,6 +98,7 @@ struct Meaning<'a> {
     /// The streams with states.
     updates: BTreeMap<String, Arc<StateUpdate>>,
     slides: Slides,
+    event_time: EventTime,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -126,8 +130,11 @@ impl Meaning<'_> {
             if !self.names.insert(name.value.clone()) {
                 continue;
             }
-            if let Err(error) = self.relations.add_input(&name.value, source_schema(source)) {
-                self.diagnostics.push(at(name.place, &error));
+            let schema = source_schema(source);
+            let checked = event::check_source(source, &schema);
+            let added = self.relations.add_input(&name.value, schema).map_err(|error| at(name.place, &error));
+            if let Err(fault) = checked.and(added) {
+                self.diagnostics.push(fault);
                 self.unusable.insert(name.value.clone());
             }
         }
@@ -226,6 +233,7 @@ impl Meaning<'_> {
     async fn define(&mut self, stream: &StreamSpec, reads: &[Located<String>]) -> Result<SchemaRef, Faults> {
         self.slides.add(stream, reads)?;
         self.check_states(stream)?;
+        self.event_time.add(&stream.name.value, reads);
         let name = stream.name.value.as_str();
         match &stream.operation.value {
             Operation::Sql(text) => {
@@ -263,8 +271,9 @@ impl Meaning<'_> {
                 match operation {
                     Operation::Aggregate(aggregate) => self.define_aggregate(&defined, aggregate).await,
                     Operation::Reduce(reduce) => self.define_reduce(&defined, reduce).await,
-                    Operation::Window(window) => self.define_window(&defined, *window).await,
+                    Operation::Window(window) => self.define_window(&defined, window).await,
                     Operation::UpdateState(update) => self.define_update(&defined, update).await,
+                    Operation::Late => self.define_late(&defined).await,
                     Operation::Repartition(spec) => self.define_repartition(&defined, spec).await,
                     _ => self.define_snapshot(&defined).await,
                 }

@@ -1,4 +1,5 @@
-//! How often streams have a table: in each batch, or as often as a window slides.
+//! How often streams have a table: in each batch, or as often as a window of batches slides. One over event time looks at each
+//! batch's watermark, so it has to see all of them, and has a table in each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,6 +28,15 @@ impl Slides {
         let slide = self.common(reads)?;
         let slide = match window(&stream.operation.value) {
             None => slide,
+            Some(WindowSpec { on: Some(on), .. }) if slide != self.interval => {
+                let message = format!(
+                    "a window over event time is made from streams with a table in every batch, and its input has one every {}; \
+                     put it before the window of batches",
+                    shown(slide)
+                );
+                return Err(vec![Diagnostic::new(on.place, message)]);
+            }
+            Some(WindowSpec { on: Some(_), .. }) => slide,
             Some(window) => {
                 for duration in [window.length, window.slide] {
                     if !duration.as_nanos().is_multiple_of(slide.as_nanos()) {
@@ -65,11 +75,11 @@ impl Slides {
     }
 }
 
-fn window(operation: &Operation) -> Option<WindowSpec> {
+fn window(operation: &Operation) -> Option<&WindowSpec> {
     match operation {
-        Operation::Window(window) => Some(*window),
-        Operation::Aggregate(aggregate) => aggregate.window,
-        Operation::Reduce(reduce) => reduce.window,
+        Operation::Window(window) => Some(window),
+        Operation::Aggregate(aggregate) => aggregate.window.as_ref(),
+        Operation::Reduce(reduce) => reduce.window.as_ref(),
         _ => None,
     }
 }

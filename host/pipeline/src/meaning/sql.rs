@@ -79,10 +79,17 @@ fn words<'s>(sql: &'s str, word: &'s str) -> impl Iterator<Item = usize> {
 pub(super) struct Aggregate<'a> {
     pub(super) text: String,
     operation: Place,
-    by: &'a [Located<String>],
     outputs: &'a [(String, Located<String>)],
+    /// How many columns come before the outputs.
+    key_columns: usize,
     /// The first line of each expression.
     starts: Vec<usize>,
+}
+
+/// A relation of rows with panes, whose key they begin.
+pub(super) struct Panes<'a> {
+    pub(super) relation: &'a str,
+    pub(super) column: &'a str,
 }
 
 impl<'a> Aggregate<'a> {
@@ -93,16 +100,27 @@ impl<'a> Aggregate<'a> {
         from: &str,
         input: &ArrowSchema,
     ) -> Result<Self, Faults> {
-        let absent = |column: &Located<String>| {
-            let known = input.field_with_name(&column.value).is_ok();
-            (!known).then(|| Diagnostic::new(column.place, absent(&column.value, from, input)))
-        };
-        let faults: Vec<_> = spec.by.iter().filter_map(absent).collect();
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        let by = spec.by.iter().map(|column| quoted(&column.value)).collect::<Vec<_>>().join(", ");
-        let mut text = format!("SELECT {by}");
+        check_key(spec, from, input)?;
+        Ok(Self::of(operation, spec, Vec::new(), &quoted(from)))
+    }
+
+    /// The same of each pane: over `panes` in place of `from`.
+    pub(super) fn of_panes(
+        operation: Place,
+        spec: &'a AggregateSpec,
+        from: &str,
+        input: &ArrowSchema,
+        panes: &Panes<'_>,
+    ) -> Result<Self, Faults> {
+        check_key(spec, from, input)?;
+        let relation = format!("{} AS {}", quoted(panes.relation), quoted(from));
+        Ok(Self::of(operation, spec, vec![quoted(panes.column)], &relation))
+    }
+
+    fn of(operation: Place, spec: &'a AggregateSpec, mut keys: Vec<String>, relation: &str) -> Self {
+        keys.extend(spec.by.iter().map(|column| quoted(&column.value)));
+        let (key_columns, keys) = (keys.len(), keys.join(", "));
+        let mut text = format!("SELECT {keys}");
         let mut starts = Vec::new();
         for (name, expression) in &spec.outputs {
             let comma = if text == "SELECT " { "" } else { "," };
@@ -110,11 +128,11 @@ impl<'a> Aggregate<'a> {
             starts.push(text.lines().count() + 1);
             text.push_str(&format!("\n{expression}\nAS {}", quoted(name)));
         }
-        text.push_str(&format!("\nFROM {}", quoted(from)));
-        if !spec.by.is_empty() {
-            text.push_str(&format!("\nGROUP BY {by}"));
+        text.push_str(&format!("\nFROM {relation}"));
+        if key_columns > 0 {
+            text.push_str(&format!("\nGROUP BY {keys}"));
         }
-        Ok(Self { text, operation, by: &spec.by, outputs: &spec.outputs, starts })
+        Self { text, operation, outputs: &spec.outputs, key_columns, starts }
     }
 
     /// What is wrong with the query, at the expression that is wrong.
@@ -132,7 +150,7 @@ impl<'a> Aggregate<'a> {
 
     /// Refuses an output that is more than one expression.
     pub(super) fn check_width(&self, schema: &ArrowSchema) -> Result<(), Faults> {
-        let expected = self.by.len() + self.outputs.len();
+        let expected = self.key_columns + self.outputs.len();
         if schema.fields().len() == expected {
             return Ok(());
         }
@@ -142,6 +160,16 @@ impl<'a> Aggregate<'a> {
         );
         Err(vec![Diagnostic::new(self.operation, message)])
     }
+}
+
+/// Refuses columns of the key that are not there.
+fn check_key(spec: &AggregateSpec, from: &str, input: &ArrowSchema) -> Result<(), Faults> {
+    let absent = |column: &Located<String>| {
+        let known = input.field_with_name(&column.value).is_ok();
+        (!known).then(|| Diagnostic::new(column.place, absent(&column.value, from, input)))
+    };
+    let faults: Vec<_> = spec.by.iter().filter_map(absent).collect();
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
 pub(super) fn quoted(name: &str) -> String {

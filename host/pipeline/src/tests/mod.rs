@@ -1,6 +1,7 @@
 //! Seeded mistakes, each with the places and the words that it must be reported with; and files without any.
 
 mod cases;
+mod event;
 mod fake;
 mod form;
 mod good;

@@ -158,3 +158,61 @@ async fn whatever_reads_a_relation_without_a_table_has_none_either() {
     assert!(counted(&run(&mut program, 2_000, rows(&[("a", None)])).await));
     assert!(run(&mut program, 3_000, rows(&[("a", Some(1))])).await.is_empty());
 }
+
+/// Leaves the batch's time where others find it.
+struct Leaves(Arc<Mutex<i64>>);
+
+/// Gives its rows where it finds the batch's time.
+struct Finds(Arc<Mutex<i64>>);
+
+#[async_trait]
+impl Operator for Leaves {
+    fn schema(&self) -> SchemaRef {
+        schema()
+    }
+
+    async fn run(&self, context: &OperatorContext, _: Partitions) -> Result<Option<Partitions>, QueryError> {
+        *self.0.lock().unwrap() = context.time().as_ms();
+        Ok(Some(vec![Vec::new()]))
+    }
+}
+
+#[async_trait]
+impl Operator for Finds {
+    fn schema(&self) -> SchemaRef {
+        schema()
+    }
+
+    fn follows(&self) -> Vec<String> {
+        vec!["left".to_owned()]
+    }
+
+    async fn run(
+        &self,
+        context: &OperatorContext,
+        rows: Partitions,
+    ) -> Result<Option<Partitions>, QueryError> {
+        let found = *self.0.lock().unwrap() == context.time().as_ms();
+        Ok(Some(if found { rows } else { Vec::new() }))
+    }
+}
+
+#[tokio::test]
+async fn what_an_operator_follows_is_computed_before_it_though_nothing_reads_it() {
+    let mut relations = Relations::new().unwrap();
+    relations.add_input("input", schema()).unwrap();
+    relations.add_input("other", schema()).unwrap();
+    let time = Arc::new(Mutex::new(0));
+    let leaves = Arc::new(Leaves(Arc::clone(&time)));
+    relations.add_operator("left", OperatorInput::Rows("other".to_owned()), leaves).await.unwrap();
+    let finds = Arc::new(Finds(time));
+    relations.add_operator("found", OperatorInput::Rows("input".to_owned()), finds).await.unwrap();
+    let mut program = Program::compile(&relations, &["found"], 2).await.unwrap();
+    let written = Arc::new(Written::default());
+    let given = |name: &str, rows| (name.to_owned(), Arc::new(Rows(vec![rows])) as _);
+    let inputs = vec![given("input", rows(&[("a", Some(1))])), given("other", rows(&[("b", None)]))];
+    program.run(BatchTime::from_ms(5_000), inputs, Arc::clone(&written) as _).await.unwrap();
+    let lines = written.lines();
+    assert!(lines.iter().any(|line| line.contains("| a ")), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains("| b ")), "{lines:?}");
+}
