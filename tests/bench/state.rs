@@ -182,7 +182,7 @@ fn text(case: &Case, folder: &Path) -> String {
 name = "bench"
 batch-interval = "1h"
 max-batch-rows = {rows}
-receive-memory = "32MiB"
+receive-memory = "{memory}MiB"
 state-memory = "4GiB"
 checkpoint = {folder:?}
 [plugins.text]
@@ -202,6 +202,8 @@ from = "made"
 type = "print"
 "#,
         rows = case.batch_rows,
+        // Batches are of one size: there is room for those that wait and the one that runs.
+        memory = 32 + case.batch_rows * 200 / (1 << 20),
         folder = folder.join("checkpoint").display().to_string(),
     )
 }

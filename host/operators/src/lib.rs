@@ -5,13 +5,15 @@
 //! takes that, writes it and applies it. An attempt that failed is forgotten when the next one begins.
 //!
 //! Reading order: `grouping` and `folding`, by which rows of a key become one; `window` gives the rows of
-//! several batches, and `sliding` merges their results; `update` keeps a state for each key.
+//! several batches, and `sliding` merges their results; `update` keeps a state for each key,
+//! a `part` of them on each thread.
 
 mod columns;
 mod folding;
 mod grouping;
 mod inverse;
 mod merging;
+mod part;
 mod reduce;
 mod repartition;
 mod sliding;
