@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch, UInt32Array};
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow::row::Rows;
 use millstream_model::{BatchTime, CallContext, Fate, Update, UpdateState, Updated};
 use millstream_query::{OperatorContext, QueryError};
 use millstream_state::{Encoded, Entries, KeySet, Keyed, KeyedChange, KeyedTable, SHARDS, shard_of};
@@ -42,21 +41,28 @@ pub(crate) struct Binding {
 
 /// All rows of a batch.
 pub(crate) struct Arrived {
-    /// The columns of the key, and the same encoded.
+    /// The columns of the key.
     keys: Vec<ArrayRef>,
-    encoded: Rows,
     /// The columns that the function takes.
     values: RecordBatch,
+    shards: Vec<ShardRows>,
     /// The states to begin with, where the batch is the first.
     pub(crate) initial: Option<Overlay>,
+}
+
+/// The rows of a shard's keys. Those of a large batch lie far apart; their keys, one behind the other, fit into a cache.
+#[derive(Clone, Default)]
+struct ShardRows {
+    rows: Vec<u32>,
+    /// The encoded keys, and where each ends.
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
 }
 
 /// Every `of`th shard from `number` on.
 pub(crate) struct Part {
     pub(crate) number: usize,
     of: usize,
-    /// The rows of its keys.
-    rows: Vec<u32>,
 }
 
 /// Keys to be updated, with what is known of them.
@@ -77,6 +83,19 @@ struct Done<'a> {
     calls: u32,
     rows: Vec<RecordBatch>,
     change: KeyedChange,
+}
+
+impl ShardRows {
+    fn push(&mut self, row: u32, key: &[u8]) {
+        self.rows.push(row);
+        self.bytes.extend_from_slice(key);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn key(&self, at: usize) -> &[u8] {
+        let from = if at == 0 { 0 } else { self.ends[at - 1] };
+        &self.bytes[from..self.ends[at]]
+    }
 }
 
 impl Part {
@@ -105,17 +124,14 @@ impl Updater {
         let all = whole(&binding.input, chunks)?;
         let keys = pick(&all, &binding.keys, &binding.key_schema)?.columns().to_vec();
         let encoded = self.table().encode_keys(&keys).map_err(state_error)?;
-        let of = parts.clamp(1, SHARDS);
-        let part = |number| Part { number, of, rows: Vec::with_capacity(all.num_rows() / of * 9 / 8) };
-        let mut parts: Vec<Part> = (0..of).map(part).collect();
-        if let [part] = parts.as_mut_slice() {
-            part.rows.extend(0..number(all.num_rows()));
-        } else {
-            let shards = encoded.iter().map(|key| shard_of(key.data()));
-            shards.enumerate().for_each(|(row, shard)| parts[shard % of].rows.push(number(row)));
+        let mut shards = vec![ShardRows::default(); SHARDS];
+        for (row, key) in encoded.iter().enumerate() {
+            shards[shard_of(key.data())].push(number(row), key.data());
         }
         let values = pick(&all, &binding.values, &binding.value_schema)?;
-        Ok((Arrived { keys, encoded, values, initial }, parts))
+        let of = parts.clamp(1, SHARDS);
+        let parts = (0..of).map(|number| Part { number, of }).collect();
+        Ok((Arrived { keys, values, shards, initial }, parts))
     }
 
     /// Updates the keys of a part. Gives the stream's rows, and what becomes of the states.
@@ -146,13 +162,16 @@ impl Updater {
 
     /// The keys of a part's rows.
     fn touched<'a>(&self, arrived: &'a Arrived, part: &Part) -> Result<Keys<'a>, QueryError> {
-        let key_of = |row: u32| arrived.encoded.row(row as usize).data();
-        let grouping = Grouping::of_keys(part.rows.len(), |row| key_of(part.rows[row]));
-        let (mut order, starts) = grouping.sorted();
-        order.iter_mut().for_each(|row| *row = part.rows[*row as usize]);
-        let firsts = grouping.first.iter().map(|row| part.rows[*row as usize]);
-        let firsts: Vec<u32> = firsts.collect();
-        let encoded: Vec<&[u8]> = firsts.iter().map(|row| key_of(*row)).collect();
+        let (mut order, mut starts) = (Vec::new(), vec![0]);
+        let (mut firsts, mut encoded) = (Vec::new(), Vec::new());
+        for shard in part.shards().map(|shard| &arrived.shards[shard]) {
+            let grouping = Grouping::of_keys(shard.rows.len(), |at| shard.key(at));
+            let (before, (sorted, of_shard)) = (number(order.len()), grouping.sorted());
+            order.extend(sorted.iter().map(|at| shard.rows[*at as usize]));
+            starts.extend(of_shard[1..].iter().map(|start| before + start));
+            firsts.extend(grouping.first.iter().map(|at| shard.rows[*at as usize]));
+            encoded.extend(grouping.first.iter().map(|at| shard.key(*at as usize)));
+        }
         Ok(Keys {
             columns: gather(&arrived.keys, &UInt32Array::from(firsts))?,
             states: self.lookup(&encoded, arrived.initial.as_ref()),

@@ -28,6 +28,9 @@ use shard::{ARENA_BYTES_MAX, ENTRY_BYTES, Shard};
 /// is short, also of a large table.
 pub const SHARDS: usize = 64;
 
+/// Changes of fewer bytes are applied by one thread.
+const PARALLEL_BYTES_MIN: u64 = 1 << 20;
+
 /// The states of keys.
 #[derive(Debug)]
 pub struct Keyed {
@@ -203,11 +206,22 @@ impl Keyed {
         Ok(Self { name: name.to_owned(), spec, schema, keys, states, null_state, shards })
     }
 
+    /// Does what a batch does. A large change is shared out to all cores, by shards: what comes of it is the same.
     pub(crate) fn apply(&self, time: BatchTime, change: &KeyedChange) {
-        for (shard, operations) in change.shards() {
-            let applied = self.write(shard).apply(time, operations.iter());
-            applied.expect("a change has nothing but operations of a batch");
-        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if change.bytes() < PARALLEL_BYTES_MIN { 1 } else { cores.min(SHARDS) };
+        let apply = |thread: usize| {
+            for (shard, operations) in change.shards().filter(|(shard, _)| shard % threads == thread) {
+                let applied = self.write(shard).apply(time, operations.iter());
+                applied.expect("a change has nothing but operations of a batch");
+            }
+        };
+        std::thread::scope(|scope| {
+            (1..threads).for_each(|thread| {
+                scope.spawn(move || apply(thread));
+            });
+            apply(0);
+        });
     }
 
     /// Whether a change can be applied: no shard would hold more than it can.
