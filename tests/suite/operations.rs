@@ -265,7 +265,7 @@ fn a_large_batch_shows_each_key_once_with_all_of_its_rows() {
     let mut expected = Vec::new();
     for batch in 1..=3 {
         let lines = (0..keys * rows_of_key).map(|row| format!("key {}\n", row * 11 % keys));
-        project.write(&format!("in/{batch}.txt"), &lines.collect::<String>());
+        project.write(&format!("in/{batch}.txt"), lines.collect::<String>());
         let ran = project.run("run", &["--once"]);
         assert!(ran.status.success(), "{}", stderr(&ran));
         expected.extend((0..keys).map(|key| (format!("key {key}"), batch * rows_of_key)));
