@@ -9,11 +9,11 @@ use anyhow::{Context, Result};
 
 const VOCABULARY: usize = 100_000;
 
-/// SplitMix64: the same corpus in every run.
-struct Random(u64);
+/// SplitMix64: the same numbers in every run.
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -1,4 +1,4 @@
-//! The word count, measured: `cargo xtask bench`.
+//! The word count, and states and windows, measured: `cargo xtask bench`.
 //!
 //! One run prints everything that is compared, so that a ratio is of the same machine at the same time. Each
 //! measurement is a process of its own, which makes its peak memory its own; they take turns, and medians count.
@@ -9,6 +9,7 @@ mod limit;
 mod measure;
 mod native;
 mod pipeline;
+mod state;
 
 use std::env;
 use std::path::Path;
@@ -29,6 +30,8 @@ fn main() -> Result<()> {
         words if words.contains(&"--bench") && words.contains(&"recovery") => durability::recovery()?,
         words if words.contains(&"--bench") && words.contains(&"overload") => durability::overload()?,
         ["generate", address, corpus] => corpus::serve(address, Path::new(corpus))?,
+        ["measure-state", case] => state::measure(case)?,
+        words if words.contains(&"--bench") && words.contains(&"state") => state::run(words)?,
         words if words.contains(&"--bench") => run(words)?,
         // Built and started by `cargo test --all-targets` as well; there is nothing to test here.
         _ => {}
@@ -73,6 +76,7 @@ fn run(words: &[&str]) -> Result<()> {
         ("files", "limit"),
         ("socket", "limit"),
         ("socket-logged", "socket"),
+        ("socket-window", "socket"),
     ] {
         if let Some((ratio, low, high)) = ratio(&all, name, over) {
             println!("{name} / {over}: {ratio:.2} (rounds: {low:.2} to {high:.2})");

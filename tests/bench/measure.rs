@@ -14,7 +14,7 @@ use millstream_pipeline::Components;
 use millstream_plugins::Sandbox;
 
 use crate::native::NativeComponents;
-use crate::pipeline::{Feed, run};
+use crate::pipeline::{Feed, Totals, run};
 use crate::{corpus, generator, limit};
 
 /// The names of all measures, in the order of their turns.
@@ -26,6 +26,7 @@ pub(crate) const ALL: &[&str] = &[
     "files",
     "socket",
     "socket-logged",
+    "socket-window",
     "tiny",
     "tiny-logged",
 ];
@@ -62,6 +63,7 @@ pub(crate) fn measure(what: &str, corpus: &Path) -> Result<Measured> {
     let words = corpus::words(corpus)?;
     let feed = Feed {
         keys: &files,
+        totals: Totals::Batch,
         source: None,
         checkpoint: None,
         max_batch_rows: BATCH_ROWS,
@@ -98,6 +100,7 @@ pub(crate) fn measure(what: &str, corpus: &Path) -> Result<Measured> {
         "socket-logged" => {
             socket(&sandbox, corpus, Feed { checkpoint: Some(folder.path().to_owned()), ..feed })?
         }
+        "socket-window" => socket(&sandbox, corpus, Feed { totals: Totals::Window, ..feed })?,
         "tiny" | "tiny-logged" => {
             let (blocks, words) = tiny_blocks();
             let checkpoint = (what == "tiny-logged").then(|| folder.path().to_owned());
@@ -168,7 +171,7 @@ fn block(lines: Bytes) -> Block {
 }
 
 /// What this process held at most.
-fn peak_memory_bytes() -> Result<u64> {
+pub(crate) fn peak_memory_bytes() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
     let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;

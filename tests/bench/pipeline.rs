@@ -1,5 +1,5 @@
-//! The pipeline that is measured, as a user would write it, wired as `millstream run` wires it, but for its sink:
-//! that adds the totals up, so that every measure is one of a right result.
+//! The pipelines that are measured, as a user would write them, wired as `millstream run` wires them, but for their sinks:
+//! those check what they are given, so that every measure is one of a right result.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,11 +23,14 @@ use millstream_model::{BatchTime, Version};
 use millstream_pipeline::{Checked, Components, check};
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness};
 use millstream_query::Program;
+use millstream_state::Limits as StateLimits;
 
 /// Where the lines come from, and how they are cut.
 pub(crate) struct Feed<'a> {
     /// The keys of `[sources.lines]`.
     pub(crate) keys: &'a str,
+    /// What is counted.
+    pub(crate) totals: Totals,
     /// Sends the lines in place of the source that the file names.
     pub(crate) source: Option<Arc<dyn Source>>,
     /// The folder of the journal, if there is to be one.
@@ -40,20 +43,60 @@ pub(crate) struct Feed<'a> {
     pub(crate) words: u64,
 }
 
+/// What is counted of words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Totals {
+    /// Those of each batch.
+    Batch,
+    /// Those of a window that is looked at with each batch, and long enough for all.
+    Window,
+}
+
+impl Totals {
+    fn stream(self) -> &'static str {
+        match self {
+            Self::Batch => r#"sql = "SELECT word, count(*) AS total FROM words GROUP BY word""#,
+            Self::Window => {
+                r#"from = "words"
+aggregate = { by = ["word"], total = "count(*)", window = { length = "60s" } }"#
+            }
+        }
+    }
+}
+
+/// A pipeline, and what stands in for what its file names.
+pub(crate) struct Job {
+    /// The file's text. It has one sink, and one source whose name is `lines`.
+    pub(crate) text: String,
+    /// Sends the lines in place of the source that the file names.
+    pub(crate) source: Option<Arc<dyn Source>>,
+    /// At the ticks, or as soon as a batch is full.
+    pub(crate) mode: Mode,
+    /// Takes what the file's sink is for.
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) stop: Stop,
+}
+
 /// Runs the word count until all words are counted.
 pub(crate) fn run(components: &dyn Components, feed: Feed<'_>) -> Result<Summary> {
+    let (counted, stop) = Counted::up_to(feed.words, feed.totals);
+    let sink = Arc::new(counted.clone());
+    let job = Job { text: text(&feed), source: feed.source, mode: feed.mode, sink, stop };
+    let summary = execute(components, job)?;
+    let words = counted.words.load(Ordering::Relaxed);
+    ensure!(words == feed.words, "{words} words were counted of {}", feed.words);
+    Ok(summary)
+}
+
+/// Runs a pipeline to its end.
+pub(crate) fn execute(components: &dyn Components, job: Job) -> Result<Summary> {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    let (mode, words) = (feed.mode, feed.words);
     let waiting = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     waiting.block_on(async {
-        let checked = check(&root.join("bench.toml"), &text(&feed), components).await?;
-        let (counted, stop) = Counted::up_to(words);
-        let application = wire(&checked, feed, counted.clone()).await?;
+        let checked = check(&root.join("bench.toml"), &job.text, components).await?;
+        let application = wire(&checked, job.source, job.sink).await?;
         let engine = Engine::new(threads()?, Arc::new(SystemClock), Arc::new(SystemRandomness))?;
-        let summary = engine.run(application, mode, stop, Board::default()).await?;
-        let counted = counted.words.load(Ordering::Relaxed);
-        ensure!(counted == words, "{counted} words were counted of {words}");
-        Ok(summary)
+        Ok(engine.run(application, job.mode, job.stop, Board::default()).await?)
     })
 }
 
@@ -63,12 +106,16 @@ fn threads() -> Result<usize> {
 
 fn text(feed: &Feed<'_>) -> String {
     let Feed { keys, max_batch_rows, .. } = feed;
+    let checkpoint =
+        feed.checkpoint.as_ref().map(|folder| format!("checkpoint = {:?}", folder.display().to_string()));
+    let checkpoint = checkpoint.unwrap_or_default();
     format!(
         r#"
 name = "bench"
 batch-interval = "100ms"
 max-batch-rows = {max_batch_rows}
 receive-memory = "32MiB"
+{checkpoint}
 [plugins.text]
 component = "plugins/bin/text.wasm"
 [sources.lines]
@@ -77,16 +124,22 @@ component = "plugins/bin/text.wasm"
 from = "lines"
 flat-map = "text.split-words"
 [streams.totals]
-sql = "SELECT word, count(*) AS total FROM words GROUP BY word"
+{totals}
 [sinks.screen]
 from = "totals"
 type = "print"
-"#
+"#,
+        totals = feed.totals.stream()
     )
 }
 
-async fn wire(checked: &Checked, feed: Feed<'_>, counted: Counted) -> Result<Application> {
+async fn wire(
+    checked: &Checked,
+    instead: Option<Arc<dyn Source>>,
+    sink: Arc<dyn Sink>,
+) -> Result<Application> {
     let (pipeline, spec) = (&checked.pipeline, &checked.pipeline.sources[0]);
+    let wanted = pipeline.sinks[0].from.value.as_str();
     let settings = InletSettings {
         bytes_max: usize::try_from(pipeline.receive_memory_bytes)?,
         batch_rows_max: pipeline.max_batch_rows,
@@ -95,30 +148,30 @@ async fn wire(checked: &Checked, feed: Feed<'_>, counted: Counted) -> Result<App
     };
     let code = Code {
         version: Version::default(),
-        states: Arc::default(),
+        states: Arc::clone(&checked.states),
         tables: Default::default(),
-        programs: Programs::new(vec![Program::compile(&checked.relations, &["totals"], threads()?).await?]),
+        programs: Programs::new(vec![Program::compile(&checked.relations, &[wanted], threads()?).await?]),
         sources: vec![SourceBinding {
-            name: "lines".into(),
-            source: feed.source.unwrap_or_else(|| source(spec)),
+            name: spec.name.value.clone(),
+            source: instead.unwrap_or_else(|| source(spec)),
             decoder: decoder(spec),
             parallelism: 1,
             settings,
         }],
-        sinks: vec![SinkBinding { name: "counted".into(), from: "totals".into(), sink: Arc::new(counted) }],
+        sinks: vec![SinkBinding { name: "checked".into(), from: wanted.into(), sink }],
     };
-    let checkpoint = |folder| Checkpoint {
+    let checkpoint = |folder: &PathBuf| Checkpoint {
         disk: Arc::new(SystemDisk),
-        folder,
+        folder: folder.clone(),
         limits: Limits::default(),
-        state_limits: Default::default(),
+        state_limits: StateLimits { memory_bytes: pipeline.state_memory_bytes, ..StateLimits::default() },
         versions: Arc::new(NoVersions),
     };
     Ok(Application {
         name: pipeline.name.clone(),
         batch_interval: pipeline.batch_interval,
         code,
-        checkpoint: feed.checkpoint.map(checkpoint),
+        checkpoint: pipeline.checkpoint.as_ref().map(checkpoint),
         policy: Policy::default(),
         dead_letters: DeadLetters::logged(),
     })
@@ -134,25 +187,32 @@ impl Versions for NoVersions {
     }
 }
 
-/// Adds up the totals of all batches, and stops the pipeline when there can be no more.
+/// Adds up the totals, and stops the pipeline when there can be no more.
 #[derive(Clone)]
 struct Counted {
     words: Arc<AtomicU64>,
     words_max: u64,
+    totals: Totals,
     stop: StopHandle,
 }
 
+/// The totals of a batch.
+struct CountedBatch {
+    of_all: Counted,
+    words: u64,
+}
+
 impl Counted {
-    fn up_to(words_max: u64) -> (Self, Stop) {
+    fn up_to(words_max: u64, totals: Totals) -> (Self, Stop) {
         let (handle, stop) = StopHandle::new();
-        (Self { words: Arc::default(), words_max, stop: handle }, stop)
+        (Self { words: Arc::default(), words_max, totals, stop: handle }, stop)
     }
 }
 
 #[async_trait]
 impl Sink for Counted {
     async fn begin(&self, _time: BatchTime) -> Result<Box<dyn SinkBatch>, SinkError> {
-        Ok(Box::new(self.clone()))
+        Ok(Box::new(CountedBatch { of_all: self.clone(), words: 0 }))
     }
 
     async fn recover(&self, _time: BatchTime) -> Result<Recovery, SinkError> {
@@ -161,10 +221,10 @@ impl Sink for Counted {
 }
 
 #[async_trait]
-impl SinkBatch for Counted {
+impl SinkBatch for CountedBatch {
     async fn write(&mut self, _partition: usize, rows: RecordBatch) -> Result<(), SinkError> {
         let totals = sum(rows.column(1).as_primitive::<Int64Type>()).unwrap_or(0);
-        self.words.fetch_add(totals.unsigned_abs(), Ordering::Relaxed);
+        self.words += totals.unsigned_abs();
         Ok(())
     }
 
@@ -173,8 +233,13 @@ impl SinkBatch for Counted {
     }
 
     async fn publish(self: Box<Self>) -> Result<(), SinkError> {
-        if self.words.load(Ordering::Relaxed) >= self.words_max {
-            self.stop.gracefully();
+        let Counted { words, words_max, totals, stop } = &self.of_all;
+        match totals {
+            Totals::Batch => words.fetch_add(self.words, Ordering::Relaxed),
+            Totals::Window => words.fetch_max(self.words, Ordering::Relaxed),
+        };
+        if words.load(Ordering::Relaxed) >= *words_max {
+            stop.gracefully();
         }
         Ok(())
     }

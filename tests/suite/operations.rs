@@ -231,3 +231,53 @@ fn states_and_windows_are_after_any_end_as_if_nothing_had_happened() {
         assert!(of("a").is_sorted(), "{sink}: {rows:?}");
     }
 }
+
+const COUNTING: &str = r#"
+name = "counting"
+batch-interval = "100ms"
+checkpoint = "checkpoint"
+[plugins.text]
+component = "{text}"
+[sources.lines]
+type = "files"
+path = "in"
+[streams.counts]
+from = "lines"
+update-state = { by = ["value"], function = "text.running-count" }
+[streams.all]
+from = "counts"
+snapshot = true
+[sinks.counts]
+from = "counts"
+type = "files"
+path = "counts"
+[sinks.all]
+from = "all"
+type = "files"
+path = "all"
+"#;
+
+#[test]
+fn a_large_batch_shows_each_key_once_with_all_of_its_rows() {
+    let project = Project::new(COUNTING);
+    // So many rows that they are shared out to all cores.
+    let (keys, rows_of_key) = (700, 50);
+    let mut expected = Vec::new();
+    for batch in 1..=3 {
+        let lines = (0..keys * rows_of_key).map(|row| format!("key {}\n", row * 11 % keys));
+        project.write(&format!("in/{batch}.txt"), lines.collect::<String>());
+        let ran = project.run("run", &["--once"]);
+        assert!(ran.status.success(), "{}", stderr(&ran));
+        expected.extend((0..keys).map(|key| (format!("key {key}"), batch * rows_of_key)));
+    }
+    for (sink, column) in [("counts", "count"), ("all", "state")] {
+        let lines = project.lines(sink);
+        let rows = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let mut rows: Vec<(String, u64)> = rows
+            .map(|row| (row["value"].as_str().unwrap().to_owned(), row[column].as_u64().unwrap()))
+            .collect();
+        rows.sort();
+        expected.sort();
+        assert!(rows == expected, "{sink}: {} rows where {} are right", rows.len(), expected.len());
+    }
+}

@@ -118,14 +118,14 @@ fn one(keyed: &Keyed, values: &[String]) -> Result<RecordBatch> {
     let schema = Arc::new(keyed.spec().key.to_arrow());
     let key = from_rows(&[row], &schema).context("reading the key")?;
     let keys = keyed.encode_keys(key.columns())?;
-    let states = keyed.lookup(&keys);
+    let states = keyed.lookup(&[keys.row(0).data()]);
     if states.iter().all(|state| state.is_none()) {
         bail!("there is no state for that key");
     }
     let mut encoded = Encoded::default();
     encoded.push(keys.row(0).data());
     let mut columns = keyed.decode_keys(&encoded)?;
-    columns.extend(keyed.decode_states(&states)?);
+    columns.extend(keyed.decode_states(states.iter())?);
     RecordBatch::try_new(Arc::clone(keyed.schema()), columns).context("showing the state")
 }
 

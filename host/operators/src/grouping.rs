@@ -3,7 +3,7 @@
 use std::hash::BuildHasher;
 
 use arrow::array::{ArrayRef, UInt32Array};
-use arrow::row::{RowConverter, Rows, SortField};
+use arrow::row::{RowConverter, SortField};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use millstream_query::QueryError;
 
@@ -31,24 +31,28 @@ impl Grouping {
         }
         let fields = columns.iter().map(|column| SortField::new(column.data_type().clone()));
         let converter = RowConverter::new(fields.collect()).map_err(misfit)?;
-        Ok(Self::of_keys(&converter.convert_columns(columns).map_err(misfit)?))
+        let keys = converter.convert_columns(columns).map_err(misfit)?;
+        Ok(Self::of_keys(rows, |row| keys.row(row).data()))
     }
 
-    /// By encoded keys.
-    pub(crate) fn of_keys(keys: &Rows) -> Self {
+    /// By the encoded keys of so many rows.
+    pub(crate) fn of_keys<'k>(rows: usize, key_of: impl Fn(usize) -> &'k [u8]) -> Self {
         let hashing = DefaultHashBuilder::default();
-        let mut groups: HashTable<u32> = HashTable::new();
-        let (mut of, mut first) = (Vec::with_capacity(keys.num_rows()), Vec::new());
-        for (row, key) in keys.iter().enumerate() {
-            let hash = hashing.hash_one(key.data());
-            let same = |group: &u32| keys.row(first[*group as usize] as usize).data() == key.data();
-            if let Some(group) = groups.find(hash, same) {
+        // The hash stands beside the group, so that a table that grows and most keys that differ need no look at a key.
+        let mut groups: HashTable<(u64, u32)> = HashTable::new();
+        let (mut of, mut first) = (Vec::with_capacity(rows), Vec::new());
+        for row in 0..rows {
+            let key = key_of(row);
+            let hash = hashing.hash_one(key);
+            let same = |(other, group): &(u64, u32)| {
+                *other == hash && key_of(first[*group as usize] as usize) == key
+            };
+            if let Some((_, group)) = groups.find(hash, same) {
                 of.push(*group);
                 continue;
             }
             let group = number(first.len());
-            let rehash = |group: &u32| hashing.hash_one(keys.row(first[*group as usize] as usize).data());
-            groups.insert_unique(hash, group, rehash);
+            groups.insert_unique(hash, (hash, group), |(hash, _)| *hash);
             of.push(group);
             first.push(number(row));
         }

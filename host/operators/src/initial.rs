@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch, StringViewArray, TimestampMicrosecondArray};
 use millstream_model::{BatchTime, DataType, Field, Schema};
 use millstream_query::QueryError;
-use millstream_state::{Change, KeySet, Keyed, KeyedSpec, KeyedTable, Limits, States, Store};
+use millstream_state::{Change, KeySet, Keyed, KeyedSpec, KeyedTable, Limits, SHARDS, States, Store};
 
 use crate::columns::pick;
 use crate::snapshot::{Overlay, state_error};
@@ -123,5 +123,5 @@ impl Initial {
 }
 
 fn is_empty(keyed: &Keyed) -> bool {
-    keyed.timed_out(BatchTime::from_ms(i64::MAX), &KeySet::default(), 1).is_empty()
+    keyed.timed_out(0..SHARDS, BatchTime::from_ms(i64::MAX), &KeySet::default(), 1).is_empty()
 }

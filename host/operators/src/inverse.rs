@@ -18,7 +18,7 @@ use crate::columns::{gather, misfit, pick, table, whole};
 use crate::folding::CALL_ROWS_MAX;
 use crate::grouping::number;
 use crate::merging::{Merging, Reducing};
-use crate::snapshot::{Overlay, state_error};
+use crate::snapshot::{scan, state_error};
 use crate::{Folding, Span};
 
 /// A reduce over a window, with the function that takes out what leaves.
@@ -59,8 +59,10 @@ impl InverseWindow {
 
     /// Keys with their totals as they were before the batch; without those that have none.
     fn known(&self, keys: Vec<ArrayRef>) -> Result<RecordBatch, QueryError> {
-        let found = self.totals.table().lookup(&self.totals.table().encode_keys(&keys).map_err(state_error)?);
-        let values = self.totals.table().decode_states(&found).map_err(state_error)?;
+        let encoded = self.totals.table().encode_keys(&keys).map_err(state_error)?;
+        let encoded: Vec<&[u8]> = encoded.iter().map(|key| key.data()).collect();
+        let found = self.totals.table().lookup(&encoded);
+        let values = self.totals.table().decode_states(found.iter()).map_err(state_error)?;
         let all = self.table(keys.into_iter().chain(values).collect(), found.len())?;
         let known: BooleanArray = found.iter().map(|state| Some(state.is_some())).collect();
         filter_record_batch(&all, &known).map_err(misfit)
@@ -151,19 +153,21 @@ impl Operator for InverseWindow {
         let key_columns = self.folding().key_columns();
         let values =
             self.totals.table().encode_states(&totals.columns()[key_columns..]).map_err(state_error)?;
-        let mut overlay = Overlay::default();
-        for (row, key) in encoded.iter().enumerate() {
-            overlay.set(key.data(), kept.value(row).then(|| values.row(row).data()));
-        }
         self.states.stage(|change| {
-            overlay.stage(change.keyed(&self.totals.name));
-            let change = change.panes(&self.panes.name);
-            change.add(&entering);
-            change.drop_before(span.first(time));
-        });
-        match span.is_due(time) {
-            true => Ok(Some(vec![overlay.scan(self.totals.table())?])),
-            false => Ok(None),
-        }
+            let panes = change.panes(&self.panes.name);
+            panes.add(&entering);
+            panes.drop_before(span.first(time));
+            let change = change.keyed(&self.totals.name);
+            for (row, key) in encoded.iter().enumerate() {
+                match kept.value(row) {
+                    true => change.put(key.data(), values.row(row).data()),
+                    false => change.remove(key.data()),
+                }
+            }
+            match span.is_due(time) {
+                true => Ok(Some(vec![scan(self.totals.table(), change)?])),
+                false => Ok(None),
+            }
+        })
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Reading order: `grouping` and `folding`, by which rows of a key become one; `window` gives the rows of
 //! several batches, and `sliding` merges their results; `event` has windows over the rows' own time; `update` keeps a state for
-//! each key, and `initial` says which it begins with.
+//! each key, a `part` of them on each thread, and `initial` says which it begins with.
 
 mod columns;
 mod event;
@@ -15,6 +15,7 @@ mod grouping;
 mod initial;
 mod inverse;
 mod merging;
+mod part;
 mod reduce;
 mod repartition;
 mod sliding;

@@ -1,4 +1,4 @@
-//! All states of a table, with what the batch that runs changes of them.
+//! All states of a table, with what the batch that runs changes of them: it has staged that when they are read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,13 +7,15 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use hashbrown::HashMap;
+use millstream_model::BatchTime;
 use millstream_query::{Operator, OperatorContext, Partitions, QueryError};
-use millstream_state::{Encoded, Keyed, KeyedChange, SHARDS, StateError};
+use millstream_state::{Entries, Keyed, KeyedChange, SHARDS, StateError};
 
 use crate::StateUpdate;
 use crate::columns::misfit;
 
-/// What a batch makes of some keys: their new states, or that they have none.
+/// States to begin with: some keys, and what they have.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Overlay(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
 
@@ -33,11 +35,6 @@ impl Overlay {
         self.0.iter().filter_map(|(key, state)| Some((key.as_slice(), state.as_deref()?)))
     }
 
-    /// Puts another one's words over these.
-    pub(crate) fn extend(&mut self, other: &Self) {
-        self.0.extend(other.0.iter().map(|(key, state)| (key.clone(), state.clone())));
-    }
-
     /// Stages it all.
     pub(crate) fn stage(&self, change: &mut KeyedChange) {
         for (key, state) in &self.0 {
@@ -47,28 +44,29 @@ impl Overlay {
             }
         }
     }
+}
 
-    /// All keys and states of a table as they are with this, in the columns of its schema.
-    pub(crate) fn scan(&self, keyed: &Keyed) -> Result<Vec<RecordBatch>, QueryError> {
-        let mut all = Vec::new();
-        for entries in (0..SHARDS).map(|shard| keyed.entries(shard)).filter(|entries| !entries.is_empty()) {
-            let rows = keyed.decode(&entries).map_err(state_error)?;
-            let untouched =
-                entries.keys.iter().map(|key| Some(key.is_some_and(|key| !self.0.contains_key(key))));
-            let untouched: BooleanArray = untouched.collect();
-            all.push(filter_record_batch(&rows, &untouched).map_err(misfit)?);
-        }
-        let (mut keys, mut states) = (Encoded::default(), Encoded::default());
-        for (key, state) in self.present() {
-            keys.push(key);
-            states.push(state);
-        }
-        let mut columns = keyed.decode_keys(&keys).map_err(state_error)?;
-        columns.extend(keyed.decode_states(&states).map_err(state_error)?);
-        all.push(RecordBatch::try_new(Arc::clone(keyed.schema()), columns).map_err(misfit)?);
-        all.retain(|rows| rows.num_rows() > 0);
-        Ok(all)
+/// All keys and states of a table as they are with a change, in the columns of its schema.
+pub(crate) fn scan(keyed: &Keyed, change: &KeyedChange) -> Result<Vec<RecordBatch>, QueryError> {
+    // The last word on a key counts.
+    let words: HashMap<&[u8], Option<&[u8]>> = change.words().collect();
+    let mut all = Vec::new();
+    for entries in (0..SHARDS).map(|shard| keyed.entries(shard)).filter(|entries| !entries.is_empty()) {
+        let rows = keyed.decode(&entries).map_err(state_error)?;
+        let untouched = entries.keys.iter().map(|key| Some(key.is_some_and(|key| !words.contains_key(key))));
+        let untouched: BooleanArray = untouched.collect();
+        all.push(filter_record_batch(&rows, &untouched).map_err(misfit)?);
     }
+    let mut changed = Entries::default();
+    for (key, state) in change.words() {
+        let counts = |state: &[u8]| words[key].is_some_and(|last| std::ptr::eq(last, state));
+        if let Some(state) = state.filter(|state| counts(state)) {
+            changed.push(key, state, BatchTime::default());
+        }
+    }
+    all.push(keyed.decode(&changed).map_err(state_error)?);
+    all.retain(|rows| rows.num_rows() > 0);
+    Ok(all)
 }
 
 pub(crate) fn state_error(error: StateError) -> QueryError {
@@ -96,6 +94,6 @@ impl Operator for Snapshot {
         _context: &OperatorContext,
         _rows: Partitions,
     ) -> Result<Option<Partitions>, QueryError> {
-        Ok(Some(vec![self.0.latest().scan(self.0.keyed())?]))
+        Ok(Some(vec![self.0.look(|change| scan(self.0.keyed(), change))?]))
     }
 }

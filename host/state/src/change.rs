@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use arrow::record_batch::RecordBatch;
-use millstream_journal::Operations;
+use millstream_journal::{Operation, Operations};
 use millstream_model::BatchTime;
 
 use crate::keyed::{SHARDS, shard_of};
@@ -121,6 +121,15 @@ impl KeyedChange {
     /// Notes that a key was seen, so that it does not time out. Without effect where it has no state.
     pub fn touch(&mut self, key: &[u8]) {
         self.shards[shard_of(key)].touch(key);
+    }
+
+    /// What it makes of keys, in this order for each key: a state, or nothing where it takes that away.
+    pub fn words(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.shards.iter().flat_map(Operations::iter).flatten().filter_map(|operation| match operation {
+            Operation::Put { key, state } => Some((key, Some(state))),
+            Operation::Remove { key } => Some((key, None)),
+            Operation::Touch { .. } | Operation::Entry { .. } => None,
+        })
     }
 
     /// Whether it does nothing.

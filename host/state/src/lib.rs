@@ -35,7 +35,7 @@ mod tests;
 
 pub use change::{Change, KeyedChange, PaneChange};
 pub use error::StateError;
-pub use keyed::{Encoded, Entries, KeySet, Keyed, SHARDS};
+pub use keyed::{Encoded, Entries, KeySet, Keyed, SHARDS, shard_of};
 pub use millstream_journal::StateEnd;
 pub use panes::{Pane, Panes};
 pub use spec::{KeyedSpec, PaneSpec};

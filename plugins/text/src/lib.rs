@@ -79,4 +79,25 @@ pub fn running_count(new: Rows<'_, ()>, count: &mut State<i64>, counts: &mut Out
     counts.push(total);
 }
 
-millstream_sdk::export!(split_words, lower_case, matches, parse_key_value, add, subtract, running_count);
+/// Adds the numbers of each key up, from the key's first row until it times out.
+#[update_state(version = 1, output = "sum")]
+pub fn running_sum(new: Rows<'_, i64>, sum: &mut State<i64>, sums: &mut Output<i64>) -> Result<(), String> {
+    if sum.is_timing_out() {
+        return Ok(());
+    }
+    let total = new.into_iter().try_fold(sum.get().copied().unwrap_or_default(), add)?;
+    sum.set(total);
+    sums.push(total);
+    Ok(())
+}
+
+millstream_sdk::export!(
+    split_words,
+    lower_case,
+    matches,
+    parse_key_value,
+    add,
+    subtract,
+    running_count,
+    running_sum
+);

@@ -66,3 +66,21 @@ fn a_count_runs_until_its_key_times_out() {
     check(State::new(Some(5)), 0, Some(5), &[5]);
     check(State::timing_out(5), 0, Some(5), &[]);
 }
+
+#[test]
+fn a_sum_runs_until_its_key_times_out() {
+    let check = |mut sum: State<i64>, rows: &[i64], then: Option<i64>, given: &[i64]| {
+        let mut sums = Output::new();
+        running_sum(Rows::from(rows), &mut sum, &mut sums).expect("the sum is small");
+        assert_eq!(sum.get().copied(), then);
+        let sums = sums.into_table();
+        assert_eq!(sums.read::<i64>("sum").expect("they are numbers").iter().collect::<Vec<_>>(), given);
+    };
+    check(State::new(None), &[2, 3], Some(5), &[5]);
+    check(State::new(Some(5)), &[-7], Some(-2), &[-2]);
+    check(State::timing_out(5), &[], Some(5), &[]);
+    let mut full = State::new(Some(i64::MAX));
+    let error =
+        running_sum(Rows::from(&[1][..]), &mut full, &mut Output::new()).expect_err("it is too large");
+    assert!(error.contains("beyond 64 bits"), "{error}");
+}

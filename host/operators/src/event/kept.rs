@@ -91,7 +91,7 @@ impl Kept {
 
     /// What was kept of the keys of `rows`; keys of which nothing was kept are not there.
     pub(crate) fn lookup(&self, keys: &Rows, rows: &RecordBatch) -> Result<RecordBatch, QueryError> {
-        let found = self.table.table().lookup(keys);
+        let found = self.table.table().lookup(&keys.iter().map(|key| key.data()).collect::<Vec<_>>());
         let (mut states, mut of) = (Encoded::default(), Vec::new());
         for (row, state) in found.iter().enumerate() {
             if let Some(state) = state {
@@ -180,7 +180,7 @@ impl Kept {
 
     /// Keys with what is kept of them.
     fn rows(&self, mut columns: Vec<ArrayRef>, states: &Encoded) -> Result<RecordBatch, QueryError> {
-        let bytes = self.table.table().decode_states(states).map_err(state_error)?;
+        let bytes = self.table.table().decode_states(states.iter()).map_err(state_error)?;
         columns.extend(self.states.decode(bytes[0].as_binary_view())?);
         table(Arc::clone(&self.schema), columns, states.len())
     }

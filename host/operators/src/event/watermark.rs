@@ -60,11 +60,11 @@ impl Watermark {
     /// The watermark as the batch before left it.
     fn before(&self) -> Result<Option<i64>, QueryError> {
         let table = self.kept.table();
-        let found = table.lookup(&self.key()?);
+        let found = table.lookup(&[self.key()?.row(0).data()]);
         if found.get(0).is_none() {
             return Ok(None);
         }
-        let states = table.decode_states(&found).map_err(state_error)?;
+        let states = table.decode_states(found.iter()).map_err(state_error)?;
         Ok(states[0].as_primitive::<TimestampMicrosecondType>().iter().next().flatten())
     }
 

@@ -68,12 +68,6 @@ impl Encoded {
         self.spans[row] = Some(self.append(bytes));
     }
 
-    /// Appends a row that is absent, if it has no bytes.
-    pub fn push_or_absent(&mut self, bytes: Option<&[u8]>) {
-        let span = bytes.map(|bytes| self.append(bytes));
-        self.spans.push(span);
-    }
-
     /// Appends a row.
     pub fn push(&mut self, bytes: &[u8]) {
         let span = self.append(bytes);
@@ -88,6 +82,13 @@ impl Encoded {
 }
 
 impl Entries {
+    /// Adds a key.
+    pub fn push(&mut self, key: &[u8], state: &[u8], time: BatchTime) {
+        self.keys.push(key);
+        self.states.push(state);
+        self.times.push(time);
+    }
+
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.times.len()
@@ -99,10 +100,16 @@ impl Entries {
     }
 }
 
+impl<'a> Extend<&'a [u8]> for KeySet<'a> {
+    fn extend<T: IntoIterator<Item = &'a [u8]>>(&mut self, keys: T) {
+        self.0.extend(keys);
+    }
+}
+
 impl KeySet<'_> {
     /// Whether a key is among them.
     pub fn contains(&self, key: &[u8]) -> bool {
-        self.0.contains(key)
+        !self.0.is_empty() && self.0.contains(key)
     }
 }
 

@@ -28,6 +28,9 @@ use shard::{ARENA_BYTES_MAX, ENTRY_BYTES, Shard};
 /// is short, also of a large table.
 pub const SHARDS: usize = 64;
 
+/// Changes of fewer bytes are applied by one thread.
+const PARALLEL_BYTES_MIN: u64 = 1 << 20;
+
 /// The states of keys.
 #[derive(Debug)]
 pub struct Keyed {
@@ -94,16 +97,18 @@ impl Keyed {
     ///
     /// # Errors
     /// `Columns` where they are no states of this table.
-    pub fn decode_states(&self, states: &Encoded) -> Result<Vec<ArrayRef>, StateError> {
+    pub fn decode_states<'s>(
+        &self,
+        states: impl Iterator<Item = Option<&'s [u8]>>,
+    ) -> Result<Vec<ArrayRef>, StateError> {
         let parser = self.states.parser();
-        let rows =
-            states.iter().map(|state| state.map_or(self.null_state.row(), |state| parser.parse(state)));
+        let rows = states.map(|state| state.map_or(self.null_state.row(), |state| parser.parse(state)));
         self.states.convert_rows(rows).map_err(|error| self.misfit(&error))
     }
 
     /// The states of keys, each at its key's index; absent where a key has none.
-    pub fn lookup(&self, keys: &Rows) -> Encoded {
-        let mut found = Encoded::absent(keys.num_rows());
+    pub fn lookup(&self, keys: &[&[u8]]) -> Encoded {
+        let mut found = Encoded::absent(keys.len());
         let (order, ends) = by_shard(keys);
         let mut from = 0;
         for (shard, end) in ends.into_iter().enumerate().filter(|(_, end)| *end > 0) {
@@ -111,7 +116,7 @@ impl Keyed {
                 let shard = self.read(shard);
                 for row in &order[from..end] {
                     let row = *row as usize;
-                    if let Some(state) = shard.get(keys.row(row).data()) {
+                    if let Some(state) = shard.get(keys[row]) {
                         found.set(row, state);
                     }
                 }
@@ -121,18 +126,27 @@ impl Keyed {
         found
     }
 
-    /// The keys that were last seen before `older_than`, at most `limit` of them, without those in `except`. The keys that
-    /// were seen since then are not looked at.
-    pub fn timed_out(&self, older_than: BatchTime, except: &KeySet<'_>, limit: usize) -> Entries {
+    /// The keys of some shards that were last seen before `older_than`, at most `limit` of them, without those in `except`. The
+    /// keys that were seen since then are not looked at.
+    ///
+    /// # Panics
+    /// Where there is no such shard.
+    pub fn timed_out(
+        &self,
+        shards: impl Iterator<Item = usize>,
+        older_than: BatchTime,
+        except: &KeySet<'_>,
+        limit: usize,
+    ) -> Entries {
         let mut entries = Entries::default();
-        for shard in &self.shards {
-            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+        for shard in shards {
+            let shard = self.read(shard);
             let old = shard.iter().take_while(|known| known.time < older_than);
             for known in old.filter(|known| !except.contains(known.key)) {
                 if entries.len() >= limit {
                     return entries;
                 }
-                entries.push(&known);
+                entries.push(known.key, known.state, known.time);
             }
         }
         entries
@@ -143,9 +157,17 @@ impl Keyed {
     /// # Panics
     /// Where there is no such shard: they are numbered from 0, and there are [`SHARDS`].
     pub fn entries(&self, shard: usize) -> Entries {
+        self.entries_but(shard, &KeySet::default())
+    }
+
+    /// As [`Keyed::entries`], without the keys in `except`.
+    ///
+    /// # Panics
+    /// Where there is no such shard.
+    pub fn entries_but(&self, shard: usize, except: &KeySet<'_>) -> Entries {
         let mut entries = Entries::default();
-        for known in self.read(shard).iter() {
-            entries.push(&known);
+        for known in self.read(shard).iter().filter(|known| !except.contains(known.key)) {
+            entries.push(known.key, known.state, known.time);
         }
         entries
     }
@@ -163,7 +185,7 @@ impl Keyed {
     /// `Columns` where they are not of this table.
     pub fn decode(&self, entries: &Entries) -> Result<RecordBatch, StateError> {
         let mut columns = self.decode_keys(&entries.keys)?;
-        columns.extend(self.decode_states(&entries.states)?);
+        columns.extend(self.decode_states(entries.states.iter())?);
         RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|error| self.misfit(&error))
     }
 
@@ -184,11 +206,22 @@ impl Keyed {
         Ok(Self { name: name.to_owned(), spec, schema, keys, states, null_state, shards })
     }
 
+    /// Does what a batch does. A large change is shared out to all cores, by shards: what comes of it is the same.
     pub(crate) fn apply(&self, time: BatchTime, change: &KeyedChange) {
-        for (shard, operations) in change.shards() {
-            let applied = self.write(shard).apply(time, operations.iter());
-            applied.expect("a change has nothing but operations of a batch");
-        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if change.bytes() < PARALLEL_BYTES_MIN { 1 } else { cores.min(SHARDS) };
+        let apply = |thread: usize| {
+            for (shard, operations) in change.shards().filter(|(shard, _)| shard % threads == thread) {
+                let applied = self.write(shard).apply(time, operations.iter());
+                applied.expect("a change has nothing but operations of a batch");
+            }
+        };
+        std::thread::scope(|scope| {
+            (1..threads).for_each(|thread| {
+                scope.spawn(move || apply(thread));
+            });
+            apply(0);
+        });
     }
 
     /// Whether a change can be applied: no shard would hold more than it can.
@@ -240,24 +273,16 @@ impl Keyed {
     }
 }
 
-impl Entries {
-    fn push(&mut self, known: &shard::Known<'_>) {
-        self.keys.push(known.key);
-        self.states.push(known.state);
-        self.times.push(known.time);
-    }
-}
-
-/// The shard of a key.
+/// The shard of a key that is encoded.
 #[inline]
-pub(crate) fn shard_of(key: &[u8]) -> usize {
+pub fn shard_of(key: &[u8]) -> usize {
     // The remainder is less than the number of shards.
     (XxHash64::oneshot(0, key) % SHARDS as u64) as usize
 }
 
 /// The rows' indexes shard by shard, and where each shard's end.
-fn by_shard(keys: &Rows) -> (Vec<u32>, [usize; SHARDS]) {
-    let shards: Vec<u8> = keys.iter().map(|key| shard_of(key.data()) as u8).collect();
+fn by_shard(keys: &[&[u8]]) -> (Vec<u32>, [usize; SHARDS]) {
+    let shards: Vec<u8> = keys.iter().map(|key| shard_of(key) as u8).collect();
     let mut ends = [0; SHARDS];
     for shard in &shards {
         ends[usize::from(*shard)] += 1;

@@ -10,7 +10,7 @@ use millstream_journal::JournalError;
 use millstream_platform::{Disk, FaultyDisk, MemoryDisk, Operation, Randomness, Seeded};
 
 use super::{FOLDER, all, all_panes, at, key_of, listed, numbers, put, rows, seeds, words};
-use crate::{Change, KeySet, Limits, StateEnd, StateError, Store};
+use crate::{Change, KeySet, Limits, SHARDS, StateEnd, StateError, Store};
 
 const KEYED: [&str; 2] = ["running", "totals"];
 const PANES: [&str; 2] = ["recent", "daily"];
@@ -217,7 +217,7 @@ impl Simulation {
                 known.iter().map(|(word, (count, time))| (word.clone(), *count, *time)).collect();
             assert_eq!(all(&table), expected, "{name}");
             let older_than = self.time - 5;
-            let timed_out = table.timed_out(at(older_than), &KeySet::default(), usize::MAX);
+            let timed_out = table.timed_out(0..SHARDS, at(older_than), &KeySet::default(), usize::MAX);
             let expected: Vec<_> = expected.into_iter().filter(|(_, _, time)| *time < older_than).collect();
             assert_eq!(listed(&table, &timed_out), expected, "{name} before {older_than}");
         }

@@ -35,7 +35,9 @@ impl Numbering {
     fn numbers(&self, origins: &[&str]) -> Result<BTreeMap<String, i64>, StateError> {
         let keyed = self.table.table();
         let keys: ArrayRef = Arc::new(StringViewArray::from_iter_values(origins));
-        let found = keyed.decode_states(&keyed.lookup(&keyed.encode_keys(&[keys])?))?;
+        let found = keyed.encode_keys(&[keys])?;
+        let found = keyed.lookup(&found.iter().map(|key| key.data()).collect::<Vec<_>>());
+        let found = keyed.decode_states(found.iter())?;
         let found = found[0].as_primitive::<Int64Type>();
         Ok(origins
             .iter()
