@@ -13,7 +13,7 @@ use millstream_journal::{Archive, JournalError, Limits};
 use millstream_model::pipeline::Pipeline;
 use millstream_pipeline::Checked;
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness};
-use millstream_state::Limits as StateLimits;
+use millstream_state::{Limits as StateLimits, StateError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::control;
@@ -92,6 +92,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn refused(error: EngineError) -> anyhow::Error {
     match &error {
         EngineError::Journal(JournalError::Damaged { .. } | JournalError::Newer { .. })
+        | EngineError::State(
+            StateError::Journal(JournalError::Damaged { .. } | JournalError::Newer { .. })
+            | StateError::Mismatch { .. },
+        )
         | EngineError::Orphans { .. }
         | EngineError::Table { .. }
         | EngineError::Version { .. } => Refused(error.to_string()).into(),

@@ -5,7 +5,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error)]
 pub enum StateError {
     /// The files failed, or are not what was written. What to do is the journal's error's to say.
-    #[error(transparent)]
+    #[error("{}", told(.0))]
     Journal(#[from] JournalError),
     /// *Fail the batch*: there would be more in memory than is allowed. Nothing was changed.
     #[error(
@@ -52,6 +52,17 @@ pub enum StateError {
         /// What is wrong with them.
         what: String,
     },
+}
+
+/// What the journal says, but for what can be saved: of damaged states nothing can.
+fn told(error: &JournalError) -> String {
+    match error {
+        JournalError::Damaged { file, offset, what } => format!(
+            "{} is damaged at byte {offset}: {what}; put the checkpoint folder back from a copy of it",
+            file.display()
+        ),
+        other => other.to_string(),
+    }
 }
 
 impl StateError {
