@@ -59,7 +59,7 @@ const PLAIN: &str = r#"
 sql = "SELECT value AS word FROM lines"
 [streams.windows]
 from = "lines"
-aggregate = { total = "count(*)", window = { length = "24h" } }
+aggregate = { total = "count(*)", window = { length = "1000h" } }
 [streams.totals]
 sql = "SELECT CAST(total AS VARCHAR) AS total FROM windows"
 [sinks.totals]
