@@ -54,6 +54,15 @@ reduce = { by = ["customer"], function = "text.add", window = { length = "1m", o
 [streams.five-minutes]
 from = "added"
 aggregate = { most = "max(amount)", window = { length = "5m", on = "window_start" } }
+[streams.sliding]
+from = "returns"
+aggregate = { n = "count(*)", window = { length = "1m", slide = "20s", on = "at" } }
+[streams.of-sliding]
+from = "sliding"
+aggregate = { n = "sum(n)", windows = "count(*)", window = { length = "1m", on = "window_start" } }
+[streams.of-sliding-late]
+from = "of-sliding"
+late = true
 [streams.both]
 from = ["orders", "returns"]
 [streams.both-minutes]
@@ -150,13 +159,27 @@ name = "windows of windows"
 given.orders = [
     [{ customer = "a", amount = 1, at = "1970-01-01T00:00:05Z" }, { customer = "b", amount = 3, at = "1970-01-01T00:04:05Z" }],
     [{ customer = "b", amount = 4, at = "1970-01-01T00:04:10Z" }, { customer = "a", amount = 9, at = "1970-01-01T00:05:00Z" }],
-    [{ customer = "a", amount = 1, at = "1970-01-01T00:05:10Z" }],
+    [{ customer = "a", amount = 1, at = "1970-01-01T00:06:10Z" }],
 ]
 expect.five-minutes = [
     [],
     [],
     [{ window_start = "1970-01-01T00:00:00Z", window_end = "1970-01-01T00:05:00Z", most = 7 }],
 ]
+restart-after = [1, 2]
+
+[[tests]]
+name = "windows of windows that slide are all in time"
+given.returns = [[{ at = "1970-01-01T00:01:05Z" }], [{ at = "1970-01-01T00:02:05Z" }], [{ at = "1970-01-01T00:04:05Z" }]]
+expect.of-sliding = [
+    [],
+    [{ window_start = "1970-01-01T00:00:00Z", window_end = "1970-01-01T00:01:00Z", n = 2, windows = 2 }],
+    [
+        { window_start = "1970-01-01T00:01:00Z", window_end = "1970-01-01T00:02:00Z", n = 3, windows = 3 },
+        { window_start = "1970-01-01T00:02:00Z", window_end = "1970-01-01T00:03:00Z", n = 1, windows = 1 },
+    ],
+]
+expect.of-sliding-late = [[], [], []]
 restart-after = [1, 2]
 
 [[tests]]
@@ -190,7 +213,7 @@ restart-after = [1, 3]
 fn windows_over_event_time_are_what_the_tests_of_a_file_say() {
     let tested = Project::new(&format!("{PIPELINE}{TESTS}")).run("test", &[]);
     assert_eq!(tested.status.code(), Some(0), "{}{}", stdout(&tested), stderr(&tested));
-    assert!(stdout(&tested).contains("6 passed, 0 failed"), "{}", stdout(&tested));
+    assert!(stdout(&tested).contains("7 passed, 0 failed"), "{}", stdout(&tested));
 }
 
 /// The function fails where a sum is too large.
@@ -247,4 +270,30 @@ fn windows_go_on_where_an_earlier_run_has_ended() {
     };
     assert_eq!(amounts("minutes"), [1, 4, 2, 3]);
     assert_eq!(amounts("late"), [5]);
+}
+
+#[test]
+fn another_column_of_event_times_does_not_go_on_with_what_was_kept_by_the_first() {
+    const CHANGED: &[(&str, &str)] = &[
+        ("timestamp = \"at\"\nwatermark-delay", "timestamp = \"made\"\nwatermark-delay"),
+        (
+            "window = { length = \"1m\", on = \"at\" }\n[streams.of-minutes]",
+            "window = { length = \"1m\", on = \"made\" }\n[streams.of-minutes]",
+        ),
+    ];
+    let before = PIPELINE.replace("at = \"timestamp\" }", "at = \"timestamp\", made = \"timestamp\" }");
+    for (old, new) in CHANGED {
+        let project = Project::new(&before);
+        project.write(
+            "orders/0.json",
+            "{\"at\": \"2026-01-01T00:00:05Z\", \"made\": \"2026-01-01T00:00:01Z\"}\n",
+        );
+        assert_eq!(project.run("run", &["--once"]).status.code(), Some(0));
+        let after = before.replace(old, new);
+        assert_ne!(before, after);
+        project.write_pipeline(&after);
+        let refused = project.run("run", &["--once"]);
+        assert_eq!(refused.status.code(), Some(78), "{}", stderr(&refused));
+        assert!(stderr(&refused).contains("does not fit"), "{}", stderr(&refused));
+    }
 }

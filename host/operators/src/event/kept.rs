@@ -47,19 +47,20 @@ pub(crate) struct Scanned {
 struct RowBytes(Option<RowConverter>);
 
 impl Kept {
-    /// The table of that name, of rows with the columns `schema`, of which the first `key_columns` are the key.
+    /// The table of that name, for event times of the column `on`, of rows with the columns `schema`, of which the first `key_columns` are the key.
     ///
     /// # Errors
     /// Where a column is of a type that cannot be kept.
     pub(crate) fn new(
         name: &str,
+        on: &str,
         span: EventSpan,
         schema: SchemaRef,
         key_columns: usize,
         states: &States,
     ) -> Result<Self, QueryError> {
         let (keys, kept) = schema.fields().split_at(key_columns);
-        let pane = format!("pane of {}ms", span.slide() / 1_000);
+        let pane = format!("pane of {}ms by {on}", span.slide() / 1_000);
         let spec = KeyedSpec {
             key: Schema::new([
                 Field::new(&*pane, DataType::Timestamp),

@@ -35,15 +35,20 @@ pub struct Watermark {
     now: Mutex<Option<i64>>,
 }
 
-/// The least of some sources' watermarks, which is that of a stream that is made from them.
+/// The least of some sources' watermarks, less the length of the windows behind them: that of a stream that is made from them.
 #[derive(Clone)]
-pub struct Watermarks(Vec<(String, Arc<Watermark>)>);
+pub struct Watermarks {
+    /// By their relations.
+    all: Vec<(String, Arc<Watermark>)>,
+    behind: i64,
+}
 
 impl Watermark {
-    /// The watermark of `source`, by its column of that number. It is kept in a table of its own.
-    pub fn new(source: &str, column: usize, delay: Duration, states: &Arc<States>) -> Self {
+    /// The watermark of `source`, by its column `by`, which has that number. It is kept in a table of its own, which is of no
+    /// other column.
+    pub fn new(source: &str, by: &str, column: usize, delay: Duration, states: &Arc<States>) -> Self {
         let spec = KeyedSpec {
-            key: Schema::new([Field::new("source", DataType::Utf8)]),
+            key: Schema::new([Field::new(format!("source by {by}"), DataType::Utf8)]),
             state: Schema::new([Field::new(WATERMARK, DataType::Timestamp)]),
             version: 0,
         };
@@ -120,26 +125,31 @@ impl Operator for Watermark {
 }
 
 impl Watermarks {
-    /// The least of these, each under the name of its relation.
-    pub fn new(all: Vec<(String, Arc<Watermark>)>) -> Self {
-        Self(all)
+    /// The least of these, each under the name of its relation. What comes out of windows comes when they are over: their rows
+    /// are `behind` the watermarks by the length of the windows, of those of each window after the other.
+    pub fn new(all: Vec<(String, Arc<Watermark>)>, behind: Duration) -> Self {
+        Self { all, behind: micros(behind) }
     }
 
     /// The relations that say it, which whoever asks for [`Self::now`] has to follow.
     pub(crate) fn relations(&self) -> Vec<String> {
-        self.0.iter().map(|(relation, _)| relation.clone()).collect()
+        self.all.iter().map(|(relation, _)| relation.clone()).collect()
     }
 
     /// As the batch before left it; none, while a source has none.
     pub(crate) fn before(&self) -> Result<Option<i64>, QueryError> {
-        let all = self.0.iter().map(|(_, watermark)| watermark.before());
+        let all = self.all.iter().map(|(_, watermark)| watermark.before());
         let all: Option<Vec<i64>> = all.collect::<Result<_, _>>()?;
-        Ok(all.and_then(|all| all.into_iter().min()))
+        Ok(all.and_then(|all| self.least(all)))
     }
 
     /// As the batch that runs leaves it; none, while a source has none.
     pub(crate) fn now(&self) -> Option<i64> {
-        let all: Option<Vec<i64>> = self.0.iter().map(|(_, watermark)| watermark.now()).collect();
-        all.and_then(|all| all.into_iter().min())
+        let all: Option<Vec<i64>> = self.all.iter().map(|(_, watermark)| watermark.now()).collect();
+        all.and_then(|all| self.least(all))
+    }
+
+    fn least(&self, all: Vec<i64>) -> Option<i64> {
+        all.into_iter().min().map(|least| least.saturating_sub(self.behind))
     }
 }

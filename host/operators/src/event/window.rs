@@ -15,6 +15,8 @@ use crate::columns::{gather_rows, table, whole};
 use crate::grouping::number;
 use crate::merging::Merging;
 
+/// Rows of the windows that end with one batch, at most.
+const WINDOWS_BYTES_MAX: usize = 2 << 30;
 /// Rows of panes from which windows are made at once. Bounds what is held beside the windows themselves.
 const FINISH_ROWS_MAX: usize = 1 << 18;
 
@@ -57,21 +59,47 @@ struct Gathered {
     starts: Vec<i64>,
 }
 
+/// The windows that end with a batch.
+struct Windows<'a> {
+    of: &'a str,
+    rows: Vec<RecordBatch>,
+    bytes: usize,
+}
+
+impl<'a> Windows<'a> {
+    fn new(of: &'a str) -> Self {
+        Self { of, rows: Vec::new(), bytes: 0 }
+    }
+
+    fn add(&mut self, rows: Vec<RecordBatch>) -> Result<(), QueryError> {
+        self.bytes += rows.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
+        self.rows.extend(rows);
+        if self.bytes > WINDOWS_BYTES_MAX {
+            let message = format!(
+                "the windows that end with this batch have more than {WINDOWS_BYTES_MAX} bytes of rows; give them a longer slide, \
+                 so that fewer end at once, or aggregate their rows"
+            );
+            return Err(QueryError::Run { relation: self.of.to_owned(), message });
+        }
+        Ok(())
+    }
+}
+
 impl<M: Merging> EventWindow<M> {
-    /// The windows of the stream `name`, over what `merging` makes of rows with panes. Its tables begin with the key, of
+    /// The windows of the stream `name` by event times of the column `on`, over what `merging` makes of rows with panes. Its tables begin with the key, of
     /// `key_columns` columns with the pane as the first; its output begins with the pane. What panes come to is kept in a table.
     ///
     /// # Errors
     /// Where that is of a type that cannot be kept.
     pub fn new(
-        name: &str,
+        (name, on): (&str, &str),
         span: EventSpan,
         merging: M,
         key_columns: usize,
         watermarks: Watermarks,
         states: &Arc<States>,
     ) -> Result<Self, QueryError> {
-        let kept = Kept::new(&format!("{name}.panes"), span, merging.table(), key_columns, states)?;
+        let kept = Kept::new(&format!("{name}.panes"), on, span, merging.table(), key_columns, states)?;
         let output = merging.output();
         let window = [time_field(WINDOW_START, false), time_field(WINDOW_END, false)];
         let fields = window.into_iter().chain(output.fields()[1..].iter().cloned());
@@ -122,20 +150,20 @@ impl<M: Merging> EventWindow<M> {
         for same in panes.panes.chunk_by(|a, b| a == b) {
             ends.extend(self.span.ends(same[0], advance.before, advance.now));
         }
-        let (mut windows, mut gathered) = (Vec::new(), Gathered::default());
+        let (mut windows, mut gathered) = (Windows::new(self.kept.name()), Gathered::default());
         for end in ends {
             let start = self.span.start(end);
             let rows = panes.between(start, end);
             if !gathered.rows.is_empty() && gathered.rows.len() + rows.len() > FINISH_ROWS_MAX {
-                windows.extend(self.finish(context, &panes.rows, std::mem::take(&mut gathered)).await?);
+                windows.add(self.finish(context, &panes.rows, std::mem::take(&mut gathered)).await?)?;
             }
             gathered.starts.extend(std::iter::repeat_n(start, rows.len()));
             gathered.rows.extend(rows);
         }
         if !gathered.rows.is_empty() {
-            windows.extend(self.finish(context, &panes.rows, gathered).await?);
+            windows.add(self.finish(context, &panes.rows, gathered).await?)?;
         }
-        Ok(windows)
+        Ok(windows.rows)
     }
 
     fn sorted(&self, rows: &[RecordBatch]) -> Result<Panes, QueryError> {

@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{DataType as ArrowType, Schema as ArrowSchema, SchemaRef};
 use millstream_model::pipeline::{AggregateSpec, Located, Place, ReduceSpec, SourceSpec, WindowSpec};
@@ -28,6 +29,8 @@ use crate::diagnostic::Diagnostic;
 pub(super) struct EventTime {
     /// By stream, the sources that it is made from.
     origins: BTreeMap<String, BTreeSet<String>>,
+    /// By stream, by how much its rows may be behind the watermarks of its sources: by the lengths of the windows they went through.
+    behind: BTreeMap<String, Duration>,
     /// By source.
     watermarks: BTreeMap<String, Arc<Watermark>>,
     /// By stream with windows over event time, the query of the rows that come too late for them.
@@ -36,6 +39,8 @@ pub(super) struct EventTime {
 
 /// The rows of a stream's input that are in time, with their panes.
 struct Timely {
+    /// The column of event times.
+    on: String,
     relation: String,
     /// The name of the pane's column, the last.
     pane: String,
@@ -49,6 +54,12 @@ impl EventTime {
     pub(super) fn add(&mut self, stream: &str, reads: &[Located<String>]) {
         let origins = reads.iter().flat_map(|read| self.origins_of(&read.value)).collect();
         self.origins.insert(stream.to_owned(), origins);
+        let behind = reads.iter().map(|read| self.behind(&read.value)).max().unwrap_or_default();
+        self.behind.insert(stream.to_owned(), behind);
+    }
+
+    fn behind(&self, name: &str) -> Duration {
+        self.behind.get(name).copied().unwrap_or_default()
     }
 
     /// The sources that a source or a stream is made from.
@@ -100,7 +111,7 @@ impl Meaning<'_> {
             );
             return Err(vec![Diagnostic::new(place, message)]);
         }
-        Ok(Watermarks::new(watermarks))
+        Ok(Watermarks::new(watermarks, self.event_time.behind(defined.from)))
     }
 
     /// The watermark of a source with event times.
@@ -113,7 +124,8 @@ impl Meaning<'_> {
             return Err(Vec::new());
         };
         let column = time_column(timestamp, name, &schema).map_err(|fault| vec![fault])?;
-        let watermark = Arc::new(Watermark::new(name, column, source.watermark_delay, &self.states));
+        let watermark =
+            Arc::new(Watermark::new(name, &timestamp.value, column, source.watermark_delay, &self.states));
         let (relation, input) = (watermark_relation(source), OperatorInput::Rows(name.clone()));
         let operator = Arc::clone(&watermark);
         let added = Box::pin(self.relations.add_operator(&relation, input, operator)).await;
@@ -134,6 +146,8 @@ impl Meaning<'_> {
         let column = time_column(on, defined.from, &defined.input).map_err(|fault| vec![fault])?;
         let watermarks = self.watermarks(defined, on.place).await?;
         let span = EventSpan::new(window.length, window.slide);
+        let behind = self.event_time.behind(defined.from).saturating_add(window.length);
+        self.event_time.behind.insert(defined.name().to_owned(), behind);
         let mut pane = "pane".to_owned();
         while defined.input.column_with_name(&pane).is_some() || taken.contains(&pane.as_str()) {
             pane.push('_');
@@ -150,7 +164,7 @@ impl Meaning<'_> {
         let columns: Vec<_> = defined.input.fields().iter().map(|field| sql::quoted(field.name())).collect();
         let late = format!("SELECT {} FROM {panes} WHERE {column} IS NULL", columns.join(", "));
         self.event_time.late.insert(defined.name().to_owned(), late);
-        Ok(Timely { relation, pane, schema, span, watermarks })
+        Ok(Timely { on: on.value.clone(), relation, pane, schema, span, watermarks })
     }
 
     /// Defines a stream by what `merging` makes of rows that are in time.
@@ -162,9 +176,10 @@ impl Meaning<'_> {
         input: OperatorInput,
         named: &[(&str, Place)],
     ) -> Result<SchemaRef, Faults> {
-        let Timely { span, watermarks, .. } = timely;
+        let Timely { on, span, watermarks, .. } = timely;
         let place = defined.stream.operation.place;
-        let operator = EventWindow::new(defined.name(), span, merging, key_columns, watermarks, &self.states);
+        let operator =
+            EventWindow::new((defined.name(), &on), span, merging, key_columns, watermarks, &self.states);
         let operator = Arc::new(operator.map_err(|error| vec![at(place, &error)])?);
         let schema = self.add(defined, input, operator).await?;
         refuse_clash(&schema).map_err(|name| {

@@ -171,7 +171,7 @@ async fn relations(setup: Setup, states: &Arc<States>) -> Relations {
     for (number, delay) in setup.delays.iter().enumerate() {
         let name = source(number);
         relations.add_input(&name, schema()).unwrap();
-        let watermark = Arc::new(Watermark::new(&name, 0, Duration::from_millis(*delay), states));
+        let watermark = Arc::new(Watermark::new(&name, "at", 0, Duration::from_millis(*delay), states));
         let relation = format!("{name}.watermark");
         let input = OperatorInput::Rows(name.clone());
         relations.add_operator(&relation, input, Arc::clone(&watermark) as _).await.unwrap();
@@ -180,7 +180,7 @@ async fn relations(setup: Setup, states: &Arc<States>) -> Relations {
     }
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     relations.add_union("all", &names).await.unwrap();
-    let watermarks = Watermarks::new(watermarks);
+    let watermarks = Watermarks::new(watermarks, Duration::ZERO);
     let span = EventSpan::new(Duration::from_millis(setup.length_ms), Duration::from_millis(setup.slide_ms));
     let assignment = Assignment::new(&schema(), 0, "pane", span, watermarks.clone());
     relations.add_operator("panes", OperatorInput::Rows("all".into()), Arc::new(assignment)).await.unwrap();
@@ -191,18 +191,19 @@ async fn relations(setup: Setup, states: &Arc<States>) -> Relations {
         Kind::Sum => {
             let sql = "SELECT pane, key, sum(amount) AS total, count(*) AS n FROM timely GROUP BY pane, key";
             let sum = relations.aggregation(sql).await.unwrap();
-            let window = EventWindow::new("windows", span, sum, 2, watermarks, states).unwrap();
+            let window = EventWindow::new(("windows", "at"), span, sum, 2, watermarks, states).unwrap();
             (Arc::new(window), OperatorInput::Partial(sql.to_owned()))
         }
         Kind::Reduce => {
             let folding = Folding::new(Arc::new(Sum::new()), &timely, vec![3, 1], vec![2]);
-            let window = EventWindow::new("windows", span, Reducing(folding), 2, watermarks, states).unwrap();
+            let window =
+                EventWindow::new(("windows", "at"), span, Reducing(folding), 2, watermarks, states).unwrap();
             (Arc::new(window), over_rows)
         }
         Kind::Rows => {
             let rows = Gathering::new(&timely);
             let keys = rows.key_columns();
-            let window = EventWindow::new("windows", span, rows, keys, watermarks, states).unwrap();
+            let window = EventWindow::new(("windows", "at"), span, rows, keys, watermarks, states).unwrap();
             (Arc::new(window), over_rows)
         }
     };
