@@ -164,10 +164,10 @@ async fn wire(
         disk: Arc::new(SystemDisk),
         folder: folder.clone(),
         limits: Limits::default(),
-        state_limits: StateLimits { memory_bytes: pipeline.state_memory_bytes, ..StateLimits::default() },
         versions: Arc::new(NoVersions),
     };
     Ok(Application {
+        state_limits: StateLimits { memory_bytes: pipeline.state_memory_bytes, ..StateLimits::default() },
         name: pipeline.name.clone(),
         batch_interval: pipeline.batch_interval,
         code,

@@ -5,6 +5,8 @@ use crate::support::{Project, stderr, stdout};
 const PIPELINE: &str = r#"
 name = "tested"
 batch-interval = "1s"
+receive-memory = "1B"
+max-batch-rows = 2
 checkpoint = "checkpoint"
 [plugins.text]
 component = "{text}"
@@ -95,6 +97,13 @@ start = 2026-11-20T12:00:00.5+01:00
 given.words = [["b,1"], ["b,2"]]
 expect.dated = [[{ at = 2026-11-20T11:00:01Z }], [{ at = 2026-11-20T11:00:02Z }]]
 restart-after = [1]
+"#,
+    ),
+    (
+        "more pieces than the source may keep in memory",
+        r#"
+given.words = [["a,1", { word = "b", n = 2 }, "c,3", { word = "d", n = 4 }]]
+expect.pairs = [[{ word = "a", n = 1 }, { word = "b", n = 2 }, { word = "c", n = 3 }, { word = "d", n = 4 }]]
 "#,
     ),
     (

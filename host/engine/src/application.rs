@@ -24,6 +24,8 @@ pub struct Application {
     pub code: Code,
     /// Where its journal is; none: nothing survives the process.
     pub checkpoint: Option<Checkpoint>,
+    /// How much states may take, in memory and in the checkpoint folder.
+    pub state_limits: StateLimits,
     /// How batches are run.
     pub policy: Policy,
     /// Where rejected records go.
@@ -86,8 +88,6 @@ pub struct Checkpoint {
     pub folder: PathBuf,
     /// How much of it is kept.
     pub limits: Limits,
-    /// How much states may take, in memory and in it.
-    pub state_limits: StateLimits,
     /// Finds the code of batches that an earlier version of the pipeline began.
     pub versions: Arc<dyn Versions>,
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::application::{Checkpoint, Code, Versions};
 use crate::batch::Batch;
 use crate::commit::{Committer, Done, SharedLog};
+use crate::output::Prepared;
 use crate::process::Processor;
 use crate::receive::LaneStart;
 use crate::{EngineError, Recovery, SinkError};
@@ -47,13 +48,14 @@ pub(crate) async fn open_states(
     checkpoint: &Checkpoint,
     journal: &OpenJournal,
     code: &Code,
+    limits: Limits,
 ) -> Result<Arc<Tables>, EngineError> {
     let end = journal.ledger.state_end;
     if code.states.is_empty() && end.is_none() {
-        return states_in_memory(code);
+        return states_in_memory(code, limits);
     }
     let disk = Arc::clone(&checkpoint.disk);
-    let store = Store::open(disk, &checkpoint.folder, checkpoint.state_limits, end).await;
+    let store = Store::open(disk, &checkpoint.folder, limits, end).await;
     let applied = journal.ledger.last.filter(|_| end.is_some());
     let tables = Arc::new(Tables::new(store.map_err(EngineError::State)?, applied));
     code.states.bind(&tables).map_err(EngineError::State)?;
@@ -61,8 +63,8 @@ pub(crate) async fn open_states(
 }
 
 /// States that end with the process.
-pub(crate) fn states_in_memory(code: &Code) -> Result<Arc<Tables>, EngineError> {
-    let tables = Arc::new(Tables::new(Store::in_memory(Limits::default()), None));
+pub(crate) fn states_in_memory(code: &Code, limits: Limits) -> Result<Arc<Tables>, EngineError> {
+    let tables = Arc::new(Tables::new(Store::in_memory(limits), None));
     code.states.bind(&tables).map_err(EngineError::State)?;
     Ok(tables)
 }
@@ -138,13 +140,23 @@ async fn republish(
     }
     if !needy.is_empty() {
         let wanted = |name: &str| needy.iter().any(|sink| sink == name);
-        let outcome = committer.processor.run(code, &batch, wanted).await;
-        if let Some(fault) = outcome?.prepared.publish().await.pop() {
+        let prepared = committer.processor.run(code, &batch, wanted).await?.prepared;
+        refuse_other_rows(time, &prepared, commit)?;
+        if let Some(fault) = prepared.publish().await.pop() {
             return Err(crate::process::sink_error(time, fault));
         }
     }
     let log = committer.log.clone().expect("recovery has a journal");
     committer.published(&log, &batch).await
+}
+
+/// A batch that was committed is made visible with the rows that it was committed with, and no others.
+fn refuse_other_rows(time: BatchTime, prepared: &Prepared, commit: &Commit) -> Result<(), EngineError> {
+    let other = prepared.digests.iter().find(|(sink, rows)| commit.outputs.get(*sink) != Some(*rows));
+    let Some((sink, _)) = other else { return Ok(()) };
+    let reason = "it gives other rows than it was committed with, as when a table has changed since";
+    let source = SinkError::Failed(format!("it has lost the batch, which cannot be run again: {reason}"));
+    Err(EngineError::Sink { time, sink: sink.clone(), source })
 }
 
 /// Runs a batch that was begun and not committed.

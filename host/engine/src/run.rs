@@ -78,7 +78,8 @@ impl Run {
         randomness: Arc<dyn Randomness>,
         compute: Handle,
     ) -> Result<Self, EngineError> {
-        let Application { batch_interval, code, checkpoint, policy, dead_letters, name: _ } = application;
+        let Application { batch_interval, code, checkpoint, state_limits, policy, dead_letters, name: _ } =
+            application;
         let journal = match &checkpoint {
             Some(checkpoint) => Some(recover::open(checkpoint, Arc::clone(&clock)).await?),
             None => None,
@@ -87,8 +88,10 @@ impl Run {
         let wal = journal.as_ref().map(|journal| journal.wal.clone());
         let log: Option<SharedLog> = journal.as_ref().map(|journal| journal.log.clone());
         let tables = match (&checkpoint, &journal) {
-            (Some(checkpoint), Some(journal)) => recover::open_states(checkpoint, journal, &code).await?,
-            _ => recover::states_in_memory(&code)?,
+            (Some(checkpoint), Some(journal)) => {
+                recover::open_states(checkpoint, journal, &code, state_limits).await?
+            }
+            _ => recover::states_in_memory(&code, state_limits)?,
         };
         code.tables.open(BatchTime::from_ms(clock.now_ms())).await?;
         let processor = Processor { clock: Arc::clone(&clock), randomness, wal, tables, policy, board };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use millstream_model::BatchTime;
-use millstream_query::{Chunks, Rows};
+use millstream_query::Chunks;
 use thiserror::Error;
 use tokio::sync::Mutex;
 
@@ -71,9 +71,12 @@ pub(crate) struct TablesNow {
     pub(crate) trouble: Option<String>,
 }
 
+/// Rows that are the same for many batches.
+struct Reference(Vec<RecordBatch>);
+
 /// A table's rows.
 struct Held {
-    rows: Arc<Rows>,
+    rows: Arc<Reference>,
     bytes: u64,
     stamp: String,
     /// When it was read, or that was tried.
@@ -130,9 +133,23 @@ impl Tables {
     }
 }
 
+impl Chunks for Reference {
+    fn rows(&self) -> Vec<usize> {
+        self.0.iter().map(RecordBatch::num_rows).collect()
+    }
+
+    fn read(&self, chunk: usize) -> RecordBatch {
+        self.0[chunk].clone()
+    }
+
+    fn is_of_batch(&self) -> bool {
+        false
+    }
+}
+
 impl Held {
     fn new(TableRows { rows, bytes, stamp }: TableRows, read: BatchTime) -> Self {
-        Self { rows: Arc::new(Rows(rows)), bytes, stamp, read, trouble: None }
+        Self { rows: Arc::new(Reference(rows)), bytes, stamp, read, trouble: None }
     }
 
     fn is_due(&self, time: BatchTime, refresh: Option<Duration>) -> bool {

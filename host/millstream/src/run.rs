@@ -13,7 +13,7 @@ use millstream_journal::{Archive, JournalError, Limits};
 use millstream_model::pipeline::Pipeline;
 use millstream_pipeline::Checked;
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness};
-use millstream_state::{Limits as StateLimits, StateError};
+use millstream_state::StateError;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::control;
@@ -21,7 +21,7 @@ use crate::host_file::Lock;
 use crate::load::{Overrides, Refused, check_components, read, runtime};
 use crate::supervise::supervise;
 use crate::versions::Store;
-use crate::wire::{dead_letters, dead_letters_file, policy, threads, version, wire};
+use crate::wire::{dead_letters, dead_letters_file, policy, state_limits, threads, version, wire};
 
 /// What `run` takes.
 #[derive(Args)]
@@ -72,6 +72,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             batch_interval: pipeline.batch_interval,
             code: wire(&text, &checked, &screen, pipeline.concurrent_batches).await?,
             checkpoint,
+            state_limits: state_limits(pipeline),
             policy: policy(pipeline),
             dead_letters: dead_letters(pipeline),
         };
@@ -130,9 +131,8 @@ async fn open(
     versions.push(version(text, checked));
     store.prune(&versions)?;
     let limits = Limits { history_bytes: pipeline.history_bytes, ..Limits::default() };
-    let state_limits = StateLimits { memory_bytes: pipeline.state_memory_bytes, ..StateLimits::default() };
     let versions = Arc::new(store.clone());
-    Ok(Checkpoint { disk, folder: folder.to_owned(), limits, state_limits, versions })
+    Ok(Checkpoint { disk, folder: folder.to_owned(), limits, versions })
 }
 
 /// The first SIGINT or SIGTERM asks for a graceful stop, a second for an immediate one.

@@ -75,7 +75,8 @@ fn find(store: &Store, stream: &str) -> Result<Arc<Keyed>> {
         let tables = store.statistics().tables;
         let names =
             tables.iter().map(|table| table.name.as_str()).filter(|name| store.find_keyed(name).is_some());
-        let names = names.collect::<Vec<_>>().join(", ");
+        // What is kept beside a stream's states has names that no stream can have.
+        let names = names.filter(|name| !name.contains('.')).collect::<Vec<_>>().join(", ");
         let known = if names.is_empty() { "no stream does".to_owned() } else { format!("these do: {names}") };
         return Err(Refused(format!("stream \"{stream}\" keeps no states; {known}")).into());
     };

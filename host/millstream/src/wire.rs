@@ -15,6 +15,7 @@ use millstream_model::pipeline::{self, Pipeline, SourceSpec};
 use millstream_pipeline::Checked;
 use millstream_platform::SystemDisk;
 use millstream_query::Program;
+use millstream_state::Limits as StateLimits;
 use sha2::{Digest, Sha256};
 
 use crate::load::Refused;
@@ -122,6 +123,11 @@ fn sinks(checked: &Checked, screen: &Screen) -> Result<Vec<SinkBinding>> {
         Ok(SinkBinding { name: spec.name.value.clone(), from: spec.from.value.clone(), sink })
     });
     sinks.collect()
+}
+
+/// How much the pipeline's states may take.
+pub(crate) fn state_limits(pipeline: &Pipeline) -> StateLimits {
+    StateLimits { memory_bytes: pipeline.state_memory_bytes, ..StateLimits::default() }
 }
 
 /// How the pipeline's batches are run.

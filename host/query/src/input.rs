@@ -26,6 +26,11 @@ pub trait Chunks: Send + Sync {
     /// Reads a chunk. Each is read once in a run, but for those of a table, which operators may read as well.
     fn read(&self, chunk: usize) -> RecordBatch;
 
+    /// Whether the rows are the batch's own, by whose number its plan is chosen. Those of a table are not.
+    fn is_of_batch(&self) -> bool {
+        true
+    }
+
     /// The chunks of a partition, where they were put into partitions on purpose.
     fn partition(&self, _partition: usize) -> Option<Range<usize>> {
         None

@@ -60,7 +60,8 @@ impl Program {
         inputs: Vec<(String, Arc<dyn Chunks>)>,
         output: Arc<dyn Output>,
     ) -> Result<Accumulated, QueryError> {
-        let rows: usize = inputs.iter().flat_map(|(_, chunks)| chunks.rows()).sum();
+        let own = inputs.iter().filter(|(_, chunks)| chunks.is_of_batch());
+        let rows: usize = own.flat_map(|(_, chunks)| chunks.rows()).sum();
         let parallel = rows >= PARALLEL_ROWS_MIN;
         let run = self.batch.begin(time);
         for (name, chunks) in inputs {

@@ -1,6 +1,7 @@
 //! The types of values that nobody has named the type of.
 //!
-//! A type is found only where it says no less than the value: a number with a zero in front, or beyond 64 bits, is a text.
+//! A type is found only where it says no less than the values: a number with a zero in front, or beyond 64 bits, is a text, and
+//! whole numbers that a floating-point number would round do not stand in one column with fractions.
 
 use arrow::compute::kernels::cast_utils::Parser;
 use arrow::datatypes::TimestampMicrosecondType;
@@ -15,6 +16,8 @@ pub(super) enum Seen {
     Nothing,
     /// Values of that type.
     One(DataType),
+    /// Whole numbers, one of them beyond those that floating-point numbers tell from their neighbours.
+    Wide,
     /// Lists of such.
     List(Box<Seen>),
 }
@@ -27,6 +30,7 @@ impl Seen {
             (Self::Nothing, seen) | (seen, Self::Nothing) => Some(seen),
             (Self::List(one), Self::List(other)) => one.and(*other).map(|both| Self::List(Box::new(both))),
             (Self::One(one), Self::One(other)) if one == other => Some(Self::One(one)),
+            (Self::Wide, Self::Wide | Self::One(Int64)) | (Self::One(Int64), Self::Wide) => Some(Self::Wide),
             (Self::One(Int64 | Float64), Self::One(Int64 | Float64)) => Some(Self::One(Float64)),
             (Self::One(Timestamp | Utf8), Self::One(Timestamp | Utf8)) => Some(Self::One(Utf8)),
             _ => None,
@@ -38,6 +42,7 @@ impl Seen {
         match self {
             Self::Nothing => DataType::Utf8,
             Self::One(data_type) => data_type,
+            Self::Wide => DataType::Int64,
             Self::List(items) => DataType::List(Box::new(items.data_type())),
         }
     }
@@ -46,12 +51,12 @@ impl Seen {
 /// What a value of a CSV file is.
 pub(super) fn in_text(text: &str) -> Seen {
     let is_boolean = text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false");
-    Seen::One(match number(text) {
-        Some(data_type) => data_type,
-        None if is_boolean => DataType::Boolean,
-        None if is_time(text) => DataType::Timestamp,
-        None => DataType::Utf8,
-    })
+    match number(text) {
+        Some(seen) => seen,
+        None if is_boolean => Seen::One(DataType::Boolean),
+        None if is_time(text) => Seen::One(DataType::Timestamp),
+        None => Seen::One(DataType::Utf8),
+    }
 }
 
 /// What a JSON value is; nothing, where it has no type here.
@@ -59,8 +64,11 @@ pub(super) fn in_json(value: &Value) -> Option<Seen> {
     Some(match value {
         Value::Null => Seen::Nothing,
         Value::Bool(_) => Seen::One(DataType::Boolean),
-        Value::Number(number) if number.is_i64() => Seen::One(DataType::Int64),
-        Value::Number(_) => Seen::One(DataType::Float64),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => self::whole(whole),
+            None if number.is_f64() => Seen::One(DataType::Float64),
+            None => return None,
+        },
         Value::String(text) if is_time(text) => Seen::One(DataType::Timestamp),
         Value::String(_) => Seen::One(DataType::Utf8),
         Value::Array(items) => {
@@ -71,8 +79,14 @@ pub(super) fn in_json(value: &Value) -> Option<Seen> {
     })
 }
 
-/// The type of a number, written as a computer would write it.
-fn number(text: &str) -> Option<DataType> {
+/// What a whole number is.
+fn whole(number: i64) -> Seen {
+    const EXACT_MAX: u64 = 1 << f64::MANTISSA_DIGITS;
+    if number.unsigned_abs() <= EXACT_MAX { Seen::One(DataType::Int64) } else { Seen::Wide }
+}
+
+/// What a number is, written as a computer would write it.
+fn number(text: &str) -> Option<Seen> {
     let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
     let is_digit = |at: Option<&u8>| at.is_some_and(u8::is_ascii_digit);
     let is_plain = is_digit(digits.first()) && is_digit(digits.last());
@@ -81,9 +95,9 @@ fn number(text: &str) -> Option<DataType> {
         return None;
     }
     if digits.iter().all(u8::is_ascii_digit) {
-        return text.parse::<i64>().is_ok().then_some(DataType::Int64);
+        return text.parse().ok().map(whole);
     }
-    text.parse().is_ok_and(f64::is_finite).then_some(DataType::Float64)
+    text.parse().is_ok_and(f64::is_finite).then_some(Seen::One(DataType::Float64))
 }
 
 /// Whether a text is a time as in RFC 3339: a day and a time of day, with or, as sinks write it, without a zone.

@@ -85,6 +85,9 @@ async fn the_columns_of_a_csv_file_are_found_in_all_of_it() {
         &["01234|9223372036854775808"],
     )
     .await;
+    let (wide, fraction) = ("9007199254740993", "1.5");
+    check(CSV, &format!("a\n{wide}\n{fraction}\n"), "a: utf8", &[wide, fraction]).await;
+    check(CSV, &format!("a\n{wide}\n1\n"), "a: int64", &[wide, "1"]).await;
     check(CSV, "a,b\n1,true\nx,1\n", "a: utf8, b: utf8", &["1|true", "x|1"]).await;
     check(
         CSV,
@@ -149,6 +152,13 @@ async fn a_file_that_cannot_be_read_whole_is_refused_with_the_line() {
         (json, None, b"[{\"a\":1}]\n", &["line 1", "an object a line"]),
         (json, None, b"{\"a\":1}\n{\"a\"\n", &["line 2", "JSON object"]),
         (json, None, b"{\"a\":1}\n{\"a\":\"x\"}\n", &["line 2", "\"a\" has no type", "\"schema\""]),
+        (
+            json,
+            None,
+            b"{\"a\":9007199254740993}\n{\"a\":1.5}\n",
+            &["line 2", "\"a\" has no type", "\"schema\""],
+        ),
+        (json, None, b"{\"a\":9223372036854775808}\n", &["line 1", "\"a\" has no type"]),
         (json, None, b"{\"a\":{}}\n", &["line 1", "\"a\" has no type"]),
         (json, None, b"\n", &["no object"]),
         (TableFormat::Parquet, None, b"no parquet", &["arquet"]),

@@ -276,7 +276,6 @@ impl Lab {
             disk: Arc::clone(&self.disk),
             folder: FOLDER.into(),
             limits: Limits::default(),
-            state_limits: Default::default(),
             versions: versions.unwrap_or_else(|| Arc::new(NoVersions)),
         });
         let letters = DeadLetters::file(Arc::clone(&self.disk), LETTERS.into());
@@ -285,6 +284,7 @@ impl Lab {
             batch_interval: Duration::from_secs(1),
             code: self.code(source).await,
             checkpoint,
+            state_limits: Default::default(),
             policy: self.policy,
             dead_letters: letters.replaced_at(self.letters_bytes_max),
         };

@@ -10,7 +10,7 @@ mod world;
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::load::{Subject, runtime};
@@ -19,33 +19,32 @@ pub(crate) use rows::from_rows;
 
 #[allow(clippy::print_stdout, reason = "the command's answer")]
 pub(crate) fn test(file: &Path, as_json: bool) -> Result<()> {
-    let outcomes = runtime()?.block_on(async {
+    let (tests, failed) = runtime()?.block_on(async {
         let subject = Subject::new(file)?;
         let checked = subject.check().await?;
-        let mut outcomes = Vec::new();
+        let mut failed = 0;
         for test in &checked.pipeline.tests {
-            let name = test.name.value.clone();
             let outcome = run(&subject, &checked, test).await;
-            outcomes.push((name, outcome.with_context(|| format!("running test \"{}\"", test.name))?));
-        }
-        anyhow::Ok(outcomes)
-    })?;
-    for (name, outcome) in &outcomes {
-        match as_json {
-            true => {
-                println!("{}", json!({ "test": name, "passed": outcome.passed(), "differences": outcome.0 }))
+            let outcome = outcome.unwrap_or_else(|error| Outcome(vec![format!("{error:#}")]));
+            failed += usize::from(!outcome.passed());
+            match as_json {
+                true => println!("{}", as_object(&test.name.value, &outcome)),
+                false => print!("{}", report(&test.name.value, &outcome)),
             }
-            false => print!("{}", report(name, outcome)),
         }
-    }
-    let failed = outcomes.iter().filter(|(_, outcome)| !outcome.passed()).count();
+        anyhow::Ok((checked.pipeline.tests.len(), failed))
+    })?;
     if !as_json {
-        println!("{} passed, {failed} failed", outcomes.len() - failed);
+        println!("{} passed, {failed} failed", tests - failed);
     }
     match failed {
         0 => Ok(()),
-        _ => bail!("{failed} of {} tests of {} failed", outcomes.len(), file.display()),
+        _ => bail!("{failed} of {tests} tests of {} failed", file.display()),
     }
+}
+
+fn as_object(name: &str, outcome: &Outcome) -> serde_json::Value {
+    json!({ "test": name, "passed": outcome.passed(), "differences": outcome.0 })
 }
 
 fn report(name: &str, outcome: &Outcome) -> String {

@@ -18,14 +18,14 @@ use millstream_model::{BatchTime, Block, Version};
 use millstream_pipeline::Checked;
 use millstream_platform::{Disk, ManualClock, MemoryDisk, Seeded};
 use millstream_query::Program;
-use millstream_state::{Limits as StateLimits, Store};
+use millstream_state::Store;
 use tokio::task::JoinHandle;
 
 use super::collected::{Collected, Collecting};
 use super::given::{Feed, GivenDecoder, given};
 use super::table::given as given_table;
 use crate::load::Subject;
-use crate::wire::{policy, settings, tables, version};
+use crate::wire::{policy, settings, state_limits, tables, version};
 
 const CHECKPOINT: &str = "checkpoint";
 const DEAD_LETTERS: &str = "dead-letters.jsonl";
@@ -73,12 +73,9 @@ impl<'t> World<'t> {
                 disk: Arc::clone(&disk),
                 folder: PathBuf::from(CHECKPOINT),
                 limits: Limits { history_bytes: pipeline.history_bytes, ..Limits::default() },
-                state_limits: StateLimits {
-                    memory_bytes: pipeline.state_memory_bytes,
-                    ..StateLimits::default()
-                },
                 versions: Arc::new(OneVersion),
             }),
+            state_limits: state_limits(pipeline),
             policy: policy(pipeline),
             dead_letters: DeadLetters::file(disk, PathBuf::from(DEAD_LETTERS)),
         };
@@ -195,9 +192,14 @@ fn bind(checked: &Checked, spec: &SourceSpec) -> Result<(Feed, SourceBinding)> {
         source: Arc::new(source),
         decoder: Arc::new(GivenDecoder { schema, records: decoder(spec) }),
         parallelism: 1,
-        settings: InletSettings { rate_max: None, ..settings(&checked.pipeline, spec) },
+        settings: inlet(settings(&checked.pipeline, spec)),
     };
     Ok((feed, binding))
+}
+
+/// What a test gives is taken at once, before the batch runs that is to have it.
+fn inlet(settings: InletSettings) -> InletSettings {
+    InletSettings { rate_max: None, bytes_max: usize::MAX, batch_rows_max: usize::MAX, ..settings }
 }
 
 /// The streams that a test computes: those that it speaks of. For what may happen anywhere, those of all sinks too.

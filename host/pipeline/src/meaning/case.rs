@@ -49,7 +49,7 @@ impl Meaning<'_> {
     fn check_given(&mut self, source: &Located<String>, batches: &Batches<GivenDraft>) {
         let is_table = self.is_table(&source.value);
         let takes_records = match self.source(source) {
-            Some(spec) => !matches!(spec.format, Format::Parquet(_)),
+            Some(spec) => !matches!(spec.format, Format::Parquet(_) | Format::Records { .. }),
             None if is_table => false,
             None => return,
         };
@@ -155,12 +155,16 @@ fn fits(value: &Value, data_type: &ArrowType) -> bool {
         A::Timestamp(..) | A::Date32 | A::Date64 => {
             value.as_str().is_some_and(|text| text.parse::<Datetime>().is_ok_and(|time| time.date.is_some()))
         }
-        A::Utf8 | A::LargeUtf8 | A::Utf8View | A::Binary | A::LargeBinary | A::BinaryView => {
-            value.is_string()
-        }
+        A::Utf8 | A::LargeUtf8 | A::Utf8View => value.is_string(),
+        A::Binary | A::LargeBinary | A::BinaryView => value.as_str().is_some_and(is_hexadecimal),
         A::List(item) | A::LargeList(item) => {
             value.as_array().is_some_and(|values| values.iter().all(|value| fits(value, item.data_type())))
         }
         _ => true,
     }
+}
+
+/// Whether a text is bytes, two digits each.
+fn is_hexadecimal(text: &str) -> bool {
+    text.len().is_multiple_of(2) && text.bytes().all(|digit| digit.is_ascii_hexdigit())
 }

@@ -146,9 +146,9 @@ impl Chance {
                 disk: Arc::clone(&disk),
                 folder: FOLDER.into(),
                 limits: self.limits,
-                state_limits: self.state_limits,
                 versions: Arc::new(parts),
             }),
+            state_limits: self.state_limits,
             policy: Policy {
                 attempts: 1 + seeded.below(3) as u32,
                 on_failure: OnFailure::Stop,
