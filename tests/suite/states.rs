@@ -85,3 +85,19 @@ fn what_is_not_there_is_refused_with_what_is() {
     let never_ran = Project::new(PIPELINE).run("state", &["counts"]);
     assert_eq!(never_ran.status.code(), Some(78), "{}", stderr(&never_ran));
 }
+
+#[test]
+fn states_of_a_stream_that_is_gone_stay_and_are_told_and_found_again() {
+    let project = ran();
+    project.write_pipeline(
+        &PIPELINE.replace("counts]", "totals]").replace("from = \"counts\"", "from = \"totals\""),
+    );
+    let renamed = project.run("run", &["--once"]);
+    assert!(renamed.status.success(), "{}", stderr(&renamed));
+    assert!(stderr(&renamed).contains("under \"counts\" belongs to no stream"), "{}", stderr(&renamed));
+    project.write_pipeline(PIPELINE);
+    project.write("rows/2.json", "{\"word\":\"a\",\"n\":1}\n");
+    assert!(project.run("run", &["--once"]).status.success());
+    let shown = stdout(&project.run("state", &["counts", "--key", "a", "--json"]));
+    assert_eq!(shown, "{\"word\":\"a\",\"state\":3}\n");
+}

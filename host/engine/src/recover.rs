@@ -59,6 +59,11 @@ pub(crate) async fn open_states(
     let applied = journal.ledger.last.filter(|_| end.is_some());
     let tables = Arc::new(Tables::new(store.map_err(EngineError::State)?, applied));
     code.states.bind(&tables).map_err(EngineError::State)?;
+    for table in tables.store().orphans() {
+        tracing::warn!(
+            "what was kept under \"{table}\" belongs to no stream any more; it stays, and a stream of that name goes on with it"
+        );
+    }
     Ok(tables)
 }
 

@@ -217,21 +217,8 @@ fn wanted<'t>(test: &'t TestSpec, pipeline: &'t Pipeline) -> Vec<&'t str> {
 fn why(ended: Result<Result<Summary, EngineError>, tokio::task::JoinError>) -> Result<String> {
     match ended.context("the pipeline's process broke")? {
         Ok(_) => Ok("the pipeline ended by itself".to_owned()),
-        Err(error) => Ok(told(&error)),
+        Err(error) => Ok(crate::told(&error.into())),
     }
-}
-
-/// An error with its causes.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut told = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if !told.contains(&error.to_string()) {
-            told = format!("{told}: {error}");
-        }
-        cause = error.source();
-    }
-    told
 }
 
 /// A test knows no version but the one that it tests.
