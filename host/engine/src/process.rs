@@ -80,7 +80,7 @@ impl Processor {
     ) -> Result<Outcome, EngineError> {
         let mut backoff = self.backoff();
         let mut failures = 0;
-        let TablesNow { inputs: tables, trouble } = code.tables.at(batch.time()).await;
+        let TablesNow { inputs: tables, trouble } = code.tables.at(batch.time(), &*self.clock).await;
         self.board.table_trouble(trouble);
         loop {
             let error = match self.attempt(program, code, batch, &tables, wanted).await {

@@ -50,7 +50,7 @@ pub async fn replay(
     let inputs = chunks(batch.load(code, Some(Log::Archive(archive))).await?);
     let given = inputs.iter().map(|(name, chunks)| (name.clone(), Arc::clone(chunks) as Arc<dyn Chunks>));
     code.tables.open(time).await?;
-    let given = given.chain(code.tables.at(time).await.inputs).collect();
+    let given = given.chain(code.tables.now().await.inputs).collect();
     let digests = Arc::new(Digests::default());
     let mut program = code.programs.take().expect("nobody else runs its programs");
     let ran = program.run(time, given, Arc::clone(&digests) as Arc<dyn Output>).await;

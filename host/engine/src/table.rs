@@ -1,8 +1,8 @@
 //! Tables: reference data that each batch is given whole, as it was last read.
 //!
 //! A table is read when the pipeline starts, and again by the first batch whose time is at least the table's `refresh` behind
-//! the last reading. That batch waits for its rows; cutting does not. A reading that fails leaves the rows as they
-//! were. A batch takes its tables once: all its attempts see the same rows.
+//! the last reading. That batch waits for its rows, for a while; cutting does not. A reading that fails leaves the rows as
+//! they were. A batch takes its tables once: all its attempts see the same rows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,21 @@ use std::time::Duration;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use millstream_model::BatchTime;
+use millstream_platform::Clock;
 use millstream_query::Chunks;
 use thiserror::Error;
 use tokio::sync::Mutex;
 
 use crate::EngineError;
 
+/// So long a batch waits for a table to be read again.
+const REFRESH_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// Reference data that is somewhere outside.
 #[async_trait]
 pub trait Table: Send + Sync {
     /// Reads the table whole, or gives nothing, where it is as it was when its stamp was `known`. The rows may take
-    /// `bytes_max` of memory. It does not block the thread that it is called on.
+    /// `bytes_max` of memory. It does not block the thread that it is called on, and nobody may wait for its end.
     ///
     /// # Errors
     /// It cannot be read whole, or is larger than that: what is wrong, and where.
@@ -114,15 +118,25 @@ impl Tables {
     ///
     /// # Panics
     /// Where they are not open.
-    pub(crate) async fn at(&self, time: BatchTime) -> TablesNow {
+    pub(crate) async fn at(&self, time: BatchTime, clock: &dyn Clock) -> TablesNow {
         let mut held = self.held.lock().await;
         assert_eq!(held.len(), self.bindings.len(), "tables are opened before a batch runs");
         for (number, binding) in self.bindings.iter().enumerate() {
             if held[number].is_due(time, binding.refresh) {
                 let others: u64 = held.iter().map(|held| held.bytes).sum::<u64>() - held[number].bytes;
-                held[number].refresh(binding, time, self.bytes_max.saturating_sub(others)).await;
+                let bytes_max = self.bytes_max.saturating_sub(others);
+                held[number].refresh(binding, time, bytes_max, clock).await;
             }
         }
+        self.seen(&held)
+    }
+
+    /// The tables as they were read.
+    pub(crate) async fn now(&self) -> TablesNow {
+        self.seen(&self.held.lock().await)
+    }
+
+    fn seen(&self, held: &[Held]) -> TablesNow {
         let input = |(binding, held): (&TableBinding, &Held)| {
             (binding.name.clone(), Arc::clone(&held.rows) as Arc<dyn Chunks>)
         };
@@ -158,8 +172,15 @@ impl Held {
     }
 
     /// Reads the table again; what cannot be read stays as it was until the next time.
-    async fn refresh(&mut self, binding: &TableBinding, time: BatchTime, bytes_max: u64) {
-        match binding.table.read(Some(&self.stamp), bytes_max).await {
+    async fn refresh(&mut self, binding: &TableBinding, time: BatchTime, bytes_max: u64, clock: &dyn Clock) {
+        let read = tokio::select! {
+            biased;
+            read = binding.table.read(Some(&self.stamp), bytes_max) => read,
+            () = clock.sleep_until(clock.elapsed() + REFRESH_TIME_MAX) => {
+                Err(TableError(format!("it has not been read within {} s", REFRESH_TIME_MAX.as_secs())))
+            }
+        };
+        match read {
             Ok(Some(rows)) => *self = Self::new(rows, time),
             Ok(None) => (self.read, self.trouble) = (time, None),
             Err(error) => {

@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use millstream_engine::{Decoder, Table, TableError, TableRows};
 use millstream_model::pipeline::{Format, TableFormat, TableSpec};
 use millstream_model::{Block, Payload, Schema};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::cut::BLOCK_ROWS_MAX;
@@ -31,6 +32,8 @@ use header::Layout;
 pub(crate) struct FileTable {
     file: TableFile,
     schema: Schema,
+    /// Held while the file is read, for as long as that takes.
+    reading: Arc<Semaphore>,
 }
 
 /// The file of a table.
@@ -52,7 +55,7 @@ struct Gathered {
 
 impl FileTable {
     pub(crate) fn new(spec: &TableSpec, schema: Schema) -> Self {
-        Self { file: TableFile::new(spec), schema }
+        Self { file: TableFile::new(spec), schema, reading: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -71,8 +74,17 @@ pub(crate) async fn load(spec: &TableSpec, bytes_max: u64) -> Result<(Schema, Ta
 #[async_trait]
 impl Table for FileTable {
     async fn read(&self, known: Option<&str>, bytes_max: u64) -> Result<Option<TableRows>, TableError> {
+        let Ok(reading) = Arc::clone(&self.reading).try_acquire_owned() else {
+            let path = self.file.path.display();
+            return Err(TableError(format!("reading {path}: an earlier reading has not come to its end")));
+        };
         let (file, schema, known) = (self.file.clone(), self.schema.clone(), known.map(str::to_owned));
-        self.file.blocking(move || file.read(&schema, known.as_deref(), bytes_max)).await
+        let read = move || {
+            let read = file.read(&schema, known.as_deref(), bytes_max);
+            drop(reading);
+            read
+        };
+        self.file.blocking(read).await
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow::array::{RecordBatch, StringViewArray};
 use async_trait::async_trait;
+use millstream_platform::Clock;
 use tokio::sync::watch;
 
 use super::lab::{Lab, rows, schema, until};
@@ -127,6 +128,27 @@ async fn a_refresh_that_fails_keeps_the_rows_says_so_and_is_tried_again() {
     assert_eq!(life.board.read().trouble, None);
     life.stop().await.unwrap();
     assert_eq!(lab.kept.all(), [(12_000, rows(&["old"])), (13_000, rows(&["new"]))]);
+}
+
+#[tokio::test]
+async fn a_refresh_that_hangs_is_left_after_a_while_and_the_rows_stay() {
+    let mut lab = Lab::new();
+    let shelf = Shelf::of(&["old"]);
+    lab.tables = vec![shelf.bind("shelf", Some(500))];
+    let life = lab.running().await;
+    shelf.1.send_replace(true);
+    lab.clock.set(11_000);
+    until(|| {
+        lab.clock.advance(Duration::from_millis(50));
+        !lab.kept.times().is_empty()
+    })
+    .await;
+    assert!(lab.clock.elapsed() >= Duration::from_secs(10), "{:?}", lab.clock.elapsed());
+    let trouble = life.board.read().trouble.unwrap();
+    assert!(trouble.contains("table \"shelf\"") && trouble.contains("within 10 s"), "{trouble}");
+    assert_eq!(lab.kept.all()[0], (11_000, rows(&["old"])));
+    shelf.1.send_replace(false);
+    life.stop().await.unwrap();
 }
 
 #[tokio::test]
