@@ -149,7 +149,7 @@ impl StateUpdate {
                     changes.push(change);
                 }
                 Err(error) => {
-                    // Nothing may count accumulators once the run has failed: it may be run again.
+                    // The run may be tried again, and is not to share cores and plugins with what is left of this one.
                     running.shutdown().await;
                     return Err(error);
                 }
