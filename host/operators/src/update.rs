@@ -4,6 +4,9 @@
 //! The keys of a large batch are in several parts, each on a thread of its own; which part a key is in is for its shard to say,
 //! so that parts have nothing to do with each other until their changes are put together.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
