@@ -3,15 +3,19 @@
 //! They are part of that batch's change, and so of its commit. That the stream has begun is kept as a state of its own, in
 //! the same change: so no later batch, and no later process, puts them again, whatever has become of the keys meanwhile.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringViewArray, TimestampMicrosecondArray};
 use millstream_model::{BatchTime, DataType, Field, Schema};
 use millstream_query::QueryError;
-use millstream_state::{Change, KeySet, Keyed, KeyedSpec, KeyedTable, Limits, SHARDS, States, Store};
+use millstream_state::{Change, Keyed, KeyedSpec, KeyedTable, Limits, States, Store};
 
 use crate::columns::pick;
-use crate::snapshot::{Overlay, state_error};
+use crate::snapshot::state_error;
+
+/// The states to begin with, by key, both encoded.
+pub(crate) type InitialStates = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The states that a stream begins with.
 #[derive(Clone, Debug)]
@@ -53,12 +57,12 @@ impl Initial {
         &self,
         keyed: &Keyed,
         rows: impl FnOnce() -> Vec<RecordBatch>,
-    ) -> Result<Option<Overlay>, QueryError> {
-        if !is_empty(self.begun.table()) {
+    ) -> Result<Option<InitialStates>, QueryError> {
+        if !self.begun.table().is_empty() {
             return Ok(None);
         }
-        if !is_empty(keyed) {
-            return Ok(Some(Overlay::default()));
+        if !keyed.is_empty() {
+            return Ok(Some(InitialStates::default()));
         }
         let states = self.states(keyed, &rows());
         let failed = |message| QueryError::Run { relation: self.stream.clone(), message };
@@ -76,8 +80,8 @@ impl Initial {
         Ok(())
     }
 
-    fn states(&self, keyed: &Keyed, rows: &[RecordBatch]) -> Result<Overlay, String> {
-        let mut states = Overlay::default();
+    fn states(&self, keyed: &Keyed, rows: &[RecordBatch]) -> Result<InitialStates, String> {
+        let mut states = InitialStates::default();
         let mut before = 0;
         for rows in rows {
             self.add_states(keyed, rows, before, &mut states)?;
@@ -92,7 +96,7 @@ impl Initial {
         keyed: &Keyed,
         rows: &RecordBatch,
         before: usize,
-        states: &mut Overlay,
+        states: &mut InitialStates,
     ) -> Result<(), String> {
         let spec = keyed.spec();
         let rows = pick(rows, &self.columns, keyed.schema()).map_err(|error| error.to_string())?;
@@ -113,15 +117,10 @@ impl Initial {
             keyed.encode_keys(key_columns).and_then(|keys| Ok((keys, keyed.encode_states(state_columns)?)));
         let (keys, encoded) = encoded.map_err(|error| error.to_string())?;
         for (row, (key, state)) in keys.iter().zip(&encoded).enumerate() {
-            if states.get(key.data()).is_some() {
+            if states.insert(key.data().to_vec(), state.data().to_vec()).is_some() {
                 return Err(format!("{} has the key of a row before it; a key has one state", at(row)));
             }
-            states.set(key.data(), Some(state.data()));
         }
         Ok(())
     }
-}
-
-fn is_empty(keyed: &Keyed) -> bool {
-    keyed.timed_out(0..SHARDS, BatchTime::from_ms(i64::MAX), &KeySet::default(), 1).is_empty()
 }

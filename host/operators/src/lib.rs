@@ -21,6 +21,8 @@ mod repartition;
 mod sliding;
 mod snapshot;
 mod span;
+#[cfg(test)]
+mod testing;
 mod update;
 mod window;
 

@@ -14,7 +14,8 @@ use crate::UpdateSettings;
 use crate::columns::{gather, gather_rows, pick, table, whole};
 use crate::folding::CALL_ROWS_MAX;
 use crate::grouping::{Grouping, number};
-use crate::snapshot::{Overlay, state_error};
+use crate::initial::InitialStates;
+use crate::snapshot::state_error;
 
 /// Keys that time out in one batch at most; others do in the next.
 const TIMED_OUT_MAX: usize = 1 << 20;
@@ -47,7 +48,7 @@ pub(crate) struct Arrived {
     values: RecordBatch,
     shards: Vec<ShardRows>,
     /// The states to begin with, where the batch is the first.
-    pub(crate) initial: Option<Overlay>,
+    pub(crate) initial: Option<InitialStates>,
 }
 
 /// The rows of a shard's keys. Those of a large batch lie far apart; their keys, one behind the other, fit into a cache.
@@ -117,7 +118,7 @@ impl Updater {
     pub(crate) fn arrive(
         &self,
         chunks: &[RecordBatch],
-        initial: Option<Overlay>,
+        initial: Option<InitialStates>,
         parts: usize,
     ) -> Result<(Arrived, Vec<Part>), QueryError> {
         let binding = &self.binding;
@@ -182,12 +183,12 @@ impl Updater {
         })
     }
 
-    fn lookup(&self, keys: &[&[u8]], initial: Option<&Overlay>) -> Encoded {
+    fn lookup(&self, keys: &[&[u8]], initial: Option<&InitialStates>) -> Encoded {
         let mut found = self.table().lookup(keys);
         if let Some(initial) = initial {
             for (row, key) in keys.iter().enumerate() {
                 if found.get(row).is_none()
-                    && let Some(Some(state)) = initial.get(key)
+                    && let Some(state) = initial.get(*key)
                 {
                     found.set(row, state);
                 }
@@ -226,8 +227,8 @@ impl Updater {
         let others = part.shards().map(|shard| self.table().entries_but(shard, except));
         let new = std::iter::once_with(move || {
             let mut new = Entries::default();
-            let initial = arrived.initial.iter().flat_map(Overlay::present);
-            for (key, state) in initial.filter(|(key, _)| part.has(key) && !except.contains(key)) {
+            let initial = arrived.initial.iter().flatten();
+            for (key, state) in initial.filter(|(key, _)| part.has(key) && !except.contains(key.as_slice())) {
                 new.push(key, state, BatchTime::default());
             }
             new

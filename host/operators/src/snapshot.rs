@@ -1,6 +1,5 @@
 //! All states of a table, with what the batch that runs changes of them: it has staged that when they are read.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -14,37 +13,6 @@ use millstream_state::{Entries, Keyed, KeyedChange, SHARDS, StateError};
 
 use crate::StateUpdate;
 use crate::columns::misfit;
-
-/// States to begin with: some keys, and what they have.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Overlay(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
-
-impl Overlay {
-    /// What becomes of a key; the last word on it counts.
-    pub(crate) fn set(&mut self, key: &[u8], state: Option<&[u8]>) {
-        self.0.insert(key.to_vec(), state.map(<[u8]>::to_vec));
-    }
-
-    /// What the batch makes of a key; nothing, where it leaves it as it is.
-    pub(crate) fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
-        self.0.get(key).map(|state| state.as_deref())
-    }
-
-    /// The keys that have a state.
-    pub(crate) fn present(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0.iter().filter_map(|(key, state)| Some((key.as_slice(), state.as_deref()?)))
-    }
-
-    /// Stages it all.
-    pub(crate) fn stage(&self, change: &mut KeyedChange) {
-        for (key, state) in &self.0 {
-            match state {
-                Some(state) => change.put(key, state),
-                None => change.remove(key),
-            }
-        }
-    }
-}
 
 /// All keys and states of a table as they are with a change, in the columns of its schema.
 pub(crate) fn scan(keyed: &Keyed, change: &KeyedChange) -> Result<Vec<RecordBatch>, QueryError> {

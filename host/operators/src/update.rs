@@ -4,6 +4,9 @@
 //! The keys of a large batch are in several parts, each on a thread of its own; which part a key is in is for its shard to say,
 //! so that parts have nothing to do with each other until their changes are put together.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +17,8 @@ use millstream_query::{Operator, OperatorContext, Partitions, QueryError};
 use millstream_state::{Keyed, KeyedChange, KeyedTable, States};
 use tokio::task::JoinSet;
 
-use crate::initial::Initial;
+use crate::initial::{Initial, InitialStates};
 use crate::part::{Arrived, Binding, Part, Updater};
-use crate::snapshot::Overlay;
 
 /// How states are updated.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +94,7 @@ impl StateUpdate {
     }
 
     /// The states to begin with, in the stream's first batch.
-    fn initial(&self, context: &OperatorContext) -> Result<Option<Overlay>, QueryError> {
+    fn initial(&self, context: &OperatorContext) -> Result<Option<InitialStates>, QueryError> {
         match &self.updater.settings.initial {
             Some(initial) => initial.begin(self.keyed(), || context.table_rows()),
             None => Ok(None),
@@ -103,14 +105,14 @@ impl StateUpdate {
     fn stage(
         &self,
         time: BatchTime,
-        initial: Option<&Overlay>,
+        initial: Option<&InitialStates>,
         parts: Vec<KeyedChange>,
     ) -> Result<(), QueryError> {
         let begins = initial.zip(self.updater.settings.initial.as_ref());
         self.states.stage(|change| {
             let keys = change.keyed(&self.updater.keyed.name);
             if let Some((states, _)) = begins {
-                states.stage(keys);
+                states.iter().for_each(|(key, state)| keys.put(key, state));
             }
             parts.into_iter().for_each(|part| *keys += part);
             begins.map_or(Ok(()), |(_, initial)| initial.note(time, change))
@@ -149,7 +151,7 @@ impl StateUpdate {
                     changes.push(change);
                 }
                 Err(error) => {
-                    // Nothing may count accumulators once the run has failed: it may be run again.
+                    // The run may be tried again, and is not to share cores and plugins with what is left of this one.
                     running.shutdown().await;
                     return Err(error);
                 }

@@ -46,6 +46,32 @@ fn every_case_is_run_or_named_with_the_reason() {
 }
 
 #[test]
+fn every_setting_that_millstream_lacks_is_named_as_a_difference() {
+    let document = document();
+    let (_, rest) = document.split_once("### Where Millstream differs\n").expect("there is a chapter of it");
+    let named: BTreeSet<&str> = rest.split("\n##").next().into_iter().flat_map(quoted).collect();
+    let lacking: Vec<_> = cases().into_iter().filter(|case| !case.without_counterpart().is_empty()).collect();
+    assert_eq!(lacking.len(), 4);
+    for case in &lacking {
+        let id = case.id.as_str();
+        assert!(named.contains(id), "{id}: {:?}", case.without_counterpart());
+    }
+}
+
+/// What the cases of queues observe: each table that was pushed is a batch, in order.
+#[test]
+fn what_a_queue_gives_one_at_a_time_is_a_table_for_each_batch() {
+    let queues: Vec<_> = cases().into_iter().filter(|case| !case.queue_pushes.is_empty()).collect();
+    assert!(!queues.is_empty());
+    for case in &queues {
+        assert!(case.one_at_a_time, "{}: a batch of several tables has no translation", case.id);
+        let [input] = &case.streams[..] else { panic!("{}: one queue", case.id) };
+        let batches: Vec<_> = input.batches.iter().flatten().collect();
+        assert_eq!(batches, case.queue_pushes.iter().flatten().collect::<Vec<_>>(), "{}", case.id);
+    }
+}
+
+#[test]
 fn every_table_has_its_line() {
     let text = std::fs::read(root().join("tests/vectors/unit_tables.json")).unwrap();
     let tables: Value = serde_json::from_slice(&text).unwrap();

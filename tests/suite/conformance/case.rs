@@ -1,4 +1,5 @@
-//! The cases of `tests/vectors/vectors.json`. A key that is not known here is an error, so that none goes unnoticed.
+//! The cases of `tests/vectors/vectors.json`. A key that is not known here is an error, so that none goes unnoticed; one
+//! that is ignored says nothing of what Millstream has to do, and why.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -38,24 +39,31 @@ pub(super) struct Case {
     #[serde(default)]
     pub(super) slice_queries: Vec<Slice>,
     pub(super) record_length: Option<usize>,
+    /// What is pushed to a queue at a time, and whether a batch takes one table of it.
+    #[serde(default)]
+    pub(super) queue_pushes: Vec<Vec<Vec<Value>>>,
+    #[serde(default)]
+    pub(super) one_at_a_time: bool,
+    /// How long Spark is asked to keep batches for slices.
+    pub(super) remember_ms: Option<u64>,
+    /// Which outputs Spark's test looks at: `expected_at_batch`, `expected_flattened` and `property` say it as well.
     #[serde(rename = "collect")]
     _collect: IgnoredAny,
-    #[serde(default, rename = "queue_pushes")]
-    _queue_pushes: IgnoredAny,
-    #[serde(default, rename = "one_at_a_time")]
-    _one_at_a_time: IgnoredAny,
-    #[serde(default, rename = "remember_ms")]
-    _remember_ms: IgnoredAny,
-    #[serde(default, rename = "source")]
+    /// The same as `ordered`.
+    #[serde(rename = "compare")]
+    _compare: IgnoredAny,
+    /// Where the case stands in Spark's suites.
+    #[serde(rename = "source")]
     _source: IgnoredAny,
+    /// Where else it stands.
     #[serde(default, rename = "also_in")]
     _also_in: IgnoredAny,
-    #[serde(default, rename = "words")]
+    /// What the case is, for a reader.
+    #[serde(rename = "words")]
     _words: IgnoredAny,
+    /// What a reader should know beside that.
     #[serde(default, rename = "note")]
     _note: IgnoredAny,
-    #[serde(default, rename = "compare")]
-    _compare: IgnoredAny,
 }
 
 /// A stream that is fed.
@@ -69,6 +77,7 @@ pub(super) struct Input {
     pub(super) by: Feed,
     /// `null` is a batch for which Spark's stream gives no table at all.
     pub(super) batches: Vec<Option<Vec<Value>>>,
+    /// In how many partitions Spark's test cuts them: what comes of them does not depend on it.
     #[serde(default, rename = "partitions")]
     _partitions: IgnoredAny,
 }
@@ -109,12 +118,14 @@ pub(super) struct Node {
     pub(super) timeout_ms: Option<u64>,
     #[serde(default)]
     pub(super) initial: Vec<(Value, Value)>,
+    /// How often Spark writes the stream to its checkpoint, in batches.
+    pub(super) checkpoint_batches: Option<usize>,
+    /// Whether Spark keeps the partitioner of the states for the streams that are made of them.
+    pub(super) remember_partitioner: Option<bool>,
+    /// Which of Spark's calls of one meaning is made: the function is named beside it.
     #[serde(default, rename = "form")]
     _form: IgnoredAny,
-    #[serde(default, rename = "remember_partitioner")]
-    _remember_partitioner: IgnoredAny,
-    #[serde(default, rename = "checkpoint_batches")]
-    _checkpoint_batches: IgnoredAny,
+    /// What the function does, for a reader.
     #[serde(default, rename = "words")]
     _words: IgnoredAny,
 }
@@ -124,10 +135,13 @@ pub(super) struct Node {
 #[serde(deny_unknown_fields)]
 pub(super) struct Failure {
     pub(super) at_batch: usize,
+    /// The class of Spark's exception, of which Millstream has none.
     #[serde(rename = "kind")]
     _kind: IgnoredAny,
+    /// The reason, for a reader.
     #[serde(rename = "why")]
     _why: IgnoredAny,
+    /// Spark's wording.
     #[serde(default, rename = "message_contains")]
     _message_contains: IgnoredAny,
 }
@@ -162,6 +176,19 @@ impl Case {
     /// Whether a batch of a stream has no table.
     pub(super) fn lacks_a_table(&self) -> bool {
         self.streams.iter().flat_map(|input| &input.batches).any(Option::is_none)
+    }
+
+    /// The keys of the case for which Millstream has no setting.
+    pub(super) fn without_counterpart(&self) -> Vec<&'static str> {
+        let of_nodes = |has: fn(&Node) -> bool| self.nodes.iter().any(has);
+        let keys = [
+            ("queue_pushes", !self.queue_pushes.is_empty()),
+            ("one_at_a_time", self.one_at_a_time),
+            ("remember_ms", self.remember_ms.is_some()),
+            ("checkpoint_batches", of_nodes(|node| node.checkpoint_batches.is_some())),
+            ("remember_partitioner", of_nodes(|node| node.remember_partitioner.is_some())),
+        ];
+        keys.into_iter().filter(|(_, is_there)| *is_there).map(|(key, _)| key).collect()
     }
 
     /// Whether the case speaks of sockets, of files, or of what comes before the first batch.

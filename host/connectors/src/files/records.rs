@@ -43,7 +43,7 @@ pub(super) fn read(
         }
     };
     let fault = ended.err().map(|fault| Fault { reason: fault.to_string(), after: cutter.next.record });
-    cutter.finish().map(give);
+    cutter.finish(fault.as_ref()).map(give);
     Reading { records: cutter.next.record, fault }
 }
 
@@ -104,8 +104,8 @@ impl Cutter {
         RecordBatch::try_new(schema(), vec![Arc::new(column.finish())]).expect("one column without nulls")
     }
 
-    /// What is left of a last record that is not whole.
-    fn finish(&mut self) -> Option<Block> {
+    /// What is left of a last record that is not whole: the file ended, or broke off by that fault.
+    fn finish(&mut self, fault: Option<&Fault>) -> Option<Block> {
         if self.buffer.is_empty() || self.is_done() {
             return None;
         }
@@ -113,7 +113,10 @@ impl Cutter {
         let position = self.next.clone();
         self.next.record += 1;
         let (found, length) = (record.len(), self.length);
-        let error = format!("the file ends after {found} of the record's {length} bytes");
+        let error = match fault {
+            Some(fault) => format!("the record is not whole: {}", fault.reason),
+            None => format!("the file ends after {found} of the record's {length} bytes"),
+        };
         let wanted = position.record >= self.wanted.start;
         wanted.then(|| Block::rejected(error, record, position))
     }

@@ -1,9 +1,16 @@
 //! Batches from their cut to their commit, and how pipelines end.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use super::lab::{Lab, rows, until};
-use crate::{EngineError, InletSettings, Mode, OnFailure, Policy, SinkError, Summary};
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use super::lab::{Lab, block, rows, until};
+use crate::{
+    EngineError, Inlet, InletSettings, Mode, OnFailure, Policy, SinkError, Source, SourceError, Summary,
+};
 
 fn at_most(batch_rows_max: usize) -> InletSettings {
     InletSettings { batch_rows_max, ..InletSettings::default() }
@@ -39,6 +46,59 @@ async fn a_graceful_stop_processes_everything_that_was_received() {
         life.sent(5).await;
         life.stop().await.unwrap();
         assert_eq!(lab.kept.rows(), rows(&["a", "b", "c", "d", "e"]));
+    }
+}
+
+#[tokio::test]
+async fn a_stop_directly_after_the_start_ends_the_pipeline() {
+    for lab in [Lab::new(), Lab::durable()] {
+        // It is told before it has done anything.
+        let life = lab.start(Mode::Continuous).await;
+        let summary = life.stop().await.unwrap();
+        assert_eq!((summary.rows, lab.kept.rows()), (0, rows(&[])));
+    }
+}
+
+/// Sends most of its lines only after it was told to stop; then it ends, or never does.
+struct Slow {
+    ends: bool,
+    has_begun: Arc<Notify>,
+}
+
+#[async_trait]
+impl Source for Slow {
+    async fn run(&self, inlet: Inlet) -> Result<(), SourceError> {
+        assert!(inlet.send(block("0\n")).await.is_ok());
+        self.has_begun.notify_one();
+        inlet.closed().await;
+        for line in 1..15 {
+            assert!(inlet.send(block(&format!("{line}\n"))).await.is_err(), "it is told again");
+        }
+        match self.ends {
+            true => Ok(()),
+            false => std::future::pending().await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_graceful_stop_processes_what_slow_sources_send_until_they_end_or_are_cut_off() {
+    for (mut lab, ends) in [(Lab::new(), true), (Lab::durable(), true), (Lab::durable(), false)] {
+        let has_begun = Arc::new(Notify::new());
+        lab.source = Some(("in", Arc::new(Slow { ends, has_begun: Arc::clone(&has_begun) })));
+        let life = lab.start(Mode::Continuous).await;
+        has_begun.notified().await;
+        life.stop.gracefully();
+        until(|| {
+            if !ends {
+                lab.clock.advance(Duration::from_secs(1));
+            }
+            life.running.is_finished()
+        })
+        .await;
+        life.running.await.unwrap().unwrap();
+        let all: Vec<String> = (0..15).map(|line| line.to_string()).collect();
+        assert_eq!(lab.kept.rows(), all, "ends: {ends}");
     }
 }
 
@@ -123,7 +183,7 @@ async fn a_full_sink_makes_the_batch_wait_and_counts_as_no_attempt() {
     let kept = lab.kept.clone();
     until(|| {
         // The batch's waits are the only ones that matter here.
-        clock.advance(std::time::Duration::from_secs(5));
+        clock.advance(Duration::from_secs(5));
         !kept.all().is_empty()
     })
     .await;
@@ -140,7 +200,7 @@ async fn a_batch_that_was_prepared_is_published_by_the_next_attempt() {
     life.feed = None;
     let (clock, kept) = (lab.clock.clone(), lab.kept.clone());
     until(|| {
-        clock.advance(std::time::Duration::from_secs(5));
+        clock.advance(Duration::from_secs(5));
         !kept.all().is_empty()
     })
     .await;

@@ -8,6 +8,7 @@ mod receive;
 mod recovery;
 mod simulation;
 mod sink;
+mod status;
 mod storage;
 mod tables;
 mod ticks;

@@ -67,6 +67,11 @@ impl Keyed {
         &self.schema
     }
 
+    /// Whether no key has a state.
+    pub fn is_empty(&self) -> bool {
+        (0..SHARDS).all(|shard| self.read(shard).len() == 0)
+    }
+
     /// Keys in the form in which they are looked up and changed, from columns of the key's types.
     ///
     /// # Errors

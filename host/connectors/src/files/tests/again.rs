@@ -134,6 +134,29 @@ async fn what_is_read_again_is_what_was_delivered() {
     }
 }
 
+/// Why what is left of the case of that name is rejected, and what is told of its file.
+async fn rejected(name: &str) -> (Vec<String>, Vec<String>) {
+    let Case { format, content, .. } = cases().into_iter().find(|case| case.name == name).unwrap();
+    let folder = folder(&[(name, &content)]);
+    let (blocks, faults) = deliver(&folder.path().join(name), &format, None).await;
+    let reason = |block: &Block| match &block.payload {
+        Payload::Rejected(Rejected { error, .. }) => Some(error.clone()),
+        _ => None,
+    };
+    (blocks.iter().filter_map(reason).collect(), faults)
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_whole_says_whether_the_file_ended_or_what_broke_it_off() {
+    let (letters, faults) = rejected("records").await;
+    assert!(matches!(&letters[..], [letter] if letter.contains("ends after 3 of")), "{letters:?}");
+    assert!(faults.is_empty(), "{faults:?}");
+    let (letters, faults) = rejected("records-flipped.gz").await;
+    let ([letter], [fault]) = (&letters[..], &faults[..]) else { panic!("{letters:?}, {faults:?}") };
+    let (_, reason) = letter.split_once(": ").unwrap();
+    assert!(fault.contains(reason) && !letter.contains("ends after"), "{letter}; {fault}");
+}
+
 #[tokio::test]
 async fn a_file_that_was_taken_in_part_goes_on_behind_that() {
     let random = random();

@@ -202,6 +202,17 @@ async fn a_folder_that_is_not_there_yet() {
     running.stop().await;
 }
 
+#[tokio::test]
+async fn a_folder_that_is_renamed_into_a_glob_is_read_with_its_old_files_and_its_new_ones() {
+    let folder = folder(&[("in/sub-1/a", b"1"), ("aside/old", b"2")]);
+    let mut running = start(&folder.path().join("in/sub-*/*"), &Format::Lines, false);
+    assert_eq!(running.rows(1).await, ["1"]);
+    arrive(&folder.path().join("aside/new"), "3");
+    fs::rename(folder.path().join("aside"), folder.path().join("in/sub-2")).unwrap();
+    assert_eq!(running.rows(2).await, ["2", "3"]);
+    running.stop().await;
+}
+
 #[test]
 fn a_file_is_complete_when_it_rests() {
     let folder = folder(&[("old", b"1")]);

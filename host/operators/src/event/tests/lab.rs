@@ -1,20 +1,20 @@
 //! Programs with windows over event time, batch by batch, over tables in memory.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Field as ArrowField, Schema as ArrowSchema, SchemaRef};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
 use millstream_model::{
     BatchTime, CallContext, DataType, Field, Folded, FunctionDescription, FunctionError, FunctionKind,
     Groups, Reduce, Schema,
 };
-use millstream_query::{Operator, OperatorInput, Output, Program, Relations, Rows};
+use millstream_query::{Operator, OperatorInput, Program, Relations, Rows};
 use millstream_state::{Limits, States, Store, Tables};
 
+use crate::testing::Written;
 use crate::{Assignment, EventSpan, EventWindow, Folding, Gathering, Reducing, Watermark, Watermarks};
 
 /// A row: when it happened in milliseconds, if it says so, its key and its amount.
@@ -51,45 +51,6 @@ pub(super) struct Lab {
 pub(super) struct Given {
     pub(super) windows: Vec<String>,
     pub(super) late: Vec<String>,
-}
-
-#[derive(Default)]
-struct Written(Mutex<BTreeMap<(String, usize), Vec<String>>>);
-
-#[async_trait]
-impl Output for Written {
-    async fn write(&self, relation: &str, partition: usize, rows: RecordBatch) -> Result<(), String> {
-        let lines = (0..rows.num_rows()).map(|row| line(&rows, row));
-        self.0.lock().unwrap().entry((relation.to_owned(), partition)).or_default().extend(lines);
-        Ok(())
-    }
-}
-
-impl Written {
-    fn take(&self, relation: &str) -> Vec<String> {
-        let written = self.0.lock().unwrap();
-        written
-            .iter()
-            .filter(|((name, _), _)| name == relation)
-            .flat_map(|(_, lines)| lines.clone())
-            .collect()
-    }
-}
-
-/// Values with spaces between; timestamps in milliseconds.
-fn line(rows: &RecordBatch, row: usize) -> String {
-    let value = |column: &ArrayRef| match column.data_type().to_string().starts_with("Timestamp") {
-        true => super::super::times(column).unwrap().iter().nth(row).unwrap().map_or("?".to_owned(), shown),
-        false => {
-            let format = FormatOptions::default();
-            ArrayFormatter::try_new(column, &format).unwrap().value(row).to_string()
-        }
-    };
-    rows.columns().iter().map(value).collect::<Vec<_>>().join(" ")
-}
-
-fn shown(micros: i64) -> String {
-    (micros / 1_000).to_string()
 }
 
 fn schema() -> SchemaRef {
@@ -154,7 +115,7 @@ impl Lab {
         let time = BatchTime::from_ms(time_ms);
         self.states.begin(time);
         self.program.run(time, inputs, Arc::clone(&written) as _).await.unwrap();
-        Given { windows: written.take("windows"), late: written.take("late") }
+        Given { windows: written.of("windows"), late: written.of("late") }
     }
 
     /// How many keys have something in the tables of windows.

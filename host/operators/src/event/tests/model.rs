@@ -2,27 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use millstream_platform::Seeded;
+
 use super::lab::{Event, Given, Kind, Lab, Setup};
 
 const DELAYS: &[&[u64]] = &[&[0], &[7], &[40], &[3, 25]];
 const KEYS: &[&str] = &["a", "b", "c", "d"];
 const TRIALS: u64 = 40;
 
-/// Numbers by SplitMix64.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % end
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[usize::try_from(self.below(all.len() as u64)).unwrap()]
-    }
+fn one_of<T: Copy>(seeded: &Seeded, all: &[T]) -> T {
+    all[usize::try_from(seeded.below(all.len() as u64)).unwrap()]
 }
 
 /// All rows that came and were not late, and how far the sources are.
@@ -98,17 +87,17 @@ impl Model {
 }
 
 /// Some batches of rows that come more or less in the order of their times.
-fn batches(chance: &mut Chance, sources: usize) -> Vec<Vec<Vec<Event>>> {
-    let spread = chance.of(&[5, 50, 200]);
+fn batches(seeded: &Seeded, sources: usize) -> Vec<Vec<Vec<Event>>> {
+    let spread = one_of(seeded, &[5, 50, 200]);
     let mut now = 100;
-    let count = 4 + chance.below(10);
+    let count = 4 + seeded.below(10);
     let batch = |_| {
-        now += chance.below(60) as i64;
+        now += seeded.below(60) as i64;
         let mut source = |_| {
-            let rows = chance.below(8);
+            let rows = seeded.below(8);
             let mut event = |_| {
-                let at = (chance.below(25) > 0).then(|| now - chance.below(spread) as i64);
-                (at, chance.of(KEYS), chance.below(100) as i64)
+                let at = (seeded.below(25) > 0).then(|| now - seeded.below(spread) as i64);
+                (at, one_of(seeded, KEYS), seeded.below(100) as i64)
             };
             (0..rows).map(&mut event).collect()
         };
@@ -117,16 +106,16 @@ fn batches(chance: &mut Chance, sources: usize) -> Vec<Vec<Vec<Event>>> {
     (0..count).map(batch).collect()
 }
 
-async fn trial(chance: &mut Chance) {
-    let (slide_ms, panes) = (1 + chance.below(30), 1 + chance.below(4));
-    let kind = chance.of(&[Kind::Sum, Kind::Reduce, Kind::Rows]);
-    let setup = Setup { kind, length_ms: slide_ms * panes, slide_ms, delays: chance.of(DELAYS) };
+async fn trial(seeded: &Seeded) {
+    let (slide_ms, panes) = (1 + seeded.below(30), 1 + seeded.below(4));
+    let kind = one_of(seeded, &[Kind::Sum, Kind::Reduce, Kind::Rows]);
+    let setup = Setup { kind, length_ms: slide_ms * panes, slide_ms, delays: one_of(seeded, DELAYS) };
     let sources = setup.delays.len();
     let mut model = Model { setup, counted: Vec::new(), watermarks: vec![None; sources] };
-    let mut batches = batches(chance, sources);
+    let mut batches = batches(seeded, sources);
     // In the end, all windows are over.
     batches.push(vec![vec![(Some(100_000), "a", 0)]; sources]);
-    let restart = usize::try_from(chance.below(batches.len() as u64)).unwrap();
+    let restart = usize::try_from(seeded.below(batches.len() as u64)).unwrap();
     let mut lab = Lab::new(setup).await;
     let (mut windows, mut late) = (Vec::new(), 0);
     for (number, events) in batches.iter().enumerate() {
@@ -172,6 +161,6 @@ async fn every_row_is_late_or_counted_once_in_each_of_its_windows() {
     };
     for seed in seeds {
         println!("MILLSTREAM_SEED={seed}");
-        trial(&mut Chance(seed)).await;
+        trial(&Seeded::new(seed)).await;
     }
 }
