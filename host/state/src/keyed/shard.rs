@@ -41,6 +41,8 @@ pub(crate) struct Shard {
     /// The first of the entries that are not in use, linked by `behind`.
     free: u32,
     free_count: u32,
+    /// Whether memory is short: then it grows in small steps.
+    is_frugal: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,12 +103,40 @@ impl Shard {
 
     /// All keys, from the oldest on.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Known<'_>> {
+        self.iter_hashed().map(|(_, known)| known)
+    }
+
+    /// All keys with their hashes, from the oldest on.
+    pub(crate) fn iter_hashed(&self) -> impl Iterator<Item = (u32, Known<'_>)> {
         let mut next = self.oldest;
         std::iter::from_fn(move || {
             let entry = self.entries.get(next as usize)?;
             next = entry.behind;
-            Some(Known { key: self.key(entry), state: self.state(entry), time: entry.time })
+            Some((entry.hash, Known { key: self.key(entry), state: self.state(entry), time: entry.time }))
         })
+    }
+
+    /// Takes in a key that is not there, which a batch's operation is about to touch.
+    pub(crate) fn restore(&mut self, key: &[u8], state: &[u8]) {
+        self.insert(hash(key), key, state, BatchTime::from_ms(i64::MIN));
+    }
+
+    /// Removes so many keys, from the oldest on.
+    pub(crate) fn drop_oldest(&mut self, keys: usize) {
+        for _ in 0..keys.min(self.len()) {
+            let number = self.oldest;
+            let hash = self.entries[number as usize].hash;
+            if let Ok(found) = self.index.find_entry(spread(hash), |other| *other == number) {
+                found.remove();
+            }
+            self.free(number);
+        }
+    }
+
+    /// Takes no more memory than it needs, and little more as it grows.
+    pub(crate) fn shrink(&mut self) {
+        self.rebuild();
+        self.is_frugal = true;
     }
 
     /// A copy of all of it, and the time that the first entry counts from.
@@ -193,6 +223,7 @@ impl Shard {
             newest: NONE,
             free: NONE,
             free_count: 0,
+            is_frugal: false,
         }
     }
 
@@ -219,6 +250,11 @@ impl Shard {
         let found = self.index.find_entry(spread(hash), |number| is_at(entries, arena, *number, hash, key));
         let Ok(found) = found else { return };
         let (number, _) = found.remove();
+        self.free(number);
+    }
+
+    /// Makes room of an entry that is not in the index any more.
+    fn free(&mut self, number: u32) {
         self.unlink(number);
         let entry = &mut self.entries[number as usize];
         self.garbage += u64::from(entry.key_length) + u64::from(entry.state_length);
@@ -248,6 +284,9 @@ impl Shard {
 
     fn place(&mut self, entry: Entry) -> u32 {
         if self.free == NONE {
+            if self.is_frugal {
+                reserve_little(&mut self.entries, 1);
+            }
             self.entries.push(entry);
             return u32::try_from(self.entries.len() - 1).expect("each entry has bytes in the arena");
         }
@@ -336,6 +375,9 @@ impl Shard {
         if (self.arena.len() + bytes) as u64 > ARENA_BYTES_MAX {
             self.compact_arena();
         }
+        if self.is_frugal {
+            reserve_little(&mut self.arena, bytes);
+        }
     }
 
     /// Builds the shard anew if it is mostly garbage.
@@ -356,6 +398,7 @@ impl Shard {
             anew.insert(entry.hash, self.key(entry), self.state(entry), entry.time);
             next = entry.behind;
         }
+        anew.is_frugal = self.is_frugal;
         *self = anew;
     }
 
@@ -384,14 +427,21 @@ fn is_at(entries: &[Entry], arena: &[u8], number: u32, hash: u32, key: &[u8]) ->
 }
 
 #[inline]
-fn hash(key: &[u8]) -> u32 {
+pub(crate) fn hash(key: &[u8]) -> u32 {
     (HASHER.hash_one(key) >> 32) as u32
 }
 
 /// A hash whose high bits and low bits both tell keys apart, as the index needs it.
 #[inline]
-fn spread(hash: u32) -> u64 {
+pub(crate) fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// Makes room for `more`, and at most an eighth beyond what there is.
+fn reserve_little<T>(vec: &mut Vec<T>, more: usize) {
+    if vec.capacity() - vec.len() < more {
+        vec.reserve_exact(more.max(vec.len() / 8));
+    }
 }
 
 fn length_of(bytes: &[u8]) -> u32 {
