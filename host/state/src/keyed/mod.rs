@@ -7,9 +7,9 @@
 
 mod entries;
 pub(crate) mod shard;
-pub(crate) mod tier;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tier;
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -8,6 +8,8 @@
 //! the others. A state that becomes longer is written behind all others, and what it leaves in the arena is garbage; so is what
 //! removed keys leave. When there is more garbage than content, the shard is built anew.
 
+mod memory;
+
 use std::hash::BuildHasher;
 use std::sync::LazyLock;
 
@@ -133,12 +135,6 @@ impl Shard {
         }
     }
 
-    /// Takes no more memory than it needs, and little more as it grows.
-    pub(crate) fn shrink(&mut self) {
-        self.rebuild();
-        self.is_frugal = true;
-    }
-
     /// A copy of all of it, and the time that the first entry counts from.
     pub(crate) fn snapshot(&self) -> (BatchTime, Operations) {
         let since = self.entries.get(self.oldest as usize).map_or(BatchTime::default(), |entry| entry.time);
@@ -185,12 +181,6 @@ impl Shard {
     /// What the keys and states take, without what is around them.
     pub(crate) fn content_bytes(&self) -> u64 {
         self.arena.len() as u64 - self.garbage
-    }
-
-    /// What it takes in memory.
-    pub(crate) fn allocated_bytes(&self) -> u64 {
-        let entries = self.entries.capacity() * size_of::<Entry>();
-        (self.index.allocation_size() + entries + self.arena.capacity()) as u64
     }
 
     /// By how much a batch's operations make the content grow at the most, and how many keys they add.
@@ -284,9 +274,7 @@ impl Shard {
 
     fn place(&mut self, entry: Entry) -> u32 {
         if self.free == NONE {
-            if self.is_frugal {
-                reserve_little(&mut self.entries, 1);
-            }
+            self.make_room_for_entry();
             self.entries.push(entry);
             return u32::try_from(self.entries.len() - 1).expect("each entry has bytes in the arena");
         }
@@ -369,55 +357,6 @@ impl Shard {
     fn state(&self, entry: &Entry) -> &[u8] {
         &self.arena[entry.at as usize + entry.key_length as usize..][..entry.state_length as usize]
     }
-
-    /// Sees to it that so many bytes can be appended to the arena.
-    fn make_room(&mut self, bytes: usize) {
-        if (self.arena.len() + bytes) as u64 > ARENA_BYTES_MAX {
-            self.compact_arena();
-        }
-        if self.is_frugal {
-            reserve_little(&mut self.arena, bytes);
-        }
-    }
-
-    /// Builds the shard anew if it is mostly garbage.
-    fn tidy(&mut self) {
-        let live = u32::try_from(self.len()).unwrap_or(u32::MAX);
-        if self.free_count > live.max(FREE_ENTRIES_MIN) {
-            self.rebuild();
-        } else if self.garbage > self.content_bytes().max(GARBAGE_BYTES_MIN) {
-            self.compact_arena();
-        }
-    }
-
-    fn rebuild(&mut self) {
-        let bytes = usize::try_from(self.content_bytes()).expect("it is in memory");
-        let mut anew = Self::with_capacity(self.len(), bytes);
-        let mut next = self.oldest;
-        while let Some(entry) = self.entries.get(next as usize) {
-            anew.insert(entry.hash, self.key(entry), self.state(entry), entry.time);
-            next = entry.behind;
-        }
-        anew.is_frugal = self.is_frugal;
-        *self = anew;
-    }
-
-    /// Writes the arena anew without its garbage. Entries keep their numbers.
-    fn compact_arena(&mut self) {
-        let bytes = usize::try_from(self.content_bytes()).expect("it is in memory");
-        let mut anew = Vec::with_capacity(bytes + bytes / 4);
-        let mut next = self.oldest;
-        while let Some(entry) = self.entries.get_mut(next as usize) {
-            let at = entry.at as usize;
-            entry.at = length_of(&anew);
-            anew.extend_from_slice(
-                &self.arena[at..][..entry.key_length as usize + entry.state_length as usize],
-            );
-            next = entry.behind;
-        }
-        self.arena = anew;
-        self.garbage = 0;
-    }
 }
 
 #[inline]
@@ -435,13 +374,6 @@ pub(crate) fn hash(key: &[u8]) -> u32 {
 #[inline]
 pub(crate) fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-}
-
-/// Makes room for `more`, and at most an eighth beyond what there is.
-fn reserve_little<T>(vec: &mut Vec<T>, more: usize) {
-    if vec.capacity() - vec.len() < more {
-        vec.reserve_exact(more.max(vec.len() / 8));
-    }
 }
 
 fn length_of(bytes: &[u8]) -> u32 {

@@ -31,8 +31,14 @@ pub(crate) struct Thaw {
 struct Found {
     place: Place,
     content_bytes: u64,
-    /// Key and state, where the batch leaves that as it is.
-    kept: Option<(Box<[u8]>, Box<[u8]>)>,
+    /// What is to be in memory, where the batch leaves the state as it is.
+    kept: Option<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    key: Box<[u8]>,
+    state: Box<[u8]>,
 }
 
 /// A shard as it was.
@@ -99,7 +105,7 @@ impl Tier {
                 && seen.insert(place)
             {
                 let content_bytes = (known.key.len() + known.state.len()) as u64;
-                let kept = is_touched.then(|| (known.key.into(), known.state.into()));
+                let kept = is_touched.then(|| Kept { key: known.key.into(), state: known.state.into() });
                 thaw.found.push(Found { place, content_bytes, kept });
             }
         }
@@ -118,7 +124,7 @@ impl Tier {
     ) -> Result<(), &'static str> {
         for found in thaw.iter().flat_map(|thaw| &thaw.found) {
             self.cold.remove(found.place, found.content_bytes);
-            if let Some((key, state)) = &found.kept {
+            if let Some(Kept { key, state }) = &found.kept {
                 self.hot.restore(key, state);
             }
         }

@@ -116,8 +116,8 @@ fn find_tables(
             }
             _ => {}
         }
-        let content =
-            Content::of_stored(&table, tables.cold()).map_err(|error| damaged(format!("cannot be read: {error}")))?;
+        let content = Content::of_stored(&table, tables.cold())
+            .map_err(|error| damaged(format!("cannot be read: {error}")))?;
         tables.add_stored(table, content);
     }
     Ok(tables)

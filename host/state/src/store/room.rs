@@ -147,9 +147,10 @@ fn evict(tables: &Tables, mut bytes: u64, target: u64) -> Result<u64, StateError
         return Ok(bytes);
     }
     let keyed = tables.keyed_tables();
-    let all = keyed.iter().enumerate().flat_map(|(table, keyed)| {
-        (0..SHARDS).map(move |shard| (hot_bytes(keyed, shard), table, shard))
-    });
+    let all = keyed
+        .iter()
+        .enumerate()
+        .flat_map(|(table, keyed)| (0..SHARDS).map(move |shard| (hot_bytes(keyed, shard), table, shard)));
     let mut largest: BinaryHeap<(u64, usize, usize)> = all.filter(|(hot, ..)| *hot > 0).collect();
     while bytes > target
         && let Some((_, table, shard)) = largest.pop()
