@@ -63,6 +63,7 @@ impl Shard {
         self.arena = anew;
         self.garbage = 0;
     }
+
     /// Sees to it that there is room for one more entry.
     pub(super) fn make_room_for_entry(&mut self) {
         if self.is_frugal {
