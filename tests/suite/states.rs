@@ -62,33 +62,6 @@ fn all_states_are_shown_as_a_table_and_as_json() {
     );
 }
 
-#[test]
-fn one_key_is_shown_by_its_columns() {
-    let project = ran();
-    let shown = stdout(&project.run("state", &["counts", "--key", "b", "--json"]));
-    assert_eq!(shown, "{\"word\":\"b\",\"state\":1}\n");
-    let shown = stdout(&project.run("state", &["pairs", "--key", "n=1", "--key", "word=a", "--json"]));
-    assert_eq!(shown, "{\"word\":\"a\",\"n\":1,\"state\":2}\n");
-}
-
-#[test]
-fn what_is_not_there_is_refused_with_what_is() {
-    let project = ran();
-    let cases: &[(&[&str], i32, &str)] = &[
-        (&["known"], 78, "these do: counts, pairs"),
-        (&["pairs", "--key", "a"], 78, "--key word=VALUE --key n=VALUE"),
-        (&["pairs", "--key", "n=one", "--key", "word=a"], 78, "\"one\" is no value"),
-        (&["counts", "--key", "c"], 1, "no state for that key"),
-    ];
-    for (arguments, code, expected) in cases {
-        let refused = project.run("state", arguments);
-        assert_eq!(refused.status.code(), Some(*code), "{arguments:?} {}", stderr(&refused));
-        assert!(stderr(&refused).contains(expected), "{arguments:?} {}", stderr(&refused));
-    }
-    let never_ran = Project::new(PIPELINE).run("state", &["counts"]);
-    assert_eq!(never_ran.status.code(), Some(78), "{}", stderr(&never_ran));
-}
-
 /// How often each of some words comes.
 #[derive(Default)]
 struct Words(BTreeMap<String, i64>);
@@ -134,4 +107,31 @@ fn more_keys_than_fit_into_memory_are_counted_as_if_they_did_also_after_a_restar
         *last = (*last).max(row["count"].as_i64().unwrap());
     }
     assert!(shown == words.0, "other rows");
+}
+
+#[test]
+fn one_key_is_shown_by_its_columns() {
+    let project = ran();
+    let shown = stdout(&project.run("state", &["counts", "--key", "b", "--json"]));
+    assert_eq!(shown, "{\"word\":\"b\",\"state\":1}\n");
+    let shown = stdout(&project.run("state", &["pairs", "--key", "n=1", "--key", "word=a", "--json"]));
+    assert_eq!(shown, "{\"word\":\"a\",\"n\":1,\"state\":2}\n");
+}
+
+#[test]
+fn what_is_not_there_is_refused_with_what_is() {
+    let project = ran();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["known"], 78, "these do: counts, pairs"),
+        (&["pairs", "--key", "a"], 78, "--key word=VALUE --key n=VALUE"),
+        (&["pairs", "--key", "n=one", "--key", "word=a"], 78, "\"one\" is no value"),
+        (&["counts", "--key", "c"], 1, "no state for that key"),
+    ];
+    for (arguments, code, expected) in cases {
+        let refused = project.run("state", arguments);
+        assert_eq!(refused.status.code(), Some(*code), "{arguments:?} {}", stderr(&refused));
+        assert!(stderr(&refused).contains(expected), "{arguments:?} {}", stderr(&refused));
+    }
+    let never_ran = Project::new(PIPELINE).run("state", &["counts"]);
+    assert_eq!(never_ran.status.code(), Some(78), "{}", stderr(&never_ran));
 }

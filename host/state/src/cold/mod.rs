@@ -13,6 +13,8 @@
 
 mod file;
 mod log;
+#[cfg(test)]
+mod tests;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

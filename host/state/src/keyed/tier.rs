@@ -43,7 +43,7 @@ struct Kept {
 
 /// A shard as it was.
 #[derive(Debug)]
-pub(crate) struct Copy {
+pub(crate) struct ShardCopy {
     cold: Option<Cold>,
     /// The time from which the first entry counts.
     since: BatchTime,
@@ -157,10 +157,10 @@ impl Tier {
     }
 
     /// A copy of all of it, which takes as much memory as what is in memory.
-    pub(crate) fn copy(&self) -> Copy {
+    pub(crate) fn copy(&self) -> ShardCopy {
         let (since, hot) = self.hot.snapshot();
         let cold = (!self.cold.is_empty()).then(|| self.cold.copy());
-        Copy { cold, since, hot, keys: self.len() as u64 }
+        ShardCopy { cold, since, hot, keys: self.len() as u64 }
     }
 }
 
@@ -172,7 +172,7 @@ impl Thaw {
     }
 }
 
-impl Copy {
+impl ShardCopy {
     /// How many bytes its entries take, more or less.
     pub(crate) fn bytes(&self) -> u64 {
         self.hot.bytes() as u64 + self.cold.as_ref().map_or(0, Cold::content_bytes)

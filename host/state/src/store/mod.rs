@@ -264,12 +264,13 @@ impl Store {
     /// # Errors
     /// `Full`, and the rest is done some other time; after any other error the store has to be opened anew.
     pub async fn maintain(&self) -> Result<(), StateError> {
-        blocking(|| self.room.keep_free(&self.tables(), self.limits.memory_bytes))?;
+        self.blocking(|| self.room.keep_free(&self.tables(), self.limits.memory_bytes))?;
         let Some(disk) = &self.disk else { return Ok(()) };
         let _one_at_a_time = disk.maintaining.lock().await;
         loop {
             let Some((number, copies)) = disk.progress().rolling.next_file() else { break };
-            let shards = blocking(|| copies.iter().map(|copy| copy.read()).collect::<Result<Vec<_>, _>>())?;
+            let shards =
+                self.blocking(|| copies.iter().map(|copy| copy.read()).collect::<Result<Vec<_>, _>>())?;
             drop(copies);
             disk.files.write_snapshot(number, &shards).await?;
             disk.progress().rolling.written(number, &shards);
@@ -283,6 +284,14 @@ impl Store {
             return Err(error.into());
         }
         Ok(disk.files.remove_segments_below(below).await?)
+    }
+
+    /// Whether all that was read so far is what there is.
+    ///
+    /// # Errors
+    /// That of the first read of keys on disk that failed: what was read for it is as if they were absent.
+    pub fn check_reads(&self) -> Result<(), StateError> {
+        self.tables().cold().check()
     }
 
     /// What the tables take, and their files.
@@ -302,7 +311,16 @@ impl Store {
     }
 
     fn prepare(&self, change: &Change) -> Result<(), StateError> {
-        blocking(|| self.room.prepare(&self.tables(), change, self.limits.memory_bytes))
+        self.blocking(|| self.room.prepare(&self.tables(), change, self.limits.memory_bytes))
+    }
+
+    /// Does what waits for the disk if there are keys on it, beside other tasks where that can be.
+    fn blocking<T>(&self, work: impl FnOnce() -> T) -> T {
+        let has_cold = self.tables().cold().bytes() > 0;
+        match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) if has_cold => tokio::task::block_in_place(work),
+            _ => work(),
+        }
     }
 
     fn change_tables(&self, change: Change, places: &[PanePlace]) {
@@ -354,14 +372,6 @@ fn apply(tables: &Tables, change: Change, mut prepared: Prepared, places: &[Pane
 
 fn cold_file(disk: &dyn Disk, path: &Path) -> Arc<ColdFile> {
     ColdFile::new(disk.scratch(path), path)
-}
-
-/// Does what waits for the disk, beside the other tasks where that can be.
-fn blocking<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
-    }
 }
 
 impl OnDisk {

@@ -17,7 +17,7 @@ use millstream_journal::{ShardSnapshot, SnapshotPart, StateEnd, StoredTable};
 use super::Limits;
 use super::tables::Tables;
 use crate::StateError;
-use crate::keyed::tier::Copy;
+use crate::keyed::tier::ShardCopy;
 use crate::keyed::{Keyed, SHARDS};
 
 /// A snapshot file that is this long is followed by another.
@@ -51,7 +51,7 @@ pub(super) struct Due {
     table: u32,
     shard: usize,
     as_of: StateEnd,
-    copy: Copy,
+    copy: ShardCopy,
 }
 
 /// The snapshots of a shard.

@@ -247,7 +247,9 @@ async fn nothing_is_committed_from_states_that_could_not_be_read() {
     let table = store.keyed("running", words()).unwrap();
     assert!(store.statistics().tables[0].cold_keys > 0);
     faulty.fail(Operation::ReadAt, 0, Fault::Refused);
+    store.check_reads().unwrap();
     table.lookup(&[&key_of(&table, "0")]);
+    assert!(store.check_reads().is_err());
     for change in [Change::new(at(5_000)), Change::new(at(6_000))] {
         let error = store.write(&change).await.unwrap_err();
         assert!(matches!(error, StateError::Journal(_)) && !error.is_full(), "{error}");
