@@ -24,6 +24,8 @@ use crate::keyed::shard::Known;
 pub(super) const HEAD_BYTES: usize = 16;
 /// So much is read where one record is asked for: more than most take.
 const GUESS_BYTES: u64 = 256;
+/// Whoever looks for keys that time out often finds that the first one does not.
+const PIECE_BYTES_MIN: u64 = 4 << 10;
 
 #[derive(Clone, Debug)]
 pub(super) struct Log {
@@ -34,7 +36,7 @@ pub(super) struct Log {
     end: u64,
 }
 
-/// Records one after the other, read in large pieces.
+/// Records one after the other, read in pieces that become larger.
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
     log: &'a Log,
@@ -157,7 +159,8 @@ impl Cursor<'_> {
         if self.here().len() >= length {
             return Ok(());
         }
-        let piece = as_length((self.log.end - self.at).min(CHUNK_BYTES));
+        let piece = (2 * self.piece.len() as u64).clamp(PIECE_BYTES_MIN, CHUNK_BYTES);
+        let piece = as_length(piece.min(self.log.end - self.at));
         self.piece.resize(piece.max(length), 0);
         self.piece_at = self.at;
         self.log.read(self.at, &mut self.piece)

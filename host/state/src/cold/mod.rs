@@ -9,6 +9,10 @@
 //! order of their times, as keys come here from the oldest on and leave for good when they are seen again. So those that
 //! time out are at the log's beginning, which is let go of as they do. A log that is mostly garbage is written anew.
 //!
+//! An embedded store would need no memory for a key. But it writes several pages or levels for each key that comes or goes, and
+//! one that met a full disk has to be opened anew and has lost what is here: of two that were tried with two million keys, one
+//! took them in and out 5 times as slowly, the other 20 times, and both found them 5 times as slowly or worse.
+//!
 //! All that is scratch: what the states are after a crash is for the state log and the snapshots to say.
 
 mod file;

@@ -161,6 +161,9 @@ impl Keyed {
     ) -> Entries {
         let mut entries = Entries::default();
         for shard in shards {
+            if entries.len() >= limit {
+                break;
+            }
             self.visit(shard, |known| {
                 if known.time >= older_than || entries.len() >= limit {
                     return ControlFlow::Break(());
