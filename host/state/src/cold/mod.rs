@@ -11,7 +11,7 @@
 //!
 //! An embedded store would need no memory for a key. But it writes several pages or levels for each key that comes or goes, and
 //! one that met a full disk has to be opened anew and has lost what is here: of two that were tried with two million keys, one
-//! took them in and out 5 times as slowly, the other 20 times, and both found them 5 times as slowly or worse.
+//! took them in and out some 5 times as slowly, the other 20 times, and both found them some 5 times as slowly.
 //!
 //! All that is scratch: what the states are after a crash is for the state log and the snapshots to say.
 
