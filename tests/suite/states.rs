@@ -1,5 +1,8 @@
 //! `millstream state`: what people see of the states that a stream keeps.
 
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
 use crate::support::{Project, stderr, stdout};
 
 const PIPELINE: &str = r#"
@@ -57,6 +60,53 @@ fn all_states_are_shown_as_a_table_and_as_json() {
         rows,
         [serde_json::json!({"word": "a", "state": 2}), serde_json::json!({"word": "b", "state": 1})]
     );
+}
+
+/// How often each of some words comes.
+#[derive(Default)]
+struct Words(BTreeMap<String, i64>);
+
+impl Words {
+    /// Lines with the words of these numbers, which are counted.
+    fn lines(&mut self, numbers: impl Iterator<Item = u32>) -> String {
+        let mut lines = String::new();
+        for number in numbers {
+            let word = format!("the word with the number {number}");
+            writeln!(lines, "{{\"word\":\"{word}\",\"n\":1}}").unwrap();
+            *self.0.entry(word).or_default() += 1;
+        }
+        lines
+    }
+}
+
+#[test]
+fn more_keys_than_fit_into_memory_are_counted_as_if_they_did_also_after_a_restart() {
+    let limits = "batch-interval = \"1s\"\nmax-batch-rows = 2000\nstate-memory = \"1MiB\"";
+    let project = Project::new(&PIPELINE.replace("batch-interval = \"1s\"", limits));
+    let mut words = Words::default();
+    // New ones, then some that were not seen for long among new ones.
+    let runs: [&mut dyn Iterator<Item = u32>; 3] =
+        [&mut (0..12_000), &mut (0..12_000).step_by(5), &mut (8_000..16_000)];
+    for (run, numbers) in runs.into_iter().enumerate() {
+        project.write(&format!("rows/{run}.json"), words.lines(numbers));
+        let ran = project.run("run", &["--once"]);
+        assert!(ran.status.success(), "{}", stderr(&ran));
+    }
+    for stream in ["counts", "pairs"] {
+        let json = stdout(&project.run("state", &[stream, "--json"]));
+        let found = json.lines().map(|line| {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            (row["word"].as_str().unwrap().to_owned(), row["state"].as_i64().unwrap())
+        });
+        assert!(found.collect::<BTreeMap<_, _>>() == words.0, "other states of {stream}");
+    }
+    let mut shown = BTreeMap::<String, i64>::new();
+    for line in project.lines("out") {
+        let row: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+        let last = shown.entry(row["word"].as_str().unwrap().to_owned()).or_default();
+        *last = (*last).max(row["count"].as_i64().unwrap());
+    }
+    assert!(shown == words.0, "other rows");
 }
 
 #[test]

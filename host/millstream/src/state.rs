@@ -47,7 +47,7 @@ pub(crate) fn state(options: &Options) -> Result<()> {
         [] if options.json => keyed.scan().try_for_each(|rows| print_objects(&rows?)),
         [] => print_first(&keyed, options.rows),
         keys => {
-            let row = one(&keyed, keys)?;
+            let row = one(&store, &keyed, keys)?;
             if options.json { print_objects(&row) } else { print_table(&row) }
         }
     }
@@ -114,12 +114,13 @@ fn print_objects(rows: &RecordBatch) -> Result<()> {
 }
 
 /// The row of the key that `values` name.
-fn one(keyed: &Keyed, values: &[String]) -> Result<RecordBatch> {
+fn one(store: &Store, keyed: &Keyed, values: &[String]) -> Result<RecordBatch> {
     let row = key(&keyed.spec().key.fields, values)?;
     let schema = Arc::new(keyed.spec().key.to_arrow());
     let key = from_rows(&[row], &schema).context("reading the key")?;
     let keys = keyed.encode_keys(key.columns())?;
     let states = keyed.lookup(&[keys.row(0).data()]);
+    store.check_reads().context("reading the states")?;
     if states.iter().all(|state| state.is_none()) {
         bail!("there is no state for that key");
     }

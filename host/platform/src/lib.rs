@@ -23,5 +23,8 @@ mod randomness;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use crash_point::{CRASH_POINTS, crash_point};
-pub use disk::{Append, Disk, Fault, FaultyDisk, MemoryDisk, Operation, Stopped, SystemDisk, make_folder};
+pub use disk::{
+    Append, Disk, Fault, FaultyDisk, MemoryDisk, MemoryScratch, Operation, Scratch, Stopped, SystemDisk,
+    make_folder,
+};
 pub use randomness::{Backoff, Randomness, Seeded, SystemRandomness};

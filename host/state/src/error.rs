@@ -7,10 +7,11 @@ pub enum StateError {
     /// The files failed, or are not what was written. What to do is the journal's error's to say.
     #[error("{}", told(.0))]
     Journal(#[from] JournalError),
-    /// *Fail the batch*: there would be more in memory than is allowed. Nothing was changed.
+    /// *Fail the batch*: there would be more in memory than is allowed, with all states on disk that can be there. Nothing was
+    /// changed.
     #[error(
-        "states and windows would take {bytes} bytes with what this batch puts into \"{table}\", and {limit} are \
-         allowed; raise \"state-memory\", or let keys time out earlier"
+        "states and windows would take {bytes} bytes of memory with what this batch puts into \"{table}\", and \
+         {limit} are allowed; raise \"state-memory\", make windows shorter, or take less into a batch"
     )]
     TooLarge {
         /// The table that the batch adds to.

@@ -1,4 +1,5 @@
-//! Keyed states and window contents: tables in memory, durable through a log and rolling snapshots.
+//! Keyed states and window contents: tables in memory and, where that is short, on disk; durable through a log and rolling
+//! snapshots.
 //!
 //! A [`Store`] holds all tables of a pipeline. A [`Keyed`] table has a state for each key, a [`Panes`] table the rows of
 //! the batches that windows still need. A batch reads them as the batch before left them, and builds a [`Change`].
@@ -20,10 +21,13 @@
 //! - A key's time is the time of the last batch that gave it a state or touched it.
 //! - Keys and states are bytes in arrow's row format, in memory and on disk. What is written is never written in another
 //!   form under the same number of the encoding, which every table has.
+//! - Keys that were not seen for the longest time go to a scratch file when memory is short, and come back when they are seen.
+//!   What is read does not depend on it, nor does what is durable.
 //! - A snapshot is of a few shards at a time and copied in memory while nothing else changes them, so no batch waits for all
 //!   of the state to be copied or for a disk.
 
 mod change;
+mod cold;
 mod error;
 mod keyed;
 mod panes;

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use faulty::{Fault, FaultyDisk, Stopped};
-pub use memory::MemoryDisk;
+pub use memory::{MemoryDisk, MemoryScratch};
 pub use operation::Operation;
 pub use system::SystemDisk;
 
@@ -69,6 +69,22 @@ pub trait Disk: Send + Sync + fmt::Debug {
 
     /// Waits until the folder's names are on disk.
     async fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// A new, empty file for what is of no use to anybody else. It is made at `path` with the first write, in place of what
+    /// is there, and has no name from then on: its room is free again when it is dropped or the process ends.
+    fn scratch(&self, path: &Path) -> Box<dyn Scratch>;
+}
+
+/// A file that nobody else sees and that no crash outlives. Its calls block, and may come from several threads at once.
+pub trait Scratch: Send + Sync + fmt::Debug {
+    /// Fills `bytes` from `offset` on.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` where so much was never written.
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all of `bytes` from `offset` on. After an error any part of them may be there.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 }
 
 /// The end of a file that is being written.

@@ -31,6 +31,7 @@ async fn keep_the_contract(disk: &dyn Disk, root: &Path) {
     name_and_list(disk, &root.join("name")).await;
     move_and_replace(disk, &root.join("move")).await;
     refuse(disk, &root.join("refuse")).await;
+    scratch(disk, &root.join("scratch")).await;
 }
 
 async fn put(disk: &dyn Disk, path: &Path, bytes: &'static str) {
@@ -170,4 +171,25 @@ async fn a_folder_that_was_made_stays_though_an_earlier_life_ended_while_it_made
 #[test]
 fn every_operation_is_listed_once_and_in_order() {
     assert!(Operation::ALL.is_sorted_by(|one, next| one < next));
+}
+
+async fn scratch(disk: &dyn Disk, root: &Path) {
+    disk.create_folder(root).await.unwrap();
+    let path = root.join("file");
+    put(disk, &path, "what a process left that crashed").await;
+    let scratch = disk.scratch(&path);
+    assert_eq!(scratch.read_at(0, &mut [0]).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    scratch.write_at(0, b"one three").unwrap();
+    scratch.write_at(4, b"two three").unwrap();
+    let mut bytes = [0; 9];
+    scratch.read_at(4, &mut bytes).unwrap();
+    assert_eq!(&bytes, b"two three");
+    let error = scratch.read_at(5, &mut bytes).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+    assert!(error.to_string().contains("file"), "{error}");
+    // Another one is another file.
+    let other = disk.scratch(&path);
+    other.write_at(0, b"other").unwrap();
+    scratch.read_at(0, &mut bytes).unwrap();
+    assert_eq!(&bytes, b"one two t");
 }

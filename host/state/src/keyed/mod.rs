@@ -2,13 +2,16 @@
 //!
 //! The keys are in [`SHARDS`] shards, each under a lock of its own, which is held for as long as some keys of one shard are
 //! read or changed and never while anything is awaited. Which shard a key is in depends on the key alone and never changes,
-//! as snapshots are of shards.
+//! as snapshots are of shards. A shard has keys in memory and, when memory is short, keys on disk; nobody who reads can tell,
+//! but by how long it takes.
 
 mod entries;
 pub(crate) mod shard;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tier;
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arrow::array::ArrayRef;
@@ -20,9 +23,11 @@ use millstream_model::{BatchTime, Schema};
 use twox_hash::XxHash64;
 
 use crate::change::KeyedChange;
+use crate::cold::ColdFile;
 use crate::{KeyedSpec, StateError};
 pub use entries::{Encoded, Entries, KeySet};
-use shard::{ARENA_BYTES_MAX, ENTRY_BYTES, Shard};
+use shard::{ARENA_BYTES_MAX, ENTRY_BYTES, Known};
+use tier::{Thaw, Tier};
 
 /// In how many shards a table's keys are: few enough that each is worth a place in a snapshot, and enough that a copy of one
 /// is short, also of a large table.
@@ -41,15 +46,25 @@ pub struct Keyed {
     states: RowConverter,
     /// A state of nothing but nulls.
     null_state: OwnedRow,
-    shards: Vec<RwLock<Shard>>,
+    shards: Vec<RwLock<Tier>>,
+    cold: Arc<ColdFile>,
 }
 
 /// What a table takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Size {
+    /// All keys, and those of them that are on disk.
     pub(crate) keys: u64,
+    pub(crate) cold_keys: u64,
+    /// In memory.
     pub(crate) bytes: u64,
+    /// Keys and states on disk.
+    pub(crate) cold_bytes: u64,
 }
+
+/// For each shard the keys that come back from disk with a batch; nothing, where none do.
+#[derive(Debug, Default)]
+pub(crate) struct Thaws(Vec<Thaw>);
 
 impl Keyed {
     /// The table's name.
@@ -112,8 +127,12 @@ impl Keyed {
     }
 
     /// The states of keys, each at its key's index; absent where a key has none.
+    ///
+    /// As with everything that is read here: where a state is on disk and that fails, it is absent, and the store refuses
+    /// every change from then on.
     pub fn lookup(&self, keys: &[&[u8]]) -> Encoded {
         let mut found = Encoded::absent(keys.len());
+        let mut bytes = Vec::new();
         let (order, ends) = by_shard(keys);
         let mut from = 0;
         for (shard, end) in ends.into_iter().enumerate().filter(|(_, end)| *end > 0) {
@@ -121,8 +140,10 @@ impl Keyed {
                 let shard = self.read(shard);
                 for row in &order[from..end] {
                     let row = *row as usize;
-                    if let Some(state) = shard.get(keys[row]) {
+                    if let Some(state) = shard.hot.get(keys[row]) {
                         found.set(row, state);
+                    } else if !shard.cold.is_empty() {
+                        self.look_on_disk(&shard, keys[row], &mut bytes, |state| found.set(row, state));
                     }
                 }
             }
@@ -145,14 +166,18 @@ impl Keyed {
     ) -> Entries {
         let mut entries = Entries::default();
         for shard in shards {
-            let shard = self.read(shard);
-            let old = shard.iter().take_while(|known| known.time < older_than);
-            for known in old.filter(|known| !except.contains(known.key)) {
-                if entries.len() >= limit {
-                    return entries;
-                }
-                entries.push(known.key, known.state, known.time);
+            if entries.len() >= limit {
+                break;
             }
+            self.visit(shard, |known| {
+                if known.time >= older_than || entries.len() >= limit {
+                    return ControlFlow::Break(());
+                }
+                if !except.contains(known.key) {
+                    entries.push(known.key, known.state, known.time);
+                }
+                ControlFlow::Continue(())
+            });
         }
         entries
     }
@@ -171,17 +196,24 @@ impl Keyed {
     /// Where there is no such shard.
     pub fn entries_but(&self, shard: usize, except: &KeySet<'_>) -> Entries {
         let mut entries = Entries::default();
-        for known in self.read(shard).iter().filter(|known| !except.contains(known.key)) {
-            entries.push(known.key, known.state, known.time);
-        }
+        self.visit(shard, |known| {
+            if !except.contains(known.key) {
+                entries.push(known.key, known.state, known.time);
+            }
+            ControlFlow::Continue(())
+        });
         entries
     }
 
     /// All keys and their states as columns, shard by shard. Each shard is as it is when it is read: while changes are applied,
     /// some may be older than others.
     pub fn scan(&self) -> impl Iterator<Item = Result<RecordBatch, StateError>> {
-        let shards = (0..SHARDS).map(|shard| self.entries(shard));
-        shards.filter(|entries| !entries.is_empty()).map(|entries| self.decode(&entries))
+        let shards = (0..SHARDS).map(|shard| {
+            let entries = self.entries(shard);
+            self.cold.check().map(|()| entries)
+        });
+        let shards = shards.filter(|shard| !shard.as_ref().is_ok_and(|entries| entries.is_empty()));
+        shards.map(|entries| self.decode(&entries?))
     }
 
     /// Keys and states as columns of [`Keyed::schema`].
@@ -194,7 +226,7 @@ impl Keyed {
         RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|error| self.misfit(&error))
     }
 
-    pub(crate) fn new(name: &str, spec: KeyedSpec) -> Result<Self, StateError> {
+    pub(crate) fn new(name: &str, spec: KeyedSpec, cold: &Arc<ColdFile>) -> Result<Self, StateError> {
         let misfit =
             |error: ArrowError| StateError::Columns { table: name.to_owned(), what: error.to_string() };
         let keys = converter(&spec.key).map_err(misfit)?;
@@ -203,21 +235,36 @@ impl Keyed {
         let null_state = states.convert_columns(&nulls).map_err(misfit)?;
         let null_state = null_state.iter().next().map(|row| row.owned());
         let schema = Arc::new(joined(&spec));
-        let shards = (0..SHARDS).map(|_| RwLock::new(Shard::new())).collect();
+        let shards = (0..SHARDS).map(|_| RwLock::new(Tier::new(cold))).collect();
         let null_state = null_state.ok_or_else(|| StateError::Columns {
             table: name.to_owned(),
             what: "a state has no fields".to_owned(),
         })?;
-        Ok(Self { name: name.to_owned(), spec, schema, keys, states, null_state, shards })
+        let cold = Arc::clone(cold);
+        Ok(Self { name: name.to_owned(), spec, schema, keys, states, null_state, shards, cold })
     }
 
-    /// Does what a batch does. A large change is shared out to all cores, by shards: what comes of it is the same.
-    pub(crate) fn apply(&self, time: BatchTime, change: &KeyedChange) {
+    /// Looks on disk for the keys that a batch does something to.
+    pub(crate) fn prepare(&self, change: &KeyedChange) -> Result<Thaws, StateError> {
+        let mut thaws = Thaws::default();
+        for (shard, operations) in change.shards() {
+            let tier = self.read(shard);
+            if !tier.cold.is_empty() {
+                thaws.0.resize_with(SHARDS, Thaw::default);
+                thaws.0[shard] = tier.prepare(operations.iter())?;
+            }
+        }
+        Ok(thaws)
+    }
+
+    /// Does what a batch does, with what was found for it on disk. A large change is shared out to all cores, by shards: what
+    /// comes of it is the same.
+    pub(crate) fn apply(&self, time: BatchTime, change: &KeyedChange, thaws: &Thaws) {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if change.bytes() < PARALLEL_BYTES_MIN { 1 } else { cores.min(SHARDS) };
         let apply = |thread: usize| {
             for (shard, operations) in change.shards().filter(|(shard, _)| shard % threads == thread) {
-                let applied = self.write(shard).apply(time, operations.iter());
+                let applied = self.write(shard).apply(time, operations.iter(), thaws.0.get(shard));
                 applied.expect("a change has nothing but operations of a batch");
             }
         };
@@ -251,8 +298,13 @@ impl Keyed {
 
     /// How many bytes a change adds; less than nothing, where it takes some away.
     pub(crate) fn growth(&self, change: &KeyedChange) -> i64 {
-        let growths = change.shards().map(|(shard, operations)| self.read(shard).growth(operations));
+        let growths = change.shards().map(|(shard, operations)| self.read(shard).hot.growth(operations));
         growths.map(|(bytes, keys)| bytes + keys * ENTRY_BYTES.cast_signed()).sum()
+    }
+
+    /// Lets go of what nobody needs of a shard on disk.
+    pub(crate) fn tidy(&self, shard: usize) -> Result<(), StateError> {
+        if self.read(shard).cold.is_tidy() { Ok(()) } else { self.write(shard).cold.tidy() }
     }
 
     pub(crate) fn size(&self) -> Size {
@@ -260,21 +312,45 @@ impl Keyed {
         for shard in 0..SHARDS {
             let shard = self.read(shard);
             size.keys += shard.len() as u64;
+            size.cold_keys += shard.cold.len() as u64;
             size.bytes += shard.allocated_bytes();
+            size.cold_bytes += shard.cold.content_bytes();
         }
         size
     }
 
-    pub(crate) fn read(&self, shard: usize) -> RwLockReadGuard<'_, Shard> {
+    /// Looks at the keys of a shard from the oldest on, until it is told to break off.
+    fn visit(&self, shard: usize, visit: impl FnMut(&Known<'_>) -> ControlFlow<()>) {
+        if let Err(error) = self.read(shard).visit(visit) {
+            self.cold.note_failure(error);
+        }
+    }
+
+    fn look_on_disk(&self, tier: &Tier, key: &[u8], bytes: &mut Vec<u8>, take: impl FnOnce(&[u8])) {
+        match tier.cold.find(key, bytes) {
+            Ok(Some((_, known))) => take(known.state),
+            Ok(None) => {}
+            Err(error) => self.cold.note_failure(error),
+        }
+    }
+
+    pub(crate) fn read(&self, shard: usize) -> RwLockReadGuard<'_, Tier> {
         self.shards[shard].read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn write(&self, shard: usize) -> RwLockWriteGuard<'_, Shard> {
+    pub(crate) fn write(&self, shard: usize) -> RwLockWriteGuard<'_, Tier> {
         self.shards[shard].write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn misfit(&self, error: &ArrowError) -> StateError {
         StateError::Columns { table: self.name.clone(), what: error.to_string() }
+    }
+}
+
+impl Thaws {
+    /// By how much they make what is in memory grow.
+    pub(crate) fn growth(&self) -> u64 {
+        self.0.iter().map(Thaw::growth).sum()
     }
 }
 

@@ -8,6 +8,8 @@
 //! the others. A state that becomes longer is written behind all others, and what it leaves in the arena is garbage; so is what
 //! removed keys leave. When there is more garbage than content, the shard is built anew.
 
+mod memory;
+
 use std::hash::BuildHasher;
 use std::sync::LazyLock;
 
@@ -41,6 +43,8 @@ pub(crate) struct Shard {
     /// The first of the entries that are not in use, linked by `behind`.
     free: u32,
     free_count: u32,
+    /// Whether memory is short: then it grows in small steps.
+    is_frugal: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,12 +105,34 @@ impl Shard {
 
     /// All keys, from the oldest on.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Known<'_>> {
+        self.iter_hashed().map(|(_, known)| known)
+    }
+
+    /// All keys with their hashes, from the oldest on.
+    pub(crate) fn iter_hashed(&self) -> impl Iterator<Item = (u32, Known<'_>)> {
         let mut next = self.oldest;
         std::iter::from_fn(move || {
             let entry = self.entries.get(next as usize)?;
             next = entry.behind;
-            Some(Known { key: self.key(entry), state: self.state(entry), time: entry.time })
+            Some((entry.hash, Known { key: self.key(entry), state: self.state(entry), time: entry.time }))
         })
+    }
+
+    /// Takes in a key that is not there, which a batch's operation is about to touch.
+    pub(crate) fn restore(&mut self, key: &[u8], state: &[u8]) {
+        self.insert(hash(key), key, state, BatchTime::from_ms(i64::MIN));
+    }
+
+    /// Removes so many keys, from the oldest on.
+    pub(crate) fn drop_oldest(&mut self, keys: usize) {
+        for _ in 0..keys.min(self.len()) {
+            let number = self.oldest;
+            let hash = self.entries[number as usize].hash;
+            if let Ok(found) = self.index.find_entry(spread(hash), |other| *other == number) {
+                found.remove();
+            }
+            self.free(number);
+        }
     }
 
     /// A copy of all of it, and the time that the first entry counts from.
@@ -157,12 +183,6 @@ impl Shard {
         self.arena.len() as u64 - self.garbage
     }
 
-    /// What it takes in memory.
-    pub(crate) fn allocated_bytes(&self) -> u64 {
-        let entries = self.entries.capacity() * size_of::<Entry>();
-        (self.index.allocation_size() + entries + self.arena.capacity()) as u64
-    }
-
     /// By how much a batch's operations make the content grow at the most, and how many keys they add.
     pub(crate) fn growth(&self, operations: &Operations) -> (i64, i64) {
         let (mut bytes, mut keys) = (0, 0);
@@ -193,6 +213,7 @@ impl Shard {
             newest: NONE,
             free: NONE,
             free_count: 0,
+            is_frugal: false,
         }
     }
 
@@ -219,6 +240,11 @@ impl Shard {
         let found = self.index.find_entry(spread(hash), |number| is_at(entries, arena, *number, hash, key));
         let Ok(found) = found else { return };
         let (number, _) = found.remove();
+        self.free(number);
+    }
+
+    /// Makes room of an entry that is not in the index any more.
+    fn free(&mut self, number: u32) {
         self.unlink(number);
         let entry = &mut self.entries[number as usize];
         self.garbage += u64::from(entry.key_length) + u64::from(entry.state_length);
@@ -248,6 +274,7 @@ impl Shard {
 
     fn place(&mut self, entry: Entry) -> u32 {
         if self.free == NONE {
+            self.make_room_for_entry();
             self.entries.push(entry);
             return u32::try_from(self.entries.len() - 1).expect("each entry has bytes in the arena");
         }
@@ -330,51 +357,6 @@ impl Shard {
     fn state(&self, entry: &Entry) -> &[u8] {
         &self.arena[entry.at as usize + entry.key_length as usize..][..entry.state_length as usize]
     }
-
-    /// Sees to it that so many bytes can be appended to the arena.
-    fn make_room(&mut self, bytes: usize) {
-        if (self.arena.len() + bytes) as u64 > ARENA_BYTES_MAX {
-            self.compact_arena();
-        }
-    }
-
-    /// Builds the shard anew if it is mostly garbage.
-    fn tidy(&mut self) {
-        let live = u32::try_from(self.len()).unwrap_or(u32::MAX);
-        if self.free_count > live.max(FREE_ENTRIES_MIN) {
-            self.rebuild();
-        } else if self.garbage > self.content_bytes().max(GARBAGE_BYTES_MIN) {
-            self.compact_arena();
-        }
-    }
-
-    fn rebuild(&mut self) {
-        let bytes = usize::try_from(self.content_bytes()).expect("it is in memory");
-        let mut anew = Self::with_capacity(self.len(), bytes);
-        let mut next = self.oldest;
-        while let Some(entry) = self.entries.get(next as usize) {
-            anew.insert(entry.hash, self.key(entry), self.state(entry), entry.time);
-            next = entry.behind;
-        }
-        *self = anew;
-    }
-
-    /// Writes the arena anew without its garbage. Entries keep their numbers.
-    fn compact_arena(&mut self) {
-        let bytes = usize::try_from(self.content_bytes()).expect("it is in memory");
-        let mut anew = Vec::with_capacity(bytes + bytes / 4);
-        let mut next = self.oldest;
-        while let Some(entry) = self.entries.get_mut(next as usize) {
-            let at = entry.at as usize;
-            entry.at = length_of(&anew);
-            anew.extend_from_slice(
-                &self.arena[at..][..entry.key_length as usize + entry.state_length as usize],
-            );
-            next = entry.behind;
-        }
-        self.arena = anew;
-        self.garbage = 0;
-    }
 }
 
 #[inline]
@@ -384,13 +366,13 @@ fn is_at(entries: &[Entry], arena: &[u8], number: u32, hash: u32, key: &[u8]) ->
 }
 
 #[inline]
-fn hash(key: &[u8]) -> u32 {
+pub(crate) fn hash(key: &[u8]) -> u32 {
     (HASHER.hash_one(key) >> 32) as u32
 }
 
 /// A hash whose high bits and low bits both tell keys apart, as the index needs it.
 #[inline]
-fn spread(hash: u32) -> u64 {
+pub(crate) fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 

@@ -8,7 +8,8 @@ use millstream_model::{DataType, Field, Schema};
 use millstream_platform::{Randomness, Seeded};
 
 use super::shard::Shard;
-use super::{KeySet, Keyed, SHARDS};
+use super::{KeySet, Keyed, SHARDS, Thaws};
+use crate::cold::ColdFile;
 use crate::tests::{all, at, key_of, listed, put, seeds, words};
 use crate::{Change, KeyedSpec, Limits, Store};
 
@@ -92,7 +93,7 @@ fn a_shard_that_is_rewritten_again_and_again_does_not_grow() {
 
 #[test]
 fn a_key_takes_little_more_than_its_bytes() {
-    let table = Keyed::new("t", words()).unwrap();
+    let table = Keyed::new("t", words(), &ColdFile::in_memory()).unwrap();
     let mut change = Change::new(at(1));
     let column = |from: i64| -> (ArrayRef, ArrayRef) {
         let words: Vec<String> = (from..from + 1_000).map(|at| format!("{at:08}")).collect();
@@ -105,7 +106,7 @@ fn a_key_takes_little_more_than_its_bytes() {
             change.keyed("t").put(keys.row(row).data(), states.row(row).data());
         }
     }
-    table.apply(at(1), change.keyed("t"));
+    table.apply(at(1), change.keyed("t"), &Thaws::default());
     let size = table.size();
     assert_eq!(size.keys, 100_000);
     assert!(size.bytes < 120 * size.keys, "{} bytes for each", size.bytes / size.keys);

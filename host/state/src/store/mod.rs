@@ -9,6 +9,7 @@
 
 mod recover;
 mod rolling;
+mod room;
 mod tables;
 
 use std::path::Path;
@@ -17,18 +18,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use millstream_journal::{PanePlace, Place, StateEnd, StateFiles, StateLog, StoredTable};
 use millstream_model::BatchTime;
 use millstream_platform::Disk;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::change::{Change, TableChange};
+use crate::cold::ColdFile;
 use crate::keyed::Keyed;
 use crate::panes::Panes;
 use crate::{KeyedSpec, PaneSpec, StateError};
 use rolling::Rolling;
+use room::{Prepared, Room};
 use tables::{Content, Tables};
 
 /// How much memory states may take, and how they are kept on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// What all tables together may take in memory.
+    /// What all tables together may take in memory. Keys beyond it go to disk; of each of them some 14 bytes stay in memory.
     pub memory_bytes: u64,
     /// A segment of the log that is this long is followed by another.
     pub log_segment_bytes: u64,
@@ -55,6 +59,7 @@ impl Default for Limits {
 pub struct Store {
     limits: Limits,
     tables: Mutex<Tables>,
+    room: Room,
     disk: Option<OnDisk>,
 }
 
@@ -99,6 +104,8 @@ pub struct Statistics {
     pub log_bytes: u64,
     /// Bytes of snapshots on disk.
     pub snapshot_bytes: u64,
+    /// Bytes of the scratch file with the keys for which there is no memory.
+    pub cold_bytes: u64,
 }
 
 /// What one table takes.
@@ -108,16 +115,20 @@ pub struct TableStatistics {
     pub name: String,
     /// How many keys have a state.
     pub keys: u64,
+    /// How many of them are on disk alone.
+    pub cold_keys: u64,
     /// How many batches have rows.
     pub panes: u64,
     /// Bytes in memory.
     pub bytes: u64,
+    /// Bytes of the keys and states that are on disk alone.
+    pub cold_bytes: u64,
 }
 
 impl Store {
-    /// A store without a disk: a crash loses everything.
+    /// A store without a disk: a crash loses everything. Keys beyond the limit are kept in memory as they would be on disk.
     pub fn in_memory(limits: Limits) -> Self {
-        Self { limits, tables: Mutex::default(), disk: None }
+        Self::without_log(limits, Tables::new(ColdFile::in_memory()))
     }
 
     /// Opens the store in a checkpoint folder as the last commit left it, whose end of the log is `end`: what was written
@@ -132,7 +143,8 @@ impl Store {
         end: Option<StateEnd>,
     ) -> Result<Self, StateError> {
         let files = StateFiles::new(&disk, folder);
-        let recovered = recover::recover(&files, end).await?;
+        let cold = cold_file(disk.as_ref(), &folder.join("state").join("cold"));
+        let recovered = recover::recover(&files, end, cold, limits.memory_bytes).await?;
         let (files, log) = files.settle(end, &recovered.future, limits.log_segment_bytes).await?;
         let progress = Progress { end, written: None, rolling: recovered.rolling, removable_below: 0 };
         let disk = OnDisk {
@@ -141,10 +153,12 @@ impl Store {
             progress: Mutex::new(progress),
             maintaining: tokio::sync::Mutex::default(),
         };
-        Ok(Self { limits, tables: Mutex::new(recovered.tables), disk: Some(disk) })
+        let (tables, room) = (Mutex::new(recovered.tables), Room::default());
+        Ok(Self { limits, tables, room, disk: Some(disk) })
     }
 
-    /// The states in a checkpoint folder as of a commit, without writing anything there: a store in memory. A running host may
+    /// The states in a checkpoint folder as of a commit, without writing anything there: a store without a log, whose keys
+    /// beyond [`Limits::default`] are in a scratch file in the system's folder for temporary files. A running host may
     /// remove files meanwhile; then this fails, and can be done again with the end of a later commit.
     ///
     /// # Errors
@@ -154,9 +168,12 @@ impl Store {
         folder: &Path,
         end: Option<StateEnd>,
     ) -> Result<Self, StateError> {
-        let recovered = recover::recover(&StateFiles::new(disk, folder), end).await?;
-        let limits = Limits { memory_bytes: u64::MAX, ..Limits::default() };
-        Ok(Self { limits, tables: Mutex::new(recovered.tables), disk: None })
+        let limits = Limits::default();
+        let name = format!("millstream-states-{}", std::process::id());
+        let cold = cold_file(disk.as_ref(), &std::env::temp_dir().join(name));
+        let files = StateFiles::new(disk, folder);
+        let recovered = recover::recover(&files, end, cold, limits.memory_bytes).await?;
+        Ok(Self::without_log(limits, recovered.tables))
     }
 
     /// Finds a keyed table or makes it. It is stored with the first change that is written.
@@ -199,9 +216,9 @@ impl Store {
     ///
     /// # Errors
     /// `TooLarge`, `Oversized`, `Unknown` and `Columns`, and nothing has changed; `Full`, and it can be done again. After any
-    /// other error the store has to be opened anew.
+    /// other error, which is also that of an earlier read that failed, the store has to be opened anew.
     pub async fn write(&self, change: &Change) -> Result<Option<StateEnd>, StateError> {
-        self.tables().check(change, self.limits.memory_bytes)?;
+        self.prepare(change)?;
         let Some(disk) = &self.disk else { return Ok(None) };
         let mut log = disk.log.lock().await;
         let from = disk.forget_written();
@@ -240,16 +257,21 @@ impl Store {
         }
     }
 
-    /// Writes the snapshots for which shards were copied, and removes what nobody needs any more. To be called beside batches, now
+    /// Writes the snapshots for which shards were copied, removes what nobody needs any more, and moves keys to disk before memory
+    /// is full. To be called beside batches, now
     /// and then; a call while another one is at work waits for it.
     ///
     /// # Errors
     /// `Full`, and the rest is done some other time; after any other error the store has to be opened anew.
     pub async fn maintain(&self) -> Result<(), StateError> {
+        self.blocking(|| self.room.keep_free(&self.tables(), self.limits.memory_bytes))?;
         let Some(disk) = &self.disk else { return Ok(()) };
         let _one_at_a_time = disk.maintaining.lock().await;
         loop {
-            let Some((number, shards)) = disk.progress().rolling.next_file() else { break };
+            let Some((number, copies)) = disk.progress().rolling.next_file() else { break };
+            let shards =
+                self.blocking(|| copies.iter().map(|copy| copy.read()).collect::<Result<Vec<_>, _>>())?;
+            drop(copies);
             disk.files.write_snapshot(number, &shards).await?;
             disk.progress().rolling.written(number, &shards);
         }
@@ -264,32 +286,53 @@ impl Store {
         Ok(disk.files.remove_segments_below(below).await?)
     }
 
+    /// Whether all that was read so far is what there is.
+    ///
+    /// # Errors
+    /// That of the first read of keys on disk that failed: what was read for it is as if they were absent.
+    pub fn check_reads(&self) -> Result<(), StateError> {
+        self.tables().cold().check()
+    }
+
     /// What the tables take, and their files.
     pub fn statistics(&self) -> Statistics {
         let (log_bytes, snapshot_bytes) = self.disk.as_ref().map_or((0, 0), |disk| disk.files.bytes());
         let tables = self.tables();
-        let of_table = |(name, table): (&String, &tables::Table)| {
-            let (keys, panes, bytes) = table.content.size();
-            TableStatistics { name: name.clone(), keys, panes, bytes }
-        };
-        Statistics { tables: tables.iter().map(of_table).collect(), log_bytes, snapshot_bytes }
+        Statistics {
+            tables: tables.iter().map(|(name, table)| table.content.statistics(name)).collect(),
+            log_bytes,
+            snapshot_bytes,
+            cold_bytes: tables.cold().bytes(),
+        }
+    }
+
+    fn without_log(limits: Limits, tables: Tables) -> Self {
+        Self { limits, tables: Mutex::new(tables), room: Room::default(), disk: None }
+    }
+
+    fn prepare(&self, change: &Change) -> Result<(), StateError> {
+        self.blocking(|| self.room.prepare(&self.tables(), change, self.limits.memory_bytes))
+    }
+
+    /// Does what waits for the disk if there are keys on it, beside other tasks where that can be.
+    fn blocking<T>(&self, work: impl FnOnce() -> T) -> T {
+        let has_cold = self.tables().cold().bytes() > 0;
+        match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) if has_cold => tokio::task::block_in_place(work),
+            _ => work(),
+        }
     }
 
     fn change_tables(&self, change: Change, places: &[PanePlace]) {
-        let time = change.time();
         let tables = self.tables();
-        for (name, change) in change.tables {
-            let table = tables.get(&name).expect("a change is checked when it is written");
-            match (change, &table.content) {
-                (TableChange::Keyed(change), Content::Keyed(keyed)) => keyed.apply(time, &change),
-                (TableChange::Panes(change), Content::Panes(panes, _)) => {
-                    let places = places.iter().filter(|of| of.table == table.id);
-                    let places: Vec<Place> = places.map(|of| of.place).collect();
-                    panes.apply(time, change, places);
-                }
-                _ => unreachable!("a change is checked when it is written"),
+        self.room.take(change.time(), |prepared| {
+            let prepared = prepared.map_or_else(|| Prepared::new(&tables, &change), Ok);
+            match prepared {
+                Ok(prepared) => apply(&tables, change, prepared, places),
+                // A change that was not written, in a store without a log.
+                Err(error) => tables.cold().note_failure(error),
             }
-        }
+        });
     }
 
     /// The oldest segment that recovery needs, even where the newest snapshot of each shard is damaged.
@@ -307,6 +350,28 @@ impl Store {
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn apply(tables: &Tables, change: Change, mut prepared: Prepared, places: &[PanePlace]) {
+    let time = change.time();
+    for (name, change) in change.tables {
+        let table = tables.get(&name).expect("a change is checked when it is written");
+        match (change, &table.content) {
+            (TableChange::Keyed(change), Content::Keyed(keyed)) => {
+                keyed.apply(time, &change, &prepared.thaws(&name));
+            }
+            (TableChange::Panes(change), Content::Panes(panes, _)) => {
+                let places = places.iter().filter(|of| of.table == table.id);
+                let places: Vec<Place> = places.map(|of| of.place).collect();
+                panes.apply(time, change, places);
+            }
+            _ => unreachable!("a change is checked when it is written"),
+        }
+    }
+}
+
+fn cold_file(disk: &dyn Disk, path: &Path) -> Arc<ColdFile> {
+    ColdFile::new(disk.scratch(path), path)
 }
 
 impl OnDisk {

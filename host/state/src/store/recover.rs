@@ -5,9 +5,10 @@
 //! 3. The log from the oldest of these on is done again, on each shard what is behind its snapshot.
 //! 4. The panes that are there then are read from their places.
 //!
-//! Nothing is written.
+//! Nothing is written, but for keys that go to a scratch file where memory is short.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use millstream_journal::{
     JournalError, Operations, Place, ShardSnapshot, SnapshotPart, StateEnd, StateFiles, StateRecord,
@@ -16,8 +17,10 @@ use millstream_journal::{
 use millstream_model::BatchTime;
 
 use super::rolling::Rolling;
+use super::room;
 use super::tables::{Content, Tables};
 use crate::StateError;
+use crate::cold::ColdFile;
 use crate::keyed::shard::Shard;
 use crate::keyed::{Keyed, SHARDS};
 use crate::panes::Panes;
@@ -35,6 +38,7 @@ pub(super) struct Recovered {
 struct Recovery<'a> {
     files: &'a StateFiles,
     end: StateEnd,
+    memory_bytes: u64,
     tables: Tables,
     rolling: Rolling,
     /// The first snapshot that cannot be read.
@@ -42,8 +46,13 @@ struct Recovery<'a> {
     panes: BTreeMap<(u32, BatchTime), Vec<Place>>,
 }
 
-/// The tables as of the commit where the log ended at `end`.
-pub(super) async fn recover(files: &StateFiles, end: Option<StateEnd>) -> Result<Recovered, StateError> {
+/// The tables as of the commit where the log ended at `end`, with no more than so much of them in memory.
+pub(super) async fn recover(
+    files: &StateFiles,
+    end: Option<StateEnd>,
+    cold: Arc<ColdFile>,
+    memory_bytes: u64,
+) -> Result<Recovered, StateError> {
     let Some(end) = end else {
         if files.has_lost_beginning().await? {
             return Err(files
@@ -51,13 +60,14 @@ pub(super) async fn recover(files: &StateFiles, end: Option<StateEnd>) -> Result
                 .into());
         }
         let future = files.snapshot_numbers().await?;
-        return Ok(Recovered { tables: Tables::default(), rolling: Rolling::new([]), future });
+        return Ok(Recovered { tables: Tables::new(cold), rolling: Rolling::new([]), future });
     };
     let last = files.read_segment(end.segment, Some(end.offset)).await?;
     let mut recovery = Recovery {
         files,
         end,
-        tables: find_tables(files, end, &last)?,
+        memory_bytes,
+        tables: find_tables(files, end, &last, cold)?,
         rolling: Rolling::new(files.snapshot_numbers().await?),
         damage: None,
         panes: BTreeMap::new(),
@@ -72,10 +82,15 @@ pub(super) async fn recover(files: &StateFiles, end: Option<StateEnd>) -> Result
 }
 
 /// The tables there are at the end of the last segment, with nothing in them.
-fn find_tables(files: &StateFiles, end: StateEnd, last: &StateSegment) -> Result<Tables, StateError> {
+fn find_tables(
+    files: &StateFiles,
+    end: StateEnd,
+    last: &StateSegment,
+    cold: Arc<ColdFile>,
+) -> Result<Tables, StateError> {
     let mut stored: BTreeMap<u32, StoredTable> =
         last.start.tables.iter().map(|table| (table.id, table.clone())).collect();
-    let mut tables = Tables::default();
+    let mut tables = Tables::new(cold);
     tables.reserve_ids(last.start.next_table);
     for record in last.records() {
         if let (_, StateRecord::Tables { created, dropped }) = record? {
@@ -101,8 +116,8 @@ fn find_tables(files: &StateFiles, end: StateEnd, last: &StateSegment) -> Result
             }
             _ => {}
         }
-        let content =
-            Content::of_stored(&table).map_err(|error| damaged(format!("cannot be read: {error}")))?;
+        let content = Content::of_stored(&table, tables.cold())
+            .map_err(|error| damaged(format!("cannot be read: {error}")))?;
         tables.add_stored(table, content);
     }
     Ok(tables)
@@ -141,6 +156,7 @@ impl Recovery<'_> {
             if let Err(error) = read {
                 return self.note_damage(error);
             }
+            self.keep_free()?;
         }
         for part in parts {
             self.rolling.add_older(number, part);
@@ -165,7 +181,7 @@ impl Recovery<'_> {
             loaded.push((keyed, part.shard as usize, shard));
         }
         for (keyed, at, shard) in loaded {
-            *keyed.write(at) = shard;
+            keyed.write(at).hot = shard;
         }
         Ok(())
     }
@@ -233,9 +249,9 @@ impl Recovery<'_> {
                 StateRecord::Tables { .. } => {}
                 StateRecord::Keyed { table, time, shards } => {
                     for (shard, operations) in shards {
-                        let applied = self.replay_shard(at, table, shard as usize, time, &operations);
-                        applied.map_err(|what| self.files.damaged_at(at, what))?;
+                        self.replay_shard(at, table, shard as usize, time, &operations)?;
                     }
+                    self.keep_free()?;
                 }
                 StateRecord::Pane { table, time } => {
                     self.panes.entry((table, time)).or_default().push(place);
@@ -255,14 +271,23 @@ impl Recovery<'_> {
         shard: usize,
         time: BatchTime,
         operations: &[u8],
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), StateError> {
         // A table that is gone has no shards.
         let Some(keyed) = self.keyed(table) else { return Ok(()) };
-        let as_of = self.rolling.as_of(table, shard).ok_or("a record is of a shard that there is not")?;
+        let damaged = |what| self.files.damaged_at(at, what);
+        let as_of = self.rolling.as_of(table, shard);
+        let as_of = as_of.ok_or_else(|| damaged("a record is of a shard that there is not"))?;
         if at < as_of {
             return Ok(());
         }
-        keyed.write(shard).apply(time, Operations::read(operations))
+        let mut tier = keyed.write(shard);
+        let thaw = tier.prepare(Operations::read(operations))?;
+        let applied = tier.apply(time, Operations::read(operations), Some(&thaw));
+        Ok(applied.map_err(damaged)?)
+    }
+
+    fn keep_free(&self) -> Result<(), StateError> {
+        room::keep_free(&self.tables, self.memory_bytes)
     }
 
     async fn read_panes(&mut self) -> Result<(), StateError> {
@@ -273,6 +298,7 @@ impl Recovery<'_> {
                 rows.push(self.files.read_pane(table, time, place).await?);
             }
             panes.keep(time, rows, places);
+            self.keep_free()?;
         }
         Ok(())
     }

@@ -3,17 +3,21 @@
 //! The shards of all keyed tables stand in a circle. Each batch that changes something pays for copying some of the next
 //! ones: as many bytes as it wrote into the log, but no more than would copy every shard once in
 //! [`Limits::snapshot_every`] batches. So no more is written for snapshots than for the log, the log that has to be read again
-//! is never much longer than the states themselves, and no batch waits for more than a few shards to be copied.
+//! is never much longer than the states themselves, and no batch waits for more than a few shards to be copied. What is on disk
+//! alone is not copied but remembered, and read, a file's worth at a time, when the snapshot is written.
 //!
 //! Of each shard the two newest snapshots are kept. The log is kept from the older one on, so one damaged file does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use millstream_journal::{ShardSnapshot, SnapshotPart, StateEnd, StoredTable};
 
 use super::Limits;
 use super::tables::Tables;
+use crate::StateError;
+use crate::keyed::tier::ShardCopy;
 use crate::keyed::{Keyed, SHARDS};
 
 /// A snapshot file that is this long is followed by another.
@@ -31,7 +35,7 @@ pub(super) struct Rolling {
     /// Bytes that have been paid for and not been copied.
     credit: u64,
     /// Copies that are not on disk yet.
-    due: Vec<ShardSnapshot>,
+    due: Vec<Arc<Due>>,
     next_number: u64,
     /// Snapshot files that are on disk.
     files: BTreeSet<u64>,
@@ -39,6 +43,15 @@ pub(super) struct Rolling {
     retired: Vec<u32>,
     /// Whether a batch was applied since the store was opened: before, the one before the last is not known.
     is_settled: bool,
+}
+
+/// A copy of a shard that is to be written.
+#[derive(Debug)]
+pub(super) struct Due {
+    table: u32,
+    shard: usize,
+    as_of: StateEnd,
+    copy: ShardCopy,
 }
 
 /// The snapshots of a shard.
@@ -135,22 +148,23 @@ impl Rolling {
             let Some(left) = self.credit.checked_sub(cost(keyed, shard)) else { return };
             self.credit = left;
             self.next = (table, shard + 1);
-            self.due.push(copy(keyed, table, shard, end));
+            let copy = keyed.read(shard).copy();
+            self.due.push(Arc::new(Due { table, shard, as_of: end, copy }));
         }
     }
 
     /// The next file that is to be written: its number, and what goes into it.
-    pub(super) fn next_file(&mut self) -> Option<(u64, Vec<ShardSnapshot>)> {
+    pub(super) fn next_file(&mut self) -> Option<(u64, Vec<Arc<Due>>)> {
         let Self { due, shards, .. } = self;
-        due.retain(|copy| shards.contains_key(&key_of(&copy.part)));
+        due.retain(|due| shards.contains_key(&(due.table, due.shard)));
         let mut left = FILE_BYTES;
-        let fits = self.due.iter().take_while(|copy| {
+        let fits = self.due.iter().take_while(|due| {
             let is_room = left > 0;
-            left = left.saturating_sub(copy.part.bytes);
+            left = left.saturating_sub(due.copy.bytes());
             is_room
         });
-        let shards: Vec<ShardSnapshot> = fits.cloned().collect();
-        (!shards.is_empty()).then_some((self.next_number, shards))
+        let copies: Vec<Arc<Due>> = fits.cloned().collect();
+        (!copies.is_empty()).then_some((self.next_number, copies))
     }
 
     /// A file is on disk.
@@ -210,17 +224,18 @@ fn cost(keyed: &Keyed, shard: usize) -> u64 {
     shard.content_bytes() + shard.len() as u64 * KEY_BYTES + PART_BYTES
 }
 
-fn copy(keyed: &Keyed, table: u32, shard: usize, as_of: StateEnd) -> ShardSnapshot {
-    let locked = keyed.read(shard);
-    let (since, entries) = locked.snapshot();
-    let part = SnapshotPart {
-        table,
-        shard: u32::try_from(shard).expect("there are few shards"),
-        as_of,
-        since_ms: since.as_ms(),
-        keys: locked.len() as u64,
-        bytes: entries.bytes() as u64,
-    };
-    drop(locked);
-    ShardSnapshot { part, entries: Bytes::from(entries.into_bytes()) }
+impl Due {
+    /// What goes into the snapshot, read from disk where it is there alone.
+    pub(super) fn read(&self) -> Result<ShardSnapshot, StateError> {
+        let (since, entries) = self.copy.entries()?;
+        let part = SnapshotPart {
+            table: self.table,
+            shard: u32::try_from(self.shard).expect("there are few shards"),
+            as_of: self.as_of,
+            since_ms: since.as_ms(),
+            keys: self.copy.keys,
+            bytes: entries.bytes() as u64,
+        };
+        Ok(ShardSnapshot { part, entries: Bytes::from(entries.into_bytes()) })
+    }
 }

@@ -9,10 +9,11 @@ use millstream_journal::{
 };
 
 use crate::change::{Change, TableChange};
+use crate::cold::ColdFile;
 use crate::keyed::{Keyed, Size};
 use crate::panes::{Contents, Panes};
 use crate::spec::difference;
-use crate::{KeyedSpec, PaneSpec, StateError};
+use crate::{KeyedSpec, PaneSpec, StateError, TableStatistics};
 
 /// A batch's records, the tables that come with them, and the numbers of those that go.
 pub(super) type Records = (StateRecords, Vec<StoredTable>, Vec<u32>);
@@ -23,6 +24,8 @@ pub(super) struct Tables {
     next_id: u32,
     /// Stored tables that are to be dropped with the next change.
     dropped: Vec<u32>,
+    /// Where keys go when memory is short.
+    cold: Arc<ColdFile>,
 }
 
 #[derive(Debug)]
@@ -42,6 +45,14 @@ pub(super) enum Content {
 }
 
 impl Tables {
+    pub(super) fn new(cold: Arc<ColdFile>) -> Self {
+        Self { by_name: BTreeMap::new(), next_id: 1, dropped: Vec::new(), cold }
+    }
+
+    pub(super) fn cold(&self) -> &Arc<ColdFile> {
+        &self.cold
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Table> {
         self.by_name.get(name)
     }
@@ -72,7 +83,7 @@ impl Tables {
 
     pub(super) fn keyed(&mut self, name: &str, spec: KeyedSpec) -> Result<Arc<Keyed>, StateError> {
         let Some(table) = self.by_name.get_mut(name) else {
-            let keyed = Arc::new(Keyed::new(name, spec)?);
+            let keyed = Arc::new(Keyed::new(name, spec, &self.cold)?);
             self.add_new(name, Content::Keyed(Arc::clone(&keyed)));
             return Ok(keyed);
         };
@@ -108,8 +119,8 @@ impl Tables {
         self.dropped.extend(removed.and_then(|table| table.stored).map(|stored| stored.id));
     }
 
-    /// Whether a change can be applied with so much memory.
-    pub(super) fn check(&self, change: &Change, memory_bytes: u64) -> Result<(), StateError> {
+    /// Whether a change can be applied, if there is memory. Gives how much it makes them grow at the most.
+    pub(super) fn check(&self, change: &Change) -> Result<u64, StateError> {
         let mut growth_max = 0;
         for (name, change) in &change.tables {
             let unknown = || StateError::Unknown { table: name.clone() };
@@ -125,11 +136,35 @@ impl Tables {
                 _ => return Err(unknown()),
             };
         }
-        let bytes: u64 = self.by_name.values().map(|table| table.content.size().2).sum();
-        if bytes.saturating_add(growth_max) <= memory_bytes {
-            return Ok(());
-        }
-        self.check_exactly(change, bytes, memory_bytes)
+        Ok(growth_max)
+    }
+
+    /// By how much a change makes them grow, but for the keys that come back with it, and the table that grows most.
+    pub(super) fn growth<'a>(&self, change: &'a Change) -> (i64, Option<&'a str>) {
+        let growths = change.tables.iter().map(|(name, change)| {
+            let growth = match (change, self.get(name).map(|table| &table.content)) {
+                (TableChange::Keyed(change), Some(Content::Keyed(keyed))) => keyed.growth(change),
+                (TableChange::Panes(change), _) => Panes::growth(change).cast_signed(),
+                _ => 0,
+            };
+            (growth, name.as_str())
+        });
+        let growths: Vec<(i64, &str)> = growths.collect();
+        (growths.iter().map(|(growth, _)| growth).sum(), growths.into_iter().max().map(|(_, name)| name))
+    }
+
+    /// What all tables take in memory.
+    pub(super) fn bytes(&self) -> u64 {
+        self.by_name.values().map(|table| table.content.bytes()).sum()
+    }
+
+    /// All keyed tables.
+    pub(super) fn keyed_tables(&self) -> Vec<&Keyed> {
+        let keyed = self.by_name.values().map(|table| match &table.content {
+            Content::Keyed(keyed) => Some(keyed.as_ref()),
+            Content::Panes(..) => None,
+        });
+        keyed.flatten().collect()
     }
 
     /// The records of a change that is written where the log ends at `from`, with the tables that come and go.
@@ -188,32 +223,6 @@ impl Tables {
         self.next_id += 1;
         self.by_name.insert(name.to_owned(), Table { id, stored: None, is_asked: true, content });
     }
-
-    fn check_exactly(&self, change: &Change, bytes: u64, limit: u64) -> Result<(), StateError> {
-        let growths = change.tables.iter().map(|(name, change)| {
-            let growth = match (change, self.get(name).map(|table| &table.content)) {
-                (TableChange::Keyed(change), Some(Content::Keyed(keyed))) => keyed.growth(change),
-                (TableChange::Panes(change), _) => Panes::growth(change).cast_signed(),
-                _ => 0,
-            };
-            (growth, name)
-        });
-        let growths: Vec<(i64, &String)> = growths.collect();
-        let growth: i64 = growths.iter().map(|(growth, _)| growth).sum();
-        let after = bytes.saturating_add_signed(growth);
-        match growths.into_iter().max() {
-            Some((_, name)) if growth > 0 && after > limit => {
-                Err(StateError::TooLarge { table: name.clone(), bytes: after, limit })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Default for Tables {
-    fn default() -> Self {
-        Self { by_name: BTreeMap::new(), next_id: 1, dropped: Vec::new() }
-    }
 }
 
 impl Table {
@@ -231,11 +240,11 @@ impl Table {
 
 impl Content {
     /// One without anything in it; nothing, where the stored one cannot be read here, with the reason.
-    pub(super) fn of_stored(table: &StoredTable) -> Result<Self, String> {
+    pub(super) fn of_stored(table: &StoredTable, cold: &Arc<ColdFile>) -> Result<Self, String> {
         match &table.kind {
             StoredKind::Keyed { key, state, version, .. } => {
                 let spec = KeyedSpec::read(key, state, *version).map_err(|error| error.to_string())?;
-                let keyed = Keyed::new(&table.name, spec).map_err(|error| error.to_string())?;
+                let keyed = Keyed::new(&table.name, spec, cold).map_err(|error| error.to_string())?;
                 Ok(Self::Keyed(Arc::new(keyed)))
             }
             kind @ StoredKind::Panes { .. } => {
@@ -246,17 +255,25 @@ impl Content {
         }
     }
 
-    /// How many keys and panes there are, and what they take in memory.
-    pub(super) fn size(&self) -> (u64, u64, u64) {
+    pub(super) fn statistics(&self, name: &str) -> TableStatistics {
+        let name = name.to_owned();
         match self {
             Self::Keyed(keyed) => {
-                let Size { keys, bytes } = keyed.size();
-                (keys, 0, bytes)
+                let Size { keys, cold_keys, bytes, cold_bytes } = keyed.size();
+                TableStatistics { name, keys, cold_keys, panes: 0, bytes, cold_bytes }
             }
             Self::Panes(panes, _) => {
-                let (count, bytes) = panes.size();
-                (0, count, bytes)
+                let (panes, bytes) = panes.size();
+                TableStatistics { name, panes, bytes, ..TableStatistics::default() }
             }
+        }
+    }
+
+    /// What it takes in memory.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Keyed(keyed) => keyed.size().bytes,
+            Self::Panes(panes, _) => panes.size().1,
         }
     }
 

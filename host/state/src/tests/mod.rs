@@ -1,3 +1,4 @@
+mod cold;
 mod damage;
 mod fixture;
 mod simulation;

@@ -184,33 +184,6 @@ async fn no_more_is_written_for_snapshots_than_for_the_log() {
 }
 
 #[tokio::test]
-async fn states_beyond_the_memory_are_refused_and_changes_of_those_there_are_not() {
-    let memory_bytes = 64 << 10;
-    let store = Store::in_memory(Limits { memory_bytes, ..Limits::default() });
-    let table = store.keyed("running", words()).unwrap();
-    let mut time = 0;
-    let error = loop {
-        time += 1;
-        let mut change = Change::new(at(time));
-        for word in 0..20 {
-            put(&mut change, &table, &format!("{time} {word}"), time);
-        }
-        match store.write(&change).await {
-            Ok(_) => store.apply(change),
-            Err(error) => break error,
-        }
-    };
-    let StateError::TooLarge { table: name, bytes, limit } = &error else { panic!("{error}") };
-    assert!(name == "running" && bytes > limit && *limit == memory_bytes);
-    assert!(error.to_string().contains("state-memory"), "{error}");
-    let mut change = Change::new(at(time));
-    for word in 0..20 {
-        put(&mut change, &table, &format!("1 {word}"), time);
-    }
-    commit(&store, change).await;
-}
-
-#[tokio::test]
 async fn without_room_nothing_changes_and_it_goes_on_when_there_is_some() {
     let memory = MemoryDisk::new();
     let faulty = FaultyDisk::new(Arc::new(memory.clone()), 1);

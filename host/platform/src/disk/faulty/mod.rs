@@ -2,6 +2,7 @@
 
 mod file;
 mod plan;
+mod scratch;
 #[cfg(test)]
 mod tests;
 
@@ -13,9 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Append, Disk, Operation};
+use super::{Append, Disk, Operation, Scratch};
 use file::{FaultyFile, Files};
 use plan::{Fate, Plan};
+use scratch::FaultyScratch;
 
 /// A disk around another one that fails by a script, by chance or from some operation on. Clones are the same
 /// disk. Without further ado it passes everything on.
@@ -24,7 +26,8 @@ use plan::{Fate, Plan};
 /// what operating systems do, as they forget which bytes they could not write. Only cutting the file back to what
 /// was synced before makes it good again.
 ///
-/// Files have to be written through this disk alone while it is in use.
+/// Files have to be written through this disk alone while it is in use. Reading and writing a [`Scratch`] count as
+/// [`Operation::ReadAt`] and [`Operation::Append`].
 #[derive(Clone, Debug)]
 pub struct FaultyDisk {
     inner: Arc<dyn Disk>,
@@ -245,5 +248,9 @@ impl Disk for FaultyDisk {
 
     async fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.carry_out(Operation::SyncFolder, folder, self.inner.sync_folder(folder)).await
+    }
+
+    fn scratch(&self, path: &Path) -> Box<dyn Scratch> {
+        Box::new(FaultyScratch::new(self, self.inner.scratch(path), path))
     }
 }

@@ -2,6 +2,7 @@
 
 mod nodes;
 mod power_cut;
+mod scratch;
 #[cfg(test)]
 mod tests;
 
@@ -13,9 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Append, Disk, Operation};
+use super::{Append, Disk, Operation, Scratch};
 use crate::Seeded;
 use nodes::{NodeId, Nodes};
+pub use scratch::MemoryScratch;
 
 /// A disk in memory. Clones are the same disk. Paths begin at its root, also those that look relative.
 ///
@@ -222,6 +224,10 @@ impl Disk for MemoryDisk {
 
     async fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.carry_out_at(Operation::SyncFolder, folder, |nodes| nodes.sync_folder(folder)).await
+    }
+
+    fn scratch(&self, path: &Path) -> Box<dyn Scratch> {
+        Box::new(MemoryScratch::new(path))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The machine's disk.
 
+mod scratch;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +13,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Append, Disk, Operation};
+use super::{Append, Disk, Operation, Scratch};
+use scratch::SystemScratch;
 
 /// The machine's disk. Each call is one hop to a thread that may block.
 ///
@@ -72,6 +74,10 @@ impl Disk for SystemDisk {
 
     async fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         carry_out(Operation::SyncFolder, folder, sync_folder).await
+    }
+
+    fn scratch(&self, path: &Path) -> Box<dyn Scratch> {
+        Box::new(SystemScratch::new(path))
     }
 }
 
