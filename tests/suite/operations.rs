@@ -43,6 +43,12 @@ reduce = { by = ["word"], function = "text.add", window = { length = "2s" } }
 [streams.window-inverse]
 from = "pairs"
 reduce = { by = ["word"], function = "text.add", inverse = "text.subtract", window = { length = "2s" } }
+[streams.window-whole]
+from = "pairs"
+reduce = { function = "text.add", columns = ["n"], inverse = "text.subtract", window = { length = "2s" } }
+[streams.window-whole-kept]
+from = "pairs"
+reduce = { function = "text.add", columns = ["n"], inverse = "text.subtract", keep = "n <> 0", window = { length = "4s", slide = "2s" } }
 [streams.window-kept]
 from = "pairs"
 reduce = { by = ["word"], function = "text.add", inverse = "text.subtract", keep = "n <> 0", window = { length = "2s" } }
@@ -108,6 +114,9 @@ expect.window-inverse = [
     [{ word = "a", n = 0 }, { word = "b", n = 7 }],
     [{ word = "a", n = 0 }, { word = "b", n = 0 }],
 ]
+expect.window-whole = [[{ n = 8 }], [{ n = 8 }], [{ n = 7 }], [{ n = 7 }], [{ n = 0 }]]
+expect.window-whole-kept = [[], [{ n = 8 }], [], [{ n = 15 }], [], [{ n = 7 }], [], []]
+restart-after = [2, 5]
 expect.window-kept = [
     [{ word = "a", n = 3 }, { word = "b", n = 5 }],
     [{ word = "a", n = 3 }, { word = "b", n = 5 }],

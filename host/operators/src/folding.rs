@@ -46,7 +46,7 @@ impl Folding {
     }
 
     /// How many columns the key has.
-    pub(crate) fn key_columns(&self) -> usize {
+    pub fn key_columns(&self) -> usize {
         self.keys.len()
     }
 

@@ -152,12 +152,6 @@ pub(super) fn reduce(item: Item<'_>, around: Around<'_>) -> Option<Operation> {
     if let (Some(item), None) = (keep, &inverse) {
         item.report("\"keep\" drops keys from a window with an inverse; without one, use a filter");
     }
-    if let (Some(_), Some([])) = (&inverse, by.as_deref()) {
-        section.refuse(
-            "inverse",
-            "without a key it is not supported by this version yet; add \"by\", or leave it out",
-        );
-    }
     let keep = keep.map(|item| item.string("an SQL condition such as \"total > 0\""));
     section.finish();
     let inverse = inverse.map_or(Some(None), |inverse| inverse.map(Some))?;

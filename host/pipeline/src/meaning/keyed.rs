@@ -118,6 +118,11 @@ impl Meaning<'_> {
         if let Some((window, on)) = over_event_time(&reduce.window) {
             return self.define_event_reduce(defined, reduce, window, on).await;
         }
+        if reduce.by.is_empty()
+            && let (Some(window), Some(inverse)) = (&reduce.window, &reduce.inverse)
+        {
+            return self.define_whole_inverse(defined, reduce, window, inverse).await;
+        }
         let keys = defined.columns(&reduce.by)?;
         let (folding, description) = self.folding(defined, reduce, &defined.input, keys)?;
         let operator: Arc<dyn Operator> = match (&reduce.window, &reduce.inverse) {
@@ -132,6 +137,39 @@ impl Meaning<'_> {
             }
         };
         self.add_over_rows(defined, operator).await
+    }
+
+    /// Defines what all rows of a window come to, as the total of the one key that all of them have:
+    ///
+    /// ```text
+    /// input ─▶ NAME.keyed ─▶ NAME.totals ─▶ NAME
+    /// ```
+    async fn define_whole_inverse(
+        &mut self,
+        defined: &Defined<'_>,
+        reduce: &ReduceSpec,
+        window: &WindowSpec,
+        inverse: &CallSpec,
+    ) -> Result<SchemaRef, Faults> {
+        let mut key = "key".to_owned();
+        while defined.input.column_with_name(&key).is_some() {
+            key.push('_');
+        }
+        let (keyed, totals) = (format!("{}.keyed", defined.name()), format!("{}.totals", defined.name()));
+        let fault = |error| vec![at(defined.stream.operation.place, &error)];
+        let (from, column) = (sql::quoted(defined.from), sql::quoted(&key));
+        let query = format!("SELECT *, 0 AS {column} FROM {from}");
+        let rows = Box::pin(self.relations.add_sql(&keyed, &query)).await.map_err(fault)?;
+        let keys = vec![rows.fields().len() - 1];
+        let (folding, description) = self.folding(defined, reduce, &rows, keys)?;
+        let schema = folding.schema();
+        let operator = self.inverse(defined, reduce, folding, &description, window, inverse).await?;
+        let added =
+            Box::pin(self.relations.add_operator(&totals, OperatorInput::Rows(keyed), operator)).await;
+        added.map_err(fault)?;
+        let values: Vec<_> = schema.fields()[1..].iter().map(|field| sql::quoted(field.name())).collect();
+        let query = format!("SELECT {} FROM {}", values.join(", "), sql::quoted(&totals));
+        Box::pin(self.relations.add_sql(defined.name(), &query)).await.map_err(fault)
     }
 
     /// The reduce of rows with the columns `rows`, which are those of the input and perhaps others behind them.
@@ -191,7 +229,7 @@ impl Meaning<'_> {
             return Err(vec![binding.at_call(message)]);
         }
         let inverse = component.inverse(index).expect("its kind was checked");
-        let schema = folding.schema();
+        let (schema, key_columns) = (folding.schema(), folding.key_columns());
         let keep = match &reduce.keep {
             None => None,
             Some(condition) => {
@@ -199,7 +237,7 @@ impl Meaning<'_> {
                 Some(compiled.map_err(|error| vec![at(condition.place, &error)])?)
             }
         };
-        let (keys, values) = schema.fields().split_at(reduce.by.len());
+        let (keys, values) = schema.fields().split_at(key_columns);
         let (key, state) = (self.fields(defined, keys)?, self.fields(defined, values)?);
         let totals = self.states.keyed(defined.name(), KeyedSpec { key, state, version: 0 });
         let panes = self.panes(defined, schema);
