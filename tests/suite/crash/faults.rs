@@ -58,14 +58,14 @@ impl Call {
         SYNCS.split(',').any(|call| self.text.starts_with(&format!("{call}(")))
     }
 
-    /// The file or folder that it is about: that of its first argument, or of its name.
+    /// The file or folder that it is about: that of its first argument, or of its name. Of a name in a folder that is removed as a
+    /// whole, it is the folder.
     fn path(&self) -> &Path {
         let between = |begin, end| Some(self.text.split_once(begin)?.1.split_once(end)?.0);
-        let named = between('"', '"');
-        Path::new(
-            if self.is_sync() || self.text.starts_with("writev") { between('<', '>') } else { named }
-                .unwrap(),
-        )
+        let (first, named) = (between('<', '>'), between('"', '"'));
+        let is_of_first = self.is_sync() || self.text.starts_with("writev");
+        let named = named.filter(|named| !is_of_first && named.starts_with('/'));
+        Path::new(named.or(first).unwrap())
     }
 }
 
