@@ -56,8 +56,7 @@ pub(crate) async fn open_states(
     }
     let disk = Arc::clone(&checkpoint.disk);
     let store = Store::open(disk, &checkpoint.folder, limits, end).await;
-    let applied = journal.ledger.last.filter(|_| end.is_some());
-    let tables = Arc::new(Tables::new(store.map_err(EngineError::State)?, applied));
+    let tables = Arc::new(Tables::new(store.map_err(EngineError::State)?));
     code.states.bind(&tables).map_err(EngineError::State)?;
     for table in tables.store().orphans() {
         tracing::warn!(
@@ -69,7 +68,7 @@ pub(crate) async fn open_states(
 
 /// States that end with the process.
 pub(crate) fn states_in_memory(code: &Code, limits: Limits) -> Result<Arc<Tables>, EngineError> {
-    let tables = Arc::new(Tables::new(Store::in_memory(limits), None));
+    let tables = Arc::new(Tables::new(Store::in_memory(limits)));
     code.states.bind(&tables).map_err(EngineError::State)?;
     Ok(tables)
 }

@@ -9,7 +9,7 @@ use millstream_model::BatchTime;
 
 use crate::{Change, Keyed, KeyedSpec, PaneSpec, Panes, StateEnd, StateError, Store};
 
-/// The tables of a pipeline, and the batch up to which they are.
+/// The tables of a pipeline, and the batch that was applied to them last.
 #[derive(Debug)]
 pub struct Tables {
     store: Store,
@@ -46,9 +46,9 @@ pub struct PaneTable {
 }
 
 impl Tables {
-    /// A store as of the batch `applied`.
-    pub fn new(store: Store, applied: Option<BatchTime>) -> Self {
-        Self { store, applied: Mutex::new(applied) }
+    /// The tables of a store to which nothing was applied yet.
+    pub fn new(store: Store) -> Self {
+        Self { store, applied: Mutex::default() }
     }
 
     /// What holds them.
@@ -118,7 +118,8 @@ impl States {
         lock(&self.staged).take()
     }
 
-    /// The last batch that is part of the tables; nothing, where there was none.
+    /// The last batch that was applied to the tables since they were opened; nothing, where there was none. A batch that was begun before
+    /// may still be run, more than once: it is never this one.
     pub fn applied(&self) -> Option<BatchTime> {
         self.tables.get().and_then(|tables| *lock(&tables.applied))
     }

@@ -77,7 +77,7 @@ fn source(number: usize) -> String {
 
 impl Lab {
     pub(super) async fn new(setup: Setup) -> Self {
-        let tables = Arc::new(Tables::new(Store::in_memory(Limits::default()), None));
+        let tables = Arc::new(Tables::new(Store::in_memory(Limits::default())));
         Self::over(setup, tables).await
     }
 

@@ -62,7 +62,7 @@ fn table(schema: SchemaRef, rows: &[Row]) -> RecordBatch {
 impl Lab {
     /// With the keys in so many parts.
     pub(super) async fn new(setup: &Setup, parts: usize) -> Self {
-        let tables = Arc::new(Tables::new(Store::in_memory(Limits::default()), None));
+        let tables = Arc::new(Tables::new(Store::in_memory(Limits::default())));
         Self::over(setup.clone(), parts, tables).await
     }
 
