@@ -11,16 +11,9 @@ use arrow::datatypes::{
     DataType, Field, Fields, Int32Type, IntervalUnit, Schema, TimeUnit, UInt32Type, UnionFields,
 };
 use millstream_model::RowsDigest;
+use millstream_platform::Seeded;
 
 use super::digest;
-
-/// The seeds of the random tests: some, or the one in the environment.
-fn seeds() -> Vec<u64> {
-    match std::env::var("MILLSTREAM_SEED") {
-        Ok(seed) => vec![seed.parse().expect("MILLSTREAM_SEED is a number above 0")],
-        Err(_) => (1..200).collect(),
-    }
-}
 
 /// Numbers that look random and are the same every time (xorshift).
 struct Numbers(u64);
@@ -100,7 +93,7 @@ fn columns(numbers: &mut Numbers, rows: usize) -> Vec<ArrayRef> {
 
 #[test]
 fn the_order_of_rows_and_the_cuts_between_them_do_not_matter() {
-    for seed in seeds() {
+    for seed in Seeded::seeds(1..200) {
         let numbers = &mut Numbers(seed);
         let rows = numbers.below(40) + 1;
         let whole = batch(&columns(numbers, rows));
@@ -118,7 +111,7 @@ fn the_order_of_rows_and_the_cuts_between_them_do_not_matter() {
 
 #[test]
 fn another_value_anywhere_gives_another_digest() {
-    for seed in seeds() {
+    for seed in Seeded::seeds(1..200) {
         let numbers = &mut Numbers(seed);
         let rows = numbers.below(40) + 1;
         let columns = columns(numbers, rows);
@@ -166,7 +159,7 @@ fn forms(data_type: &DataType) -> Vec<DataType> {
 
 #[test]
 fn every_form_of_the_same_values_has_one_digest() {
-    for seed in seeds() {
+    for seed in Seeded::seeds(1..200) {
         let numbers = &mut Numbers(seed);
         let rows = numbers.below(40) + 1;
         let (start, count) = (numbers.below(rows), numbers.below(rows) + 1);

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use millstream_model::{Block, Lane, Payload, Position, Rejected};
 use millstream_platform::{Randomness, Seeded};
 
-use super::seeds;
 use crate::entry::{self, Entry, Start};
 use crate::frame::{self, Frames, HEADER_BYTES, Kind};
 use crate::{Record, split_off};
@@ -76,7 +75,7 @@ fn file_of(number: u64, body: &frame::Body) -> Bytes {
 
 #[test]
 fn a_block_is_read_as_it_was_written() {
-    for seed in seeds(0..500) {
+    for seed in Seeded::seeds(0..500) {
         println!("MILLSTREAM_SEED={seed}");
         let seeded = Seeded::new(seed);
         let block = some_block(&seeded);
@@ -103,7 +102,7 @@ fn the_payload_is_not_copied_when_it_is_written() {
 
 #[test]
 fn a_block_split_anywhere_is_the_same_records() {
-    for seed in seeds(0..300) {
+    for seed in Seeded::seeds(0..300) {
         println!("MILLSTREAM_SEED={seed}");
         let seeded = Seeded::new(seed);
         let block = some_block(&seeded);
@@ -127,7 +126,7 @@ fn a_block_split_anywhere_is_the_same_records() {
 
 #[test]
 fn any_bytes_are_parsed_or_refused() {
-    for seed in seeds(0..3_000) {
+    for seed in Seeded::seeds(0..3_000) {
         println!("MILLSTREAM_SEED={seed}");
         let seeded = Seeded::new(seed);
         let block = some_block(&seeded);

@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millstream_model::BatchTime;
-use millstream_platform::{Disk, MemoryDisk, Randomness, Seeded};
+use millstream_platform::{Disk, MemoryDisk, Seeded};
 
-use super::{FOLDER, commit, lane, lines_of, manifest, open, seeds};
+use super::{FOLDER, commit, lane, lines_of, manifest, open};
 use crate::{JournalError, Ledger, Limits};
 
 const LINES: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
@@ -217,7 +217,7 @@ async fn overwrite(memory: &MemoryDisk, path: &Path, bytes: &[u8]) {
 #[tokio::test]
 async fn any_bytes_in_any_file_open_or_are_refused() {
     let (memory, _) = written(tiny()).await;
-    for seed in seeds(0..300) {
+    for seed in Seeded::seeds(0..300) {
         println!("MILLSTREAM_SEED={seed}");
         let seeded = Seeded::new(seed);
         let spoiled = memory.fork();
@@ -225,13 +225,7 @@ async fn any_bytes_in_any_file_open_or_are_refused() {
         let paths = files(&spoiled, kind).await;
         let path = &paths[seeded.below(paths.len() as u64) as usize];
         let mut bytes = spoiled.read(path).await.unwrap().to_vec();
-        let at = seeded.below(bytes.len() as u64) as usize;
-        match seeded.below(4) {
-            0 => bytes.truncate(at),
-            1 => bytes[at..].iter_mut().for_each(|byte| *byte = seeded.next_u64() as u8),
-            2 => bytes[at..].fill(0xFF),
-            _ => bytes.extend((0..at).map(|_| seeded.next_u64() as u8)),
-        }
+        seeded.spoil(&mut bytes);
         overwrite(&spoiled, path, &bytes).await;
         if let Err(error) = reopened(&spoiled, tiny()).await {
             assert!(matches!(error, JournalError::Damaged { .. }), "{error}");

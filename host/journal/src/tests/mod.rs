@@ -88,17 +88,6 @@ pub(super) fn commit(time: i64, records: u64) -> Commit {
     Commit { time: BatchTime::from_ms(time), records, ..Commit::default() }
 }
 
-/// The seed to replay, or `otherwise`.
-pub(super) fn seeds(otherwise: std::ops::Range<u64>) -> std::ops::Range<u64> {
-    match std::env::var("MILLSTREAM_SEED") {
-        Ok(seed) => {
-            let seed = seed.parse().unwrap();
-            seed..seed + 1
-        }
-        Err(_) => otherwise,
-    }
-}
-
 /// The engine awaits these from tasks on several threads.
 #[test]
 fn what_the_journal_does_can_be_awaited_on_any_thread() {

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use millstream_model::{BatchTime, Lane, Records};
 use millstream_platform::{Disk, FaultyDisk, MemoryDisk, Operation, Randomness, Seeded};
 
-use super::{Running, commit, lane, lines_block, lines_of, manifest, open, seeds};
+use super::{Running, commit, lane, lines_block, lines_of, manifest, open};
 use crate::{Cut, Failure, JournalError, Ledger, Limits, Record};
 
 #[tokio::test]
 async fn whatever_was_durable_is_there_after_any_crash() {
     let mut crashes = 0;
-    for seed in seeds(0..1_200) {
+    for seed in Seeded::seeds(0..1_200) {
         eprintln_seed(seed);
         crashes += Simulation::new(seed).run().await;
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use millstream_model::BatchTime;
 use millstream_platform::{Disk, MemoryDisk, Randomness, Seeded};
 
+use super::FOLDER;
 use super::codec::some_rows;
-use super::{FOLDER, seeds};
 use crate::{
     Appended, JournalError, Operation, Operations, ShardSnapshot, SnapshotPart, StateEnd, StateFiles,
     StateLog, StateRecord, StateRecords, StateStart,
@@ -59,7 +59,7 @@ async fn keys(files: &StateFiles, end: StateEnd) -> Vec<String> {
 
 #[test]
 fn operations_are_read_as_they_were_made() {
-    for seed in seeds(0..200) {
+    for seed in Seeded::seeds(0..200) {
         println!("MILLSTREAM_SEED={seed}");
         let seeded = Seeded::new(seed);
         let bytes = |length_max| -> Vec<u8> {

@@ -7,6 +7,7 @@ mod backoff;
 mod tests;
 
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use backoff::Backoff;
@@ -38,6 +39,31 @@ impl Seeded {
     /// A sequence of numbers. Seeds that lie next to each other have unrelated ones.
     pub const fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
+    }
+
+    /// The seeds of a random test: the one that the environment variable `MILLSTREAM_SEED` gives, to be replayed, or `otherwise`.
+    ///
+    /// # Panics
+    /// Where the variable is no number, or the largest there is.
+    pub fn seeds(otherwise: Range<u64>) -> Range<u64> {
+        match std::env::var("MILLSTREAM_SEED") {
+            Ok(seed) => {
+                let seed: u64 = seed.parse().expect("MILLSTREAM_SEED is a number");
+                seed..seed.checked_add(1).expect("MILLSTREAM_SEED is less than the largest number")
+            }
+            Err(_) => otherwise,
+        }
+    }
+
+    /// Makes something else of bytes, as a damage of a file may: from somewhere on they are gone, or others, or there are more of them.
+    pub fn spoil(&self, bytes: &mut Vec<u8>) {
+        let at = self.below(bytes.len() as u64) as usize;
+        match self.below(4) {
+            0 => bytes.truncate(at),
+            1 => bytes[at..].iter_mut().for_each(|byte| *byte = self.next_u64() as u8),
+            2 => bytes[at..].fill(0xFF),
+            _ => bytes.extend((0..at).map(|_| self.next_u64() as u8)),
+        }
     }
 
     /// A number from 0 to `n` - 1; 0 where `n` is 0.

@@ -6,7 +6,6 @@ use millstream_platform::{Randomness, Seeded};
 use super::file::CHUNK_BYTES;
 use super::{Cold, ColdFile, Records};
 use crate::keyed::shard::{Known, hash};
-use crate::tests::seeds;
 
 /// Keys, states and times, from the oldest on.
 type Expected = Vec<(Vec<u8>, Vec<u8>, i64)>;
@@ -42,7 +41,7 @@ fn state(seeded: &Seeded) -> Vec<u8> {
 
 #[test]
 fn keys_are_found_and_kept_in_order_until_they_leave() {
-    for seed in seeds(0..20) {
+    for seed in Seeded::seeds(0..20) {
         println!("MILLSTREAM_SEED={seed}");
         let seeded = Seeded::new(seed);
         let file = ColdFile::in_memory();

@@ -10,7 +10,7 @@ use millstream_platform::{Randomness, Seeded};
 use super::shard::Shard;
 use super::{KeySet, Keyed, SHARDS, Thaws};
 use crate::cold::ColdFile;
-use crate::tests::{all, at, key_of, listed, put, seeds, words};
+use crate::tests::{all, at, key_of, listed, put, words};
 use crate::{Change, KeyedSpec, Limits, Store};
 
 type Known = BTreeMap<Vec<u8>, (Vec<u8>, i64, u64)>;
@@ -28,7 +28,7 @@ fn expected(known: &Known) -> Vec<(Vec<u8>, Vec<u8>, i64)> {
 
 #[test]
 fn a_shard_is_what_its_operations_come_to() {
-    for seed in seeds(0..150) {
+    for seed in Seeded::seeds(0..150) {
         println!("MILLSTREAM_SEED={seed}");
         let seeded = Seeded::new(seed);
         let (mut shard, mut known, mut seen) = (Shard::new(), Known::new(), 0);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millstream_platform::{Disk, Fault, FaultyDisk, MemoryDisk, Operation, Randomness, Seeded};
 
-use super::{FOLDER, all, at, commit, key_of, numbers, put, rows, seeds, words};
+use super::{FOLDER, all, at, commit, key_of, numbers, put, rows, words};
 use crate::{Change, KeySet, Keyed, Limits, SHARDS, StateEnd, StateError, Statistics, Store};
 
 const TABLES: [&str; 2] = ["running", "totals"];
@@ -137,7 +137,7 @@ impl Twins {
 
 #[tokio::test]
 async fn states_are_the_same_wherever_they_are() {
-    for seed in seeds(0..6) {
+    for seed in Seeded::seeds(0..6) {
         println!("MILLSTREAM_SEED={seed}");
         let mut twins = Twins::new(seed).await;
         for _ in 0..3 {

@@ -2,9 +2,9 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use millstream_journal::JournalError;
-use millstream_platform::{Disk, MemoryDisk, Randomness, Seeded};
+use millstream_platform::{Disk, MemoryDisk, Seeded};
 
-use super::{FOLDER, all, all_panes, at, commit, numbers, open, put, rows, seeds, words};
+use super::{FOLDER, all, all_panes, at, commit, numbers, open, put, rows, words};
 use crate::{Change, Limits, StateEnd, StateError, Store};
 
 type Content = (Vec<(String, i64, i64)>, Vec<(i64, Vec<i64>)>);
@@ -191,20 +191,14 @@ async fn a_newer_format_is_refused_and_left_alone() {
 #[tokio::test]
 async fn any_bytes_in_any_file_open_or_are_refused() {
     let written = written(8, small()).await;
-    for seed in seeds(0..300) {
+    for seed in Seeded::seeds(0..300) {
         println!("MILLSTREAM_SEED={seed}");
         let seeded = Seeded::new(seed);
         let spoiled = written.memory.fork();
         let paths = written.files(["state", "snapshot"][seeded.below(2) as usize]).await;
         let path = &paths[seeded.below(paths.len() as u64) as usize];
         let mut bytes = spoiled.read(path).await.unwrap().to_vec();
-        let at = seeded.below(bytes.len() as u64) as usize;
-        match seeded.below(4) {
-            0 => bytes.truncate(at),
-            1 => bytes[at..].iter_mut().for_each(|byte| *byte = seeded.next_u64() as u8),
-            2 => bytes[at..].fill(0xFF),
-            _ => bytes.extend((0..at).map(|_| seeded.next_u64() as u8)),
-        }
+        seeded.spoil(&mut bytes);
         overwrite(&spoiled, path, &bytes).await;
         written.check(&spoiled, &format!("{path:?}")).await;
     }

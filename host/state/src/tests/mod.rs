@@ -94,17 +94,6 @@ pub(crate) async fn commit(store: &Store, change: Change) -> Option<StateEnd> {
     end
 }
 
-/// The seed to replay, or `otherwise`.
-pub(crate) fn seeds(otherwise: std::ops::Range<u64>) -> std::ops::Range<u64> {
-    match std::env::var("MILLSTREAM_SEED") {
-        Ok(seed) => {
-            let seed = seed.parse().unwrap();
-            seed..seed + 1
-        }
-        Err(_) => otherwise,
-    }
-}
-
 /// The engine awaits these from tasks on several threads.
 #[test]
 fn what_the_store_does_can_be_awaited_on_any_thread() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use millstream_journal::JournalError;
 use millstream_platform::{Disk, FaultyDisk, MemoryDisk, Operation, Randomness, Seeded};
 
-use super::{FOLDER, all, all_panes, at, key_of, listed, numbers, put, rows, seeds, words};
+use super::{FOLDER, all, all_panes, at, key_of, listed, numbers, put, rows, words};
 use crate::{Change, KeySet, Limits, SHARDS, StateEnd, StateError, Store};
 
 const KEYED: [&str; 2] = ["running", "totals"];
@@ -18,7 +18,7 @@ const PANES: [&str; 2] = ["recent", "daily"];
 #[tokio::test]
 async fn whatever_was_committed_is_there_after_any_crash() {
     let mut commits = 0;
-    for seed in seeds(0..300) {
+    for seed in Seeded::seeds(0..300) {
         println!("MILLSTREAM_SEED={seed}");
         commits += Simulation::new(seed).run().await;
     }

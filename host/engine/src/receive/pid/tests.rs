@@ -1,3 +1,4 @@
+use millstream_platform::Seeded;
 use serde::Deserialize;
 
 use super::{PidEstimator, PidSettings};
@@ -98,11 +99,7 @@ fn estimates_are_those_of_spark() {
 #[test]
 fn with_rows_piled_up_estimates_stay_below_the_speed() {
     let params = spark().property.params;
-    let seeds = match std::env::var("MILLSTREAM_SEED") {
-        Ok(seed) => vec![seed.parse().expect("MILLSTREAM_SEED is a number above 0")],
-        Err(_) => (1..200_u64).collect(),
-    };
-    for seed in seeds {
+    for seed in Seeded::seeds(1..200) {
         let mut number = seed;
         let mut below = |end: u64| {
             number ^= number << 13;

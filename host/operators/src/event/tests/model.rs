@@ -155,11 +155,7 @@ fn check_whole(setup: Setup, windows: &[String], rows: usize) {
 #[tokio::test]
 #[allow(clippy::print_stdout, reason = "a failed trial says its seed")]
 async fn every_row_is_late_or_counted_once_in_each_of_its_windows() {
-    let seeds = match std::env::var("MILLSTREAM_SEED") {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..TRIALS).collect(),
-    };
-    for seed in seeds {
+    for seed in Seeded::seeds(0..TRIALS) {
         println!("MILLSTREAM_SEED={seed}");
         trial(&Seeded::new(seed)).await;
     }

@@ -208,11 +208,7 @@ async fn trial(seeded: &Seeded) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[allow(clippy::print_stdout, reason = "a failed trial says its seed")]
 async fn whatever_comes_states_are_those_of_the_model() {
-    let seeds = match std::env::var("MILLSTREAM_SEED") {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..TRIALS).collect(),
-    };
-    for seed in seeds {
+    for seed in Seeded::seeds(0..TRIALS) {
         println!("MILLSTREAM_SEED={seed}");
         trial(&Seeded::new(seed)).await;
     }
