@@ -83,7 +83,13 @@ impl Operator for Numbering {
         lab::schema()
     }
 
-    async fn run(&self, _: &OperatorContext, rows: Partitions) -> Result<Option<Partitions>, QueryError> {
+    async fn run(
+        &self,
+        context: &OperatorContext,
+        rows: Partitions,
+    ) -> Result<Option<Partitions>, QueryError> {
+        // A window tells by this what it has made of earlier batches from what an attempt at this one came to.
+        assert!(self.states.applied() < Some(context.time()), "a batch runs when it is not applied yet");
         let rows: Vec<RecordBatch> = rows.into_iter().flatten().collect();
         let texts: Vec<&str> =
             rows.iter().flat_map(|rows| rows.column(0).as_string_view().iter().flatten()).collect();
