@@ -13,9 +13,8 @@ use std::time::Duration;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use millstream_model::{BatchTime, UpdateState};
-use millstream_query::{Operator, OperatorContext, Partitions, QueryError};
+use millstream_query::{Operator, OperatorContext, Partitions, QueryError, in_parallel};
 use millstream_state::{Keyed, KeyedChange, KeyedTable, States};
-use tokio::task::JoinSet;
 
 use crate::initial::{Initial, InitialStates};
 use crate::part::{Arrived, Binding, Part, Updater};
@@ -126,38 +125,13 @@ impl StateUpdate {
         arrived: &Arc<Arrived>,
         parts: Vec<Part>,
     ) -> Result<(Partitions, Vec<KeyedChange>), QueryError> {
-        if let [part] = parts.as_slice() {
-            let (rows, change) = self.updater.run(context, arrived, part).await?;
-            return Ok((vec![rows], vec![change]));
-        }
-        let (mut rows, mut changes) = (vec![Vec::new(); parts.len()], Vec::new());
-        let mut running = JoinSet::new();
-        for part in parts {
+        let piece = |part: Part| {
             let (updater, context, arrived) =
                 (Arc::clone(&self.updater), context.clone(), Arc::clone(arrived));
-            running.spawn(async move {
-                let done = updater.run(&context, &arrived, &part).await;
-                done.map(|(rows, change)| (part.number, rows, change))
-            });
-        }
-        while let Some(joined) = running.join_next().await {
-            let broken = |error: tokio::task::JoinError| QueryError::Run {
-                relation: self.updater.keyed.name.clone(),
-                message: error.to_string(),
-            };
-            match joined.map_err(broken).flatten() {
-                Ok((part, of_part, change)) => {
-                    rows[part] = of_part;
-                    changes.push(change);
-                }
-                Err(error) => {
-                    // The run may be tried again, and is not to share cores and plugins with what is left of this one.
-                    running.shutdown().await;
-                    return Err(error);
-                }
-            }
-        }
-        Ok((rows, changes))
+            async move { updater.run(&context, &arrived, &part).await }
+        };
+        let done = in_parallel(&self.updater.keyed.name, parts.into_iter().map(piece)).await?;
+        Ok(done.into_iter().unzip())
     }
 }
 

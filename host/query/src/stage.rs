@@ -8,12 +8,11 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::TryStreamExt;
-use tokio::task::JoinSet;
 
 use crate::batch::Run;
 use crate::input::{Held, Slot};
 use crate::operator::{OperatorContext, Partitions};
-use crate::{Operator, Output, QueryError};
+use crate::{Operator, Output, QueryError, in_parallel};
 
 /// A relation that is computed by a plan of its own.
 pub(crate) struct Stage {
@@ -75,32 +74,16 @@ impl Stage {
     ) -> Result<Partitions, QueryError> {
         let physical = reset_plan_states(Arc::clone(&plan.physical))
             .map_err(|e| QueryError::running(&self.relation, &e))?;
-        let partitions = physical.output_partitioning().partition_count();
-        if partitions == 1 {
-            let rows = self.run_partition(physical, 0, &plan.context, output).await;
-            return Ok(vec![rows.map_err(|e| QueryError::running(&self.relation, &e))?]);
-        }
-        let mut running = JoinSet::new();
-        for partition in 0..partitions {
+        let partitions = 0..physical.output_partitioning().partition_count();
+        let piece = |partition| {
             let (stage, physical) = (Arc::clone(self), Arc::clone(&physical));
             let (context, output) = (Arc::clone(&plan.context), Arc::clone(output));
-            running.spawn(async move {
+            async move {
                 let rows = stage.run_partition(physical, partition, &context, &output).await;
-                rows.map(|rows| (partition, rows))
-            });
-        }
-        let mut done = vec![Vec::new(); partitions];
-        while let Some(joined) = running.join_next().await {
-            match joined.unwrap_or_else(|e| Err(DataFusionError::ExecutionJoin(Box::new(e)))) {
-                Ok((partition, rows)) => done[partition] = rows,
-                Err(error) => {
-                    // Nothing of this run may touch the output once it has failed: it may be run again.
-                    running.shutdown().await;
-                    return Err(QueryError::running(&self.relation, &error));
-                }
+                rows.map_err(|e| QueryError::running(&stage.relation, &e))
             }
-        }
-        Ok(done)
+        };
+        in_parallel(&self.relation, partitions.map(piece)).await
     }
 
     async fn run_partition(
