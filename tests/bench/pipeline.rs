@@ -74,6 +74,8 @@ pub(crate) struct Job {
     pub(crate) mode: Mode,
     /// Takes what the file's sink is for.
     pub(crate) sink: Arc<dyn Sink>,
+    /// How often states are written into a snapshot, as in [`StateLimits`].
+    pub(crate) snapshot_every: u64,
     pub(crate) stop: Stop,
 }
 
@@ -81,7 +83,8 @@ pub(crate) struct Job {
 pub(crate) fn run(components: &dyn Components, feed: Feed<'_>) -> Result<Summary> {
     let (counted, stop) = Counted::up_to(feed.words, feed.totals);
     let sink = Arc::new(counted.clone());
-    let job = Job { text: text(&feed), source: feed.source, mode: feed.mode, sink, stop };
+    let snapshot_every = StateLimits::default().snapshot_every;
+    let job = Job { text: text(&feed), source: feed.source, mode: feed.mode, sink, snapshot_every, stop };
     let summary = execute(components, job)?;
     let words = counted.words.load(Ordering::Relaxed);
     ensure!(words == feed.words, "{words} words were counted of {}", feed.words);
@@ -94,7 +97,8 @@ pub(crate) fn execute(components: &dyn Components, job: Job) -> Result<Summary> 
     let waiting = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     waiting.block_on(async {
         let checked = check(&root.join("bench.toml"), &job.text, components).await?;
-        let application = wire(&checked, job.source, job.sink).await?;
+        let mut application = wire(&checked, job.source, job.sink).await?;
+        application.state_limits.snapshot_every = job.snapshot_every;
         let engine = Engine::new(threads()?, Arc::new(SystemClock), Arc::new(SystemRandomness))?;
         Ok(engine.run(application, job.mode, job.stop, Board::default()).await?)
     })

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use millstream_engine::{Inlet, Mode, Recovery, Sink, SinkBatch, SinkError, Source, SourceError, StopHandle};
 use millstream_model::{BatchTime, Block, Position};
 use millstream_plugins::Sandbox;
+use millstream_state::Limits as StateLimits;
 
 use crate::corpus::Random;
 use crate::measure::peak_memory_bytes;
@@ -41,6 +42,8 @@ struct Case {
     batches: u64,
     stream: Stream,
     state_memory: &'static str,
+    /// Whether states are written into snapshots beside the batches.
+    snapshots: bool,
 }
 
 /// What is made of the rows.
@@ -60,6 +63,8 @@ const CASES: &[Case] = &[
     states("states-10k", 10_000),
     states("states-100k", 100_000),
     states("states-1m", 1_000_000),
+    // What delays a batch here is the disk: the measure of what snapshots add.
+    Case { snapshots: false, ..states("states-1m-unsaved", 1_000_000) },
     states("states-10m", 10_000_000),
     // Some 140 MiB of states, of which nine tenths are on disk: their places take the most of it.
     Case { state_memory: "48MiB", ..states("states-cold", 2_000_000) },
@@ -73,12 +78,28 @@ const CASES: &[Case] = &[
 ];
 
 const fn states(name: &'static str, keys: u64) -> Case {
-    Case { name, keys, batch_rows: 10_000, batches: 300, stream: Stream::Sums, state_memory: "4GiB" }
+    Case {
+        name,
+        keys,
+        batch_rows: 10_000,
+        batches: 300,
+        stream: Stream::Sums,
+        state_memory: "4GiB",
+        snapshots: true,
+    }
 }
 
 /// Nearly all keys are in each batch, so that windows of any length have as many.
 const fn window(name: &'static str, stream: Stream) -> Case {
-    Case { name, keys: 20_000, batch_rows: 100_000, batches: 90, stream, state_memory: "4GiB" }
+    Case {
+        name,
+        keys: 20_000,
+        batch_rows: 100_000,
+        batches: 90,
+        stream,
+        state_memory: "4GiB",
+        snapshots: true,
+    }
 }
 
 /// What a process measured, of the batches that count.
@@ -108,13 +129,13 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     println!("\nmedian of {ROUNDS} rounds\n");
     let head = ("case", "rows a batch", "M rows/s", "mean ms", "median ms", "delay ms", "peak MiB");
     println!(
-        "{:<14} {:>12} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "{:<18} {:>12} {:>9} {:>9} {:>9} {:>9} {:>9}",
         head.0, head.1, head.2, head.3, head.4, head.5, head.6
     );
     for (case, times) in &all {
         let of = |what: fn(&Times) -> f64| median(times.iter().map(what).collect());
         println!(
-            "{:<14} {:>12} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>9.0}",
+            "{:<18} {:>12} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>9.0}",
             case.name,
             case.batch_rows,
             of(|times| times.rows_per_second) / 1e6,
@@ -156,7 +177,8 @@ pub(crate) fn measure(name: &str) -> Result<()> {
     let (_keep_running, stop) = StopHandle::new();
     let source = Some(Arc::new(Numbered(*case)) as Arc<dyn Source>);
     let sink = Arc::new(Watched(Arc::clone(&watch)));
-    let job = Job { text: text(case, folder.path()), source, mode: Mode::Once, sink, stop };
+    let snapshot_every = if case.snapshots { StateLimits::default().snapshot_every } else { u64::MAX };
+    let job = Job { text: text(case, folder.path()), source, mode: Mode::Once, sink, snapshot_every, stop };
     let summary = execute(&Sandbox::new()?, job)?;
     ensure!(summary.rows == case.rows(), "{} rows were processed of {}", summary.rows, case.rows());
     let Times { rows_per_second, mean_ms, median_ms, delay_ms, peak_mib } = watch.times()?;
