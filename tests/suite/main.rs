@@ -5,6 +5,7 @@
 
 mod architecture;
 mod commands;
+mod compiling;
 mod compositions;
 mod conformance;
 mod crash;

@@ -13,10 +13,12 @@ mod application;
 mod batch;
 mod chunks;
 mod commit;
+mod cpu;
 mod dead_letters;
 mod digest;
 mod engine;
 mod error;
+mod events;
 mod output;
 mod process;
 mod receive;
@@ -37,10 +39,12 @@ pub use application::{
     Application, Backpressure, CatchUp, Checkpoint, Code, OnFailure, Policy, Programs, SinkBinding,
     SourceBinding, Versions,
 };
+pub use cpu::Cpu;
 pub use dead_letters::DeadLetters;
 pub use digest::digest;
 pub use engine::{Engine, Mode, Summary};
 pub use error::EngineError;
+pub use events::{Event, Listener};
 pub use receive::{
     Closed, Cut, Inlet, InletSettings, LaneStart, Outlet, PidError, PidSettings, Receipt, Storage, Taken,
 };
