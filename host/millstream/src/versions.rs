@@ -21,7 +21,7 @@ use millstream_pipeline::Checked;
 
 use crate::compiled::cache;
 use crate::load::{Overrides, check_text};
-use crate::wire::{sha256, wire};
+use crate::wire::{sha256, version as of_checked, wire};
 
 /// How the name of a file ends that is being written.
 const STAGED: &str = "new";
@@ -90,6 +90,12 @@ impl Store {
             overrides.insert(name.clone(), path);
         }
         let checked = check_text(&self.file, &text, overrides, cache(&self.checkpoint)).await?;
+        let loaded = of_checked(&text, &checked);
+        ensure!(
+            loaded == *version,
+            "a component in {} was changed while it was loaded",
+            self.folder.display()
+        );
         Ok((text, checked))
     }
 

@@ -171,8 +171,8 @@ impl Default for Limit {
         Self {
             memory_bytes: 256 << 20,
             time: Duration::from_secs(10),
-            compile_memory_bytes: 512 << 20,
-            compile_time: Duration::from_secs(30),
+            compile_memory_bytes: 1 << 30,
+            compile_time: Duration::from_secs(60),
         }
     }
 }
