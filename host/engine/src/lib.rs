@@ -6,6 +6,8 @@
 //! first, then what the sinks prepared is made visible. [`Engine::run`] is that story; it begins with what an
 //! earlier process left, and ends when it is told to stop or when the sources end.
 //!
+//! What a pipeline does can be looked at on its [`Board`], and heard by a [`Listener`] while it happens.
+//!
 //! Two runtimes: sources, ticks, commits and stops run where the engine is called, batches on a runtime of their own,
 //! so that a busy batch never delays a receiver.
 
