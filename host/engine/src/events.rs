@@ -72,7 +72,8 @@ pub enum Event {
         /// Records in.
         records: u64,
     },
-    /// A batch is committed and visible, and what it took is known; or it failed, and gave nothing.
+    /// A batch is committed and visible, and what it took is known; or it failed, gave nothing, and the pipeline goes on. Of
+    /// one that stops the pipeline nothing more is told.
     BatchCompleted(BatchStatus),
     /// The listener was too slow.
     Missed {

@@ -122,6 +122,7 @@ impl Plugin {
         let refused = |reason: String| PluginError::Refused { path: path.to_owned(), reason };
         let bytes = read(path)?;
         check_kind(&bytes).map_err(refused)?;
+        sandbox.compiler.check_grant(&spec.grant)?;
         let digest = Sha256::digest(&bytes).into();
         let compiled = sandbox.compiler.compile(&sandbox.engine, &bytes, &digest, &spec.limit).await;
         let component = compiled.map_err(refused)?;

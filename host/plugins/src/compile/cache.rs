@@ -11,8 +11,8 @@
 //! write to it does not show that: a plugin with a grant to write in the folder makes files as this very user, a folder that
 //! was copied from elsewhere was written by another host, and where several write to a folder nobody knows who did. So
 //! each file is authenticated with a key that is not in the folder: 32 random bytes, made at the first use, in a file
-//! that only this user can read. It leaves the machine with nobody, and no grant should reach it. A file is read once, as a
-//! whole, and what was authenticated is what is loaded: to change it meanwhile changes nothing.
+//! that only this user can read, and a grant that reaches it is refused. A file is read once, as a whole, and what was
+//! authenticated is what is loaded: to change it meanwhile changes nothing.
 //!
 //! Whatever does not fit — damaged, torn, renamed, by another key, engine or program, or open to others — is not used, and
 //! written anew. So nothing here is synced, and nothing is lost with the folder.
@@ -57,6 +57,12 @@ impl Cache {
 
     pub(super) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Whether the key is in `folder`, or would be.
+    pub(super) fn has_key_in(&self, folder: &Path) -> bool {
+        let deepest = self.key_file.ancestors().find_map(|path| path.canonicalize().ok());
+        deepest.zip(folder.canonicalize().ok()).is_some_and(|(key, folder)| key.starts_with(folder))
     }
 
     /// The code of a component by the engine `made_by`; none if it is not there. An error says why what is there is not used.

@@ -12,12 +12,15 @@ mod cache;
 mod child;
 
 use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use millstream_model::pipeline::Limit;
+use millstream_model::pipeline::{Grant, Limit};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+use crate::PluginError;
 
 pub use cache::Cache;
 pub use child::{Child, compile_for_parent};
@@ -48,6 +51,20 @@ impl Compiler {
     /// Looks into `cache` first, and keeps there what was compiled.
     pub fn with_cache(self, cache: Cache) -> Self {
         Self { cache: Some(Arc::new(cache)), ..self }
+    }
+
+    /// Refuses a grant by which a guest could read the key, and so write code that the host would run.
+    pub(crate) fn check_grant(&self, grant: &Grant) -> Result<(), PluginError> {
+        let Some(cache) = &self.cache else { return Ok(()) };
+        let reaches = |folder: &&PathBuf| cache.has_key_in(folder);
+        match grant.read.iter().chain(&grant.write).find(reaches) {
+            None => Ok(()),
+            Some(folder) => Err(PluginError::Grant {
+                what: format!("folder {}", folder.display()),
+                reason: "the key of the compiled code is in it; grant the folders in it that are needed"
+                    .to_owned(),
+            }),
+        }
     }
 
     /// The code of the component `bytes`, whose SHA-256 is `digest`; or why it is refused.

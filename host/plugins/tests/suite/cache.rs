@@ -130,6 +130,34 @@ async fn a_key_that_others_can_read_is_not_used_and_plugins_load_all_the_same() 
 }
 
 #[tokio::test]
+async fn a_grant_that_reaches_the_key_is_refused() {
+    let place = Place::new();
+    let folder = |name: &str| {
+        let folder = place.0.path().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    };
+    let sandbox = Sandbox::with(Compiler::here().with_cache(place.cache())).unwrap();
+    let load = async |read: &[PathBuf], write: &[PathBuf]| {
+        let mut spec = spec("bare", None);
+        (spec.grant.read, spec.grant.write) = (read.to_vec(), write.to_vec());
+        Plugin::load(&sandbox, &spec).await.err().map(|error| error.to_string())
+    };
+    let (data, state) = (folder("data"), place.0.path().join("state"));
+    let whole = place.0.path().to_owned();
+    // At first there is no key, and the folder that it will be in is not there either.
+    for round in ["before there is a key", "with a key"] {
+        for (read, write) in [(vec![data.clone(), whole.clone()], vec![]), (vec![], vec![whole.clone()])] {
+            let told = load(&read, &write).await.expect(round);
+            assert!(told.contains("the key") && told.contains(whole.to_str().unwrap()), "{round}: {told}");
+        }
+        assert_eq!(load(std::slice::from_ref(&data), &[]).await, None, "{round}");
+    }
+    symlink(&state, whole.join("link")).unwrap();
+    assert!(load(&[whole.join("link")], &[]).await.is_some(), "a link leads to the key");
+}
+
+#[tokio::test]
 async fn pruning_leaves_what_is_needed_and_what_is_not_the_caches() {
     let place = Place::new();
     let (bare, keyed) = (keep("bare", place.cache()).await, keep("keyed", place.cache()).await);
