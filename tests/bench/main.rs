@@ -3,6 +3,8 @@
 //! One run prints everything that is compared, so that a ratio is of the same machine at the same time. Each
 //! measurement is a process of its own, which makes its peak memory its own; they take turns, and medians count.
 
+mod accounting;
+mod compile;
 mod corpus;
 mod durability;
 mod limit;
@@ -29,6 +31,9 @@ fn main() -> Result<()> {
         ["measure", what, corpus] => print_measured(&measure::measure(what, Path::new(corpus))?),
         words if words.contains(&"--bench") && words.contains(&"recovery") => durability::recovery()?,
         words if words.contains(&"--bench") && words.contains(&"overload") => durability::overload()?,
+        ["measure-accounting", corpus] => accounting::measure(Path::new(corpus))?,
+        words if words.contains(&"--bench") && words.contains(&"accounting") => accounting::run()?,
+        words if words.contains(&"--bench") && words.contains(&"compile") => compile::run()?,
         ["generate", address, corpus] => corpus::serve(address, Path::new(corpus))?,
         ["measure-state", case] => state::measure(case)?,
         words if words.contains(&"--bench") && words.contains(&"state") => state::run(words)?,

@@ -84,7 +84,7 @@ pub(crate) fn measure(what: &str, corpus: &Path) -> Result<Measured> {
         "memory-native" | "memory" => {
             let native = what == "memory-native";
             let components: &dyn Components = if native { &NativeComponents } else { &sandbox };
-            let feed = Feed { source: from_memory(blocks(&Bytes::from(std::fs::read(corpus)?))), ..feed };
+            let feed = Feed { source: Some(memory(corpus)?), ..feed };
             let start = Instant::now();
             (start, run(components, feed)?.rows)
         }
@@ -128,6 +128,11 @@ fn socket(sandbox: &Sandbox, corpus: &Path, feed: Feed<'_>) -> Result<(Instant, 
     let rows = run(sandbox, feed)?.rows;
     ensure!(generator.wait()?.success(), "the generator failed");
     Ok((start, rows))
+}
+
+/// The corpus, in memory already.
+pub(crate) fn memory(corpus: &Path) -> Result<Arc<dyn Source>> {
+    Ok(Arc::new(Memory(blocks(&Bytes::from(std::fs::read(corpus)?)))))
 }
 
 /// Sends blocks that are in memory already.

@@ -14,12 +14,12 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use millstream_connectors::{decoder, source};
 use millstream_engine::{
-    Application, Board, Checkpoint, Code, DeadLetters, Engine, InletSettings, Mode, Policy, Programs,
+    Application, Board, Checkpoint, Code, Cpu, DeadLetters, Engine, InletSettings, Mode, Policy, Programs,
     Recovery, Sink, SinkBatch, SinkBinding, SinkError, Source, SourceBinding, Stop, StopHandle, Summary,
     Versions,
 };
 use millstream_journal::Limits;
-use millstream_model::{BatchTime, Version};
+use millstream_model::{BatchTime, Usages, Version};
 use millstream_pipeline::{Checked, Components, check};
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness};
 use millstream_query::Program;
@@ -79,20 +79,36 @@ pub(crate) struct Job {
     pub(crate) stop: Stop,
 }
 
+/// What a pipeline did, and what that took.
+pub(crate) struct Executed {
+    pub(crate) summary: Summary,
+    pub(crate) functions: Usages,
+    pub(crate) cpu: Cpu,
+}
+
 /// Runs the word count until all words are counted.
 pub(crate) fn run(components: &dyn Components, feed: Feed<'_>) -> Result<Summary> {
+    Ok(run_accounted(components, feed)?.summary)
+}
+
+/// Runs the word count until all words are counted, and says what that took.
+pub(crate) fn run_accounted(components: &dyn Components, feed: Feed<'_>) -> Result<Executed> {
     let (counted, stop) = Counted::up_to(feed.words, feed.totals);
     let sink = Arc::new(counted.clone());
     let snapshot_every = StateLimits::default().snapshot_every;
     let job = Job { text: text(&feed), source: feed.source, mode: feed.mode, sink, snapshot_every, stop };
-    let summary = execute(components, job)?;
+    let executed = execute_accounted(components, job)?;
     let words = counted.words.load(Ordering::Relaxed);
     ensure!(words == feed.words, "{words} words were counted of {}", feed.words);
-    Ok(summary)
+    Ok(executed)
 }
 
 /// Runs a pipeline to its end.
 pub(crate) fn execute(components: &dyn Components, job: Job) -> Result<Summary> {
+    Ok(execute_accounted(components, job)?.summary)
+}
+
+fn execute_accounted(components: &dyn Components, job: Job) -> Result<Executed> {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let waiting = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     waiting.block_on(async {
@@ -100,7 +116,10 @@ pub(crate) fn execute(components: &dyn Components, job: Job) -> Result<Summary> 
         let mut application = wire(&checked, job.source, job.sink).await?;
         application.state_limits.snapshot_every = job.snapshot_every;
         let engine = Engine::new(threads()?, Arc::new(SystemClock), Arc::new(SystemRandomness))?;
-        Ok(engine.run(application, job.mode, job.stop, Board::default()).await?)
+        let board = Board::default();
+        let summary = engine.run(application, job.mode, job.stop, board.clone()).await?;
+        // The engine's threads are still there to be asked.
+        Ok(Executed { summary, functions: board.read().functions, cpu: Cpu::now() })
     })
 }
 
@@ -163,6 +182,7 @@ async fn wire(
             settings,
         }],
         sinks: vec![SinkBinding { name: "checked".into(), from: wanted.into(), sink }],
+        metered: checked.components.values().filter_map(|component| component.metered()).collect(),
     };
     let checkpoint = |folder: &PathBuf| Checkpoint {
         disk: Arc::new(SystemDisk),

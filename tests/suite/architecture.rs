@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("operators", &["model", "query", "state"]),
     ("pipeline", &["model", "query", "state", "operators"]),
     ("engine", &["model", "platform", "journal", "query", "state"]),
-    ("plugins", &["model", "query", "pipeline"]),
+    ("plugins", &["model", "platform", "query", "pipeline"]),
     ("connectors", &["model", "platform", "engine"]),
     (
         "millstream",

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::print_stderr, reason = "what a failed test says: its seed, its folder")]
 
+mod accounting;
 mod architecture;
 mod commands;
+mod compiling;
 mod compositions;
 mod conformance;
 mod crash;

@@ -31,7 +31,8 @@ pub(crate) fn millstream(arguments: &[&str]) -> Output {
 /// The binary, to be started.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
-    command.args(arguments);
+    // Where it keeps its key, beside what else tests leave.
+    command.args(arguments).env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

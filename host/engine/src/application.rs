@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use millstream_journal::Limits;
-use millstream_model::{Block, Lane, OriginRange, Version};
+use millstream_model::{BatchTime, Block, Lane, Metered, OriginRange, Usages, Version, add_usages};
 use millstream_platform::Disk;
 use millstream_query::Program;
 use millstream_state::{Limits as StateLimits, States};
@@ -46,6 +46,8 @@ pub struct Code {
     pub tables: Tables,
     /// Where rows go.
     pub sinks: Vec<SinkBinding>,
+    /// Who accounts for the calls of functions.
+    pub metered: Vec<Arc<dyn Metered>>,
 }
 
 /// The same program as often as batches may run at once.
@@ -168,6 +170,13 @@ impl Programs {
 }
 
 impl Code {
+    /// What the calls for a batch took, and what is left of those for earlier ones.
+    pub(crate) fn take_usage(&self, batch: BatchTime) -> Usages {
+        let mut sums = Usages::new();
+        self.metered.iter().for_each(|metered| add_usages(&mut sums, &metered.take_usage(batch)));
+        sums
+    }
+
     /// Reads records of a direct source again.
     pub(crate) async fn read_again(
         &self,

@@ -120,6 +120,7 @@ impl Committer {
             processing_ms: ms(started, ended),
             total_delay_ms: ms(batch.due, ended),
             failure,
+            functions: code.take_usage(batch.time()),
         };
         Ok(Done { status, taken: batch.taken.clone(), dead_letters })
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use millstream_platform::{Clock, Randomness};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::run::Run;
-use crate::{Application, Board, EngineError, Stop};
+use crate::events::Events;
+use crate::run::{Around, Run};
+use crate::{Application, Board, Cpu, EngineError, Listener, Stop};
 
 /// When a pipeline cuts its batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub struct Engine {
     compute: Option<Runtime>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
+    events: Events,
 }
 
 impl Engine {
@@ -44,13 +46,21 @@ impl Engine {
         randomness: Arc<dyn Randomness>,
     ) -> Result<Self, EngineError> {
         let mut compute = Builder::new_multi_thread();
-        let compute = compute.worker_threads(threads).thread_name("batch").enable_time().build();
-        Ok(Self { compute: Some(compute.map_err(EngineError::Runtime)?), clock, randomness })
+        let compute = compute.worker_threads(threads).thread_name(Cpu::COMPUTING).enable_time().build();
+        let compute = Some(compute.map_err(EngineError::Runtime)?);
+        Ok(Self { compute, clock, randomness, events: Events::default() })
     }
 
     /// An engine that computes on the runtime where it is called: for simulations, which have one thread.
     pub fn single(clock: Arc<dyn Clock>, randomness: Arc<dyn Randomness>) -> Self {
-        Self { compute: None, clock, randomness }
+        Self { compute: None, clock, randomness, events: Events::default() }
+    }
+
+    /// Tells `listener` what happens to the pipelines that are run from now on. It is called on a thread of its own, which
+    /// ends when the engine does; what happens while 10,000 events wait for it, it misses.
+    pub fn with_listener(mut self, listener: impl Listener) -> Result<Self, EngineError> {
+        self.events = std::mem::take(&mut self.events).with(listener)?;
+        Ok(self)
     }
 
     /// Runs `application` until it is told to stop, or in [`Mode::Once`] until its sources end. With a checkpoint folder
@@ -64,7 +74,8 @@ impl Engine {
     ) -> Result<Summary, EngineError> {
         let compute = self.compute.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone());
         let (clock, randomness) = (Arc::clone(&self.clock), Arc::clone(&self.randomness));
-        let mut run = Run::open(application, mode, stop, board, clock, randomness, compute).await?;
+        let around = Around { clock, randomness, compute, board, events: self.events.clone() };
+        let mut run = Run::open(application, mode, stop, around).await?;
         run.recover().await?;
         run.start()?;
         run.run().await

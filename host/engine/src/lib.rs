@@ -6,6 +6,8 @@
 //! first, then what the sinks prepared is made visible. [`Engine::run`] is that story; it begins with what an
 //! earlier process left, and ends when it is told to stop or when the sources end.
 //!
+//! What a pipeline does can be looked at on its [`Board`], and heard by a [`Listener`] while it happens.
+//!
 //! Two runtimes: sources, ticks, commits and stops run where the engine is called, batches on a runtime of their own,
 //! so that a busy batch never delays a receiver.
 
@@ -13,10 +15,12 @@ mod application;
 mod batch;
 mod chunks;
 mod commit;
+mod cpu;
 mod dead_letters;
 mod digest;
 mod engine;
 mod error;
+mod events;
 mod output;
 mod process;
 mod receive;
@@ -37,10 +41,12 @@ pub use application::{
     Application, Backpressure, CatchUp, Checkpoint, Code, OnFailure, Policy, Programs, SinkBinding,
     SourceBinding, Versions,
 };
+pub use cpu::Cpu;
 pub use dead_letters::DeadLetters;
 pub use digest::digest;
 pub use engine::{Engine, Mode, Summary};
 pub use error::EngineError;
+pub use events::{Event, Listener};
 pub use receive::{
     Closed, Cut, Inlet, InletSettings, LaneStart, Outlet, PidError, PidSettings, Receipt, Storage, Taken,
 };

@@ -13,10 +13,11 @@ use millstream_state::{Change, Tables as StateTables};
 use crate::application::{Code, Policy};
 use crate::batch::{Batch, BatchInput, Log};
 use crate::chunks::{BlockChunks, Rejected};
+use crate::events::Events;
 use crate::output::{Prepared, SinkFault, Staged};
 use crate::status::Board;
 use crate::table::TablesNow;
-use crate::{EngineError, SinkError};
+use crate::{EngineError, Event, SinkError};
 
 const WAIT_FIRST: Duration = Duration::from_millis(100);
 const WAIT_LONGEST: Duration = Duration::from_secs(5);
@@ -30,6 +31,7 @@ pub(crate) struct Processor {
     pub(crate) tables: Arc<StateTables>,
     pub(crate) policy: Policy,
     pub(crate) board: Board,
+    pub(crate) events: Events,
 }
 
 /// A batch that was run.
@@ -54,6 +56,8 @@ impl Processor {
     /// Runs `batch` until it succeeds, or has failed as often as it may.
     pub(crate) async fn process(self, code: Arc<Code>, batch: Batch) -> Ran {
         let started = self.clock.elapsed();
+        let (time, records) = (batch.time(), batch.records());
+        self.events.tell(|| Event::BatchStarted { time, records });
         let result = self.run(&code, &batch, |_| true).await;
         Ran { batch, result, started }
     }

@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use crate::application::{Application, Checkpoint, Code, Policy};
 use crate::batch::Batch;
 use crate::commit::{self, Committer, Done, SharedLog};
+use crate::events::{self, Events};
 use crate::process::{Processor, Ran};
 use crate::receive::{Receivers, Surroundings};
 use crate::recover::{self, OpenJournal};
@@ -30,8 +31,19 @@ const QUEUED_MAX: usize = 8;
 /// How old what the board shows may be.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 
+/// What a pipeline runs in, and who hears of it.
+pub(crate) struct Around {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) randomness: Arc<dyn Randomness>,
+    /// Where batches are computed.
+    pub(crate) compute: Handle,
+    pub(crate) board: Board,
+    pub(crate) events: Events,
+}
+
 /// A pipeline that runs.
 pub(crate) struct Run {
+    name: String,
     code: Arc<Code>,
     policy: Policy,
     checkpoint: Option<Checkpoint>,
@@ -73,13 +85,11 @@ impl Run {
         application: Application,
         mode: Mode,
         stop: Stop,
-        board: Board,
-        clock: Arc<dyn Clock>,
-        randomness: Arc<dyn Randomness>,
-        compute: Handle,
+        around: Around,
     ) -> Result<Self, EngineError> {
-        let Application { batch_interval, code, checkpoint, state_limits, policy, dead_letters, name: _ } =
+        let Application { batch_interval, code, checkpoint, state_limits, policy, dead_letters, name } =
             application;
+        let Around { clock, randomness, compute, board, events } = around;
         let journal = match &checkpoint {
             Some(checkpoint) => Some(recover::open(checkpoint, Arc::clone(&clock)).await?),
             None => None,
@@ -94,8 +104,10 @@ impl Run {
             _ => recover::states_in_memory(&code, state_limits)?,
         };
         code.tables.open(BatchTime::from_ms(clock.now_ms())).await?;
-        let processor = Processor { clock: Arc::clone(&clock), randomness, wal, tables, policy, board };
+        let processor =
+            Processor { clock: Arc::clone(&clock), randomness, wal, tables, policy, board, events };
         Ok(Self {
+            name,
             code: Arc::new(code),
             policy,
             checkpoint,
@@ -146,10 +158,12 @@ impl Run {
             mode: self.mode,
             backpressure: self.policy.backpressure,
             batch_interval: self.ticks.interval(),
+            events: self.processor.events.clone(),
         };
         let start = |lane: &_| starts.remove(lane).unwrap_or_default();
         self.receivers = Some(Receivers::start(&self.code.sources, around, start)?);
         self.processor.board.update(|status| status.phase = Phase::Running);
+        self.processor.events.tell(|| events::Event::PipelineStarted { pipeline: self.name.clone() });
         Ok(())
     }
 
@@ -245,6 +259,8 @@ impl Run {
                 begun = commit::begin(&self.processor, &journal.log, &batch.manifest) => begun?,
             }
         }
+        let (time, records) = (batch.time(), batch.records());
+        self.processor.events.tell(|| events::Event::BatchSubmitted { time, records });
         self.queue.push_back(batch);
         Ok(())
     }
@@ -293,6 +309,7 @@ impl Run {
         if let Some(receivers) = &mut self.receivers {
             receivers.adapt(&status, &taken);
         }
+        self.processor.events.tell(|| events::Event::BatchCompleted(status.clone()));
         self.processor.board.batch_done(status, dead_letters);
     }
 

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millstream_journal::Ledger;
-use millstream_model::BatchTime;
+use millstream_model::{BatchTime, Usages, add_usages};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+
+use crate::Cpu;
 
 /// Batches that are shown.
 const RECENT_MAX: usize = 20;
@@ -33,6 +35,12 @@ pub struct Status {
     pub receivers: Vec<ReceiverStatus>,
     /// Counters of plugins.
     pub accumulators: BTreeMap<String, i64>,
+    /// What the calls of functions took since the process began, of all batches that are done.
+    #[serde(default)]
+    pub functions: Usages,
+    /// What the process computes; none where it is not looked at.
+    #[serde(default)]
+    pub cpu: Option<Cpu>,
     /// Bytes of the write-ahead log; none without a checkpoint folder.
     pub log_bytes: Option<u64>,
     /// What keeps the pipeline from going on, while it waits for that to pass; or why its tables are older than they should be.
@@ -70,6 +78,9 @@ pub struct BatchStatus {
     pub total_delay_ms: f64,
     /// Why it gave nothing, if it failed and the pipeline went on.
     pub failure: Option<String>,
+    /// What its calls of functions took, those of all attempts.
+    #[serde(default, skip_serializing_if = "Usages::is_empty")]
+    pub functions: Usages,
 }
 
 /// A receiver.
@@ -193,6 +204,7 @@ impl Board {
         shown.status.batches += 1;
         shown.status.records += batch.records;
         shown.status.dead_letters += dead_letters;
+        add_usages(&mut shown.status.functions, &batch.functions);
         if shown.recent.len() == RECENT_MAX {
             shown.recent.pop_front();
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use millstream_engine::{Board, Status};
+use millstream_engine::{Board, Cpu, Status};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -85,7 +85,7 @@ async fn answer(stream: UnixStream, board: Board) -> io::Result<()> {
     let mut line = String::new();
     BufReader::new(read.take(QUESTION_BYTES_MAX)).read_line(&mut line).await?;
     let answer = match serde_json::from_str(&line) {
-        Ok(Question::Status) => Answer::Status(Box::new(board.read())),
+        Ok(Question::Status) => Answer::Status(Box::new(Status { cpu: Some(Cpu::now()), ..board.read() })),
         Err(error) => Answer::Refused(format!("this is no question: {error}")),
     };
     let mut text = serde_json::to_vec(&answer)?;

@@ -6,9 +6,10 @@ use std::path::Path;
 use anyhow::Result;
 use millstream_model::pipeline::{Grant, Limit, Located, Place, PluginSpec};
 use millstream_model::{FunctionDescription, Schema};
-use millstream_plugins::{Plugin, Sandbox};
+use millstream_plugins::Plugin;
 use serde_json::json;
 
+use crate::compiled::sandbox;
 use crate::load::{Refused, runtime};
 
 #[allow(clippy::print_stdout, reason = "the command's answer")]
@@ -20,7 +21,7 @@ pub(crate) fn inspect(component: &Path, json: bool) -> Result<()> {
         limit: Limit::default(),
         config: BTreeMap::new(),
     };
-    let sandbox = Sandbox::new()?;
+    let sandbox = sandbox(None)?;
     let loaded = runtime()?.block_on(Plugin::load(&sandbox, &spec));
     let plugin = loaded.map_err(|error| Refused(error.to_string()))?;
     match json {

@@ -11,8 +11,10 @@ use millstream_connectors::load_table;
 use millstream_engine::TableRows;
 use millstream_model::pipeline::{PluginSpec, TableSpec};
 use millstream_pipeline::{Checked, Component, Components, LoadError, LoadedTable};
-use millstream_plugins::Sandbox;
+use millstream_plugins::{Cache, Sandbox};
 use tokio::sync::Mutex;
+
+use crate::compiled::{cache, sandbox};
 
 /// Something that the user gave is refused, with what to do instead.
 #[derive(Debug, thiserror::Error)]
@@ -24,12 +26,15 @@ pub(crate) type Overrides = BTreeMap<String, PathBuf>;
 
 /// Reads and checks the pipeline file, plugins and tables included.
 pub(crate) async fn load(file: &Path) -> Result<Checked> {
-    check_text(file, &read(file)?, Overrides::new()).await
+    let text = read(file)?;
+    check_text(file, &text, Overrides::new(), existing_cache(file, &text)).await
 }
 
-/// Checks the text of the pipeline file `file`, plugins and tables included. `overrides` may not name plugins that it lacks.
+/// Checks the text of the pipeline file `file`, plugins and tables included, to run it: what is compiled is kept in its
+/// checkpoint folder. `overrides` may not name plugins that it lacks.
 pub(crate) async fn check_components(file: &Path, text: &str, overrides: Overrides) -> Result<Checked> {
-    let checked = check_text(file, text, overrides.clone()).await?;
+    let compiled = folder(file, text).and_then(|checkpoint| cache(&checkpoint));
+    let checked = check_text(file, text, overrides.clone(), compiled).await?;
     let unknown = overrides.keys().find(|name| !checked.components.contains_key(*name));
     match unknown {
         Some(name) => {
@@ -40,9 +45,24 @@ pub(crate) async fn check_components(file: &Path, text: &str, overrides: Overrid
 }
 
 /// Checks the text of the pipeline file `file`, with other components for some plugins.
-pub(crate) async fn check_text(file: &Path, text: &str, overrides: Overrides) -> Result<Checked> {
-    let components = Overridden { sandbox: Sandbox::new()?, overrides };
+pub(crate) async fn check_text(
+    file: &Path,
+    text: &str,
+    overrides: Overrides,
+    compiled: Option<Cache>,
+) -> Result<Checked> {
+    let components = Overridden { sandbox: sandbox(compiled)?, overrides };
     Ok(millstream_pipeline::check(file, text, &components).await?)
+}
+
+/// The compiled code in the checkpoint folder of a pipeline file, if that folder is there: who only looks makes none.
+fn existing_cache(file: &Path, text: &str) -> Option<Cache> {
+    folder(file, text).filter(|checkpoint| checkpoint.is_dir()).and_then(|checkpoint| cache(&checkpoint))
+}
+
+/// The checkpoint folder that the text of a pipeline file names, as far as it can be read.
+fn folder(file: &Path, text: &str) -> Option<PathBuf> {
+    millstream_pipeline::parse(file, text).ok()?.checkpoint
 }
 
 /// The name and the checkpoint folder of the pipeline file `file`.
@@ -68,7 +88,7 @@ pub(crate) fn read(file: &Path) -> Result<String> {
 /// A runtime for commands that wait for nothing outside.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(1).enable_all().build().context("starting the runtime")
+    builder.worker_threads(1).thread_name("waiting").enable_all().build().context("starting the runtime")
 }
 
 /// A pipeline file that is checked again and again; its components are loaded once.
@@ -81,8 +101,10 @@ pub(crate) struct Subject {
 
 impl Subject {
     pub(crate) fn new(file: &Path) -> Result<Self> {
-        let components = Overridden { sandbox: Sandbox::new()?, overrides: Overrides::new() };
-        Ok(Self { file: file.to_owned(), text: read(file)?, components, loaded: Mutex::default() })
+        let text = read(file)?;
+        let sandbox = sandbox(existing_cache(file, &text))?;
+        let components = Overridden { sandbox, overrides: Overrides::new() };
+        Ok(Self { file: file.to_owned(), text, components, loaded: Mutex::default() })
     }
 
     /// The pipeline, with nothing in it that an earlier one has seen or done.

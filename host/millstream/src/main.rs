@@ -4,6 +4,7 @@
 //! the exit code is 0 for success, 78 for a pipeline or component that is refused, 1 for what failed while running.
 
 mod check;
+mod compiled;
 mod control;
 mod host_file;
 mod inspect;
@@ -105,6 +106,9 @@ enum Command {
     },
     /// Begin a plugin project
     New(new::Options),
+    /// Compile a component for the process that started this one
+    #[command(name = compiled::COMMAND, hide = true)]
+    CompileForParent(compiled::Options),
 }
 
 fn main() -> ExitCode {
@@ -121,6 +125,7 @@ fn main() -> ExitCode {
         Command::Replay { pipeline, batch, json } => replay::replay(&pipeline, batch, json),
         Command::Repair { pipeline, apply, json } => repair::repair(&pipeline, apply, json),
         Command::New(options) => new::run(&options),
+        Command::CompileForParent(options) => return compiled::compile(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

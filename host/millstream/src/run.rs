@@ -16,6 +16,7 @@ use millstream_platform::{SystemClock, SystemDisk, SystemRandomness};
 use millstream_state::StateError;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::compiled;
 use crate::control;
 use crate::host_file::Lock;
 use crate::load::{Overrides, Refused, check_components, read, runtime};
@@ -130,6 +131,7 @@ async fn open(
     let mut versions: Vec<_> = kept.map(|(manifest, _)| manifest.version.clone()).collect();
     versions.push(version(text, checked));
     store.prune(&versions)?;
+    compiled::prune(folder, &versions)?;
     let limits = Limits { history_bytes: pipeline.history_bytes, ..Limits::default() };
     let versions = Arc::new(store.clone());
     Ok(Checkpoint { disk, folder: folder.to_owned(), limits, versions })

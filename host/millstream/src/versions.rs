@@ -19,8 +19,9 @@ use millstream_engine::{Code, Versions};
 use millstream_model::Version;
 use millstream_pipeline::Checked;
 
+use crate::compiled::cache;
 use crate::load::{Overrides, check_text};
-use crate::wire::{sha256, wire};
+use crate::wire::{sha256, version as of_checked, wire};
 
 /// How the name of a file ends that is being written.
 const STAGED: &str = "new";
@@ -28,6 +29,7 @@ const STAGED: &str = "new";
 /// The versions in one checkpoint folder.
 #[derive(Clone)]
 pub(crate) struct Store {
+    checkpoint: PathBuf,
     folder: PathBuf,
     /// The pipeline file: paths in a kept text are relative to its folder.
     file: PathBuf,
@@ -36,7 +38,8 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new(checkpoint: &Path, file: &Path, screen: Screen) -> Self {
-        Self { folder: checkpoint.join("versions"), file: file.to_owned(), screen }
+        let folder = checkpoint.join("versions");
+        Self { checkpoint: checkpoint.to_owned(), folder, file: file.to_owned(), screen }
     }
 
     /// Keeps the pipeline's text and components. `overrides` are the files that were loaded for some plugins.
@@ -86,7 +89,13 @@ impl Store {
             self.get(&path, digest)?;
             overrides.insert(name.clone(), path);
         }
-        let checked = check_text(&self.file, &text, overrides).await?;
+        let checked = check_text(&self.file, &text, overrides, cache(&self.checkpoint)).await?;
+        let loaded = of_checked(&text, &checked);
+        ensure!(
+            loaded == *version,
+            "a component in {} was changed while it was loaded",
+            self.folder.display()
+        );
         Ok((text, checked))
     }
 

@@ -10,8 +10,8 @@ use millstream_engine::{
     Backpressure, CatchUp, Code, DeadLetters, InletSettings, OnFailure, PidSettings, Policy, Programs,
     SinkBinding, SourceBinding, Storage, TableBinding, Tables,
 };
-use millstream_model::Version;
 use millstream_model::pipeline::{self, Pipeline, SourceSpec};
+use millstream_model::{Metered, Version};
 use millstream_pipeline::Checked;
 use millstream_platform::SystemDisk;
 use millstream_query::Program;
@@ -57,6 +57,7 @@ pub(crate) async fn wire(text: &str, checked: &Checked, screen: &Screen, concurr
         sources: sources(pipeline, &read),
         tables: Tables::new(tables(pipeline, &read), pipeline.table_memory_bytes),
         sinks: sinks(checked, screen)?,
+        metered: metered(checked),
         programs: Programs::new(programs),
         states: Arc::clone(&checked.states),
     })
@@ -112,6 +113,11 @@ pub(crate) fn settings(pipeline: &Pipeline, spec: &SourceSpec) -> InletSettings 
         rate_max: spec.max_rate,
         once: false,
     }
+}
+
+/// Who accounts for the calls of the plugins' functions.
+fn metered(checked: &Checked) -> Vec<Arc<dyn Metered>> {
+    checked.components.values().filter_map(|component| component.metered()).collect()
 }
 
 fn sinks(checked: &Checked, screen: &Screen) -> Result<Vec<SinkBinding>> {

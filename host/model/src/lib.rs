@@ -12,6 +12,7 @@ pub mod pipeline;
 mod quantity;
 mod schema;
 mod time;
+mod usage;
 
 pub use block::{Block, Payload, Position, Rejected};
 pub use dead_letter::DeadLetter;
@@ -26,3 +27,4 @@ pub use manifest::{
 pub use quantity::{ParseQuantityError, parse_duration, parse_size};
 pub use schema::{DataType, Field, Schema, SchemaError};
 pub use time::BatchTime;
+pub use usage::{Metered, Usage, Usages, add_usages};

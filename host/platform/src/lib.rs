@@ -17,11 +17,13 @@
 //! results, on every machine.
 
 mod clock;
+mod cpu;
 mod crash_point;
 mod disk;
 mod randomness;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use cpu::{cpu_by_thread, process_cpu, thread_cpu};
 pub use crash_point::{CRASH_POINTS, crash_point};
 pub use disk::{
     Append, Disk, Fault, FaultyDisk, MemoryDisk, MemoryScratch, Operation, Scratch, Stopped, SystemDisk,

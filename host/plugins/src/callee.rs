@@ -9,11 +9,15 @@ use wasmtime::component::{ComponentNamedList, ComponentType, Lift, Lower};
 
 use crate::contract::{CallError, Context};
 use crate::lower::Lowered;
+use crate::meter::Entry;
 use crate::plugin::Shared;
+use crate::volume::{Measured, Volume};
 
 /// A function of a plugin. The modules of the kinds make it callable.
 pub(crate) struct Callee {
     plugin: Arc<Shared>,
+    /// `plugin.function`.
+    name: String,
     pub(crate) description: FunctionDescription,
     /// Its number, by which the component knows it.
     pub(crate) index: u32,
@@ -21,30 +25,53 @@ pub(crate) struct Callee {
 
 impl Callee {
     pub(crate) fn new(plugin: Arc<Shared>, description: FunctionDescription, index: usize) -> Self {
-        Self { plugin, description, index: index as u32 }
+        let name = format!("{}.{}", plugin.name, description.name);
+        Self { plugin, name, description, index: index as u32 }
     }
 
     /// Makes a call on an instance, and gives what `check` made of the answer with what the call counts for. An instance
-    /// that answered well is kept; one that failed, or lied, is gone.
+    /// that answered well is kept; one that failed, or lied, is gone. Whatever comes of it, what it took is written down.
     pub(crate) async fn cross<In, Out, T>(
         &self,
         context: CallContext,
+        given: Volume,
         input: In,
         check: impl FnOnce(Out) -> Result<T, String> + Send,
     ) -> Result<(T, Accumulated), FunctionError>
     where
         In: ComponentNamedList + Lower + Send + Sync,
-        Out: ComponentType + Lift + Send + Sync + 'static,
+        Out: ComponentType + Lift + Measured + Send + Sync + 'static,
+    {
+        let mut entry = self.plugin.meter.enter(&self.name, context.batch_time, given);
+        let (answer, added, volume) = entry.time(self.call(&entry, context, input, check)).await?;
+        entry.answered(volume);
+        Ok((answer, added))
+    }
+
+    async fn call<In, Out, T>(
+        &self,
+        entry: &Entry<'_>,
+        context: CallContext,
+        input: In,
+        check: impl FnOnce(Out) -> Result<T, String> + Send,
+    ) -> Result<(T, Accumulated, Volume), FunctionError>
+    where
+        In: ComponentNamedList + Lower + Send + Sync,
+        Out: ComponentType + Lift + Measured + Send + Sync + 'static,
     {
         let kind = self.description.kind;
         let export = self.plugin.export(kind);
         let export =
             export.ok_or_else(|| self.rejected(format!("functions of the kind {kind} are not called")))?;
         let instance = self.plugin.instance().await.map_err(|reason| self.broken(reason))?;
-        let called = instance.answer(export, context, input, self.plugin.time).await;
+        entry.runs_in(instance.memory());
+        let called = instance.answer::<In, Out>(export, context, input, self.plugin.time).await;
         let (mut instance, answer) = called.map_err(|reason| self.broken(reason))?;
-        let answer = match answer {
-            Ok(answer) => check(answer).map_err(|reason| self.broken(reason))?,
+        let (answer, volume) = match answer {
+            Ok(answer) => {
+                let volume = answer.volume();
+                (check(answer).map_err(|reason| self.broken(reason))?, volume)
+            }
             Err(refusal) => {
                 self.plugin.put_back(instance);
                 return Err(self.refused(refusal));
@@ -52,7 +79,7 @@ impl Callee {
         };
         let added = instance.take_added();
         self.plugin.put_back(instance);
-        Ok((answer, added))
+        Ok((answer, added, volume))
     }
 
     /// The rows in the contract's layout.
@@ -60,20 +87,16 @@ impl Callee {
         Lowered::new(rows).map_err(|reason| self.rejected(reason))
     }
 
-    fn name(&self) -> String {
-        format!("{}.{}", self.plugin.name, self.description.name)
-    }
-
     fn broken(&self, reason: impl Into<String>) -> FunctionError {
-        FunctionError::Broken { function: self.name(), reason: reason.into() }
+        FunctionError::Broken { function: self.name.clone(), reason: reason.into() }
     }
 
     fn rejected(&self, reason: impl Into<String>) -> FunctionError {
-        FunctionError::Rejected { function: self.name(), reason: reason.into() }
+        FunctionError::Rejected { function: self.name.clone(), reason: reason.into() }
     }
 
     fn refused(&self, refusal: CallError) -> FunctionError {
-        let function = self.name();
+        let function = self.name.clone();
         match refusal {
             CallError::Rejected(reason) => FunctionError::Rejected { function, reason },
             CallError::Unavailable(reason) => FunctionError::Unavailable { function, reason },
@@ -83,7 +106,7 @@ impl Callee {
 
 impl fmt::Debug for Callee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name())
+        f.write_str(&self.name)
     }
 }
 

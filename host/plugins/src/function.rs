@@ -18,9 +18,11 @@ impl Function for Callee {
 
     async fn call(&self, context: CallContext, rows: RecordBatch) -> Result<Answered, FunctionError> {
         let lowered = self.lower(&rows)?;
-        let input = (self.index, lower_context(context), lowered.table());
+        let table = lowered.table();
+        let given = table.volume();
+        let input = (self.index, lower_context(context), table);
         let check = |answer| check(&self.description, answer, rows.num_rows());
-        let (answer, added) = self.cross(context, input, check).await?;
+        let (answer, added) = self.cross(context, given, input, check).await?;
         Ok(Answered { answer, added })
     }
 }

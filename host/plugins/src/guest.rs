@@ -17,6 +17,7 @@ use wasmtime_wasi::{FsPerms, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView
 use crate::PluginError;
 use crate::additions::Additions;
 use crate::contract::{ACCUMULATORS, HOST, Level};
+use crate::meter::Largest;
 use crate::output::Printed;
 
 /// Tables, memories and core instances of a component; table elements. Far above what any toolchain makes.
@@ -75,7 +76,7 @@ impl Terms {
             config: Arc::clone(&self.config),
             wasi: self.wasi(&printed, &clock)?,
             resources: ResourceTable::new(),
-            limiter: Limiter { memory_bytes: self.memory_bytes, broken: None },
+            limiter: Limiter { memory_bytes: self.memory_bytes, largest: Largest::default(), broken: None },
             printed,
             clock,
             additions: Additions::default(),
@@ -168,6 +169,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
 #[derive(Debug)]
 pub(crate) struct Limiter {
     memory_bytes: usize,
+    pub(crate) largest: Largest,
     pub(crate) broken: Option<String>,
 }
 
@@ -179,6 +181,7 @@ impl ResourceLimiter for Limiter {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         if wanted <= self.memory_bytes {
+            self.largest.see(wanted);
             return Ok(true);
         }
         let mebibytes = self.memory_bytes as f64 / f64::from(1 << 20);

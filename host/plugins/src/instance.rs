@@ -11,6 +11,7 @@ use wasmtime::{Engine, Store, Trap};
 
 use crate::contract::{CallError, Plugin};
 use crate::guest::{Guest, Terms};
+use crate::meter::Largest;
 
 /// What a guest may hand over in one answer. Larger ones fail while they are read.
 const ANSWER_BYTES_MAX: usize = 128 << 20;
@@ -41,6 +42,11 @@ impl Instance {
             Ok(Err(error)) => Err(format!("failed to start: {}", explain(&mut store, &error))),
             Err(_) => Err(format!("failed to start within its limit of {time:?}")),
         }
+    }
+
+    /// The largest memory that it had.
+    pub(crate) fn memory(&self) -> &Largest {
+        &self.store.data().limiter.largest
     }
 
     pub(crate) async fn describe(

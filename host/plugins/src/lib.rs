@@ -4,21 +4,25 @@
 //! after checking every offset, length, character boundary and bitmap; an `Instance` that trapped, ran out
 //! of time or broke a limit is dropped with its store and never called again. No other crate knows wasmtime or WIT.
 //!
-//! Reading order: `sandbox` is the engine that all plugins share, `plugin` a loaded component, `description` what it says of
-//! itself; `callee` is the way of every call, and `function`, `reduce` and `update_state` are what crosses for each kind and
-//! what has to be true of its answer. Under them `lower` and `lift` carry tables over the boundary, whose types are in
-//! `contract`, and `additions` holds what a call counts.
+//! Reading order: `sandbox` is the engine that all plugins share, `compile` makes code of components for it; `plugin` is a
+//! loaded component, `description` what it says of itself; `callee` is the way of every call, and `function`, `reduce` and
+//! `update_state` are what crosses for each kind and what has to be true of its answer. Under them `lower` and `lift` carry
+//! tables over the boundary, whose types are in `contract`, `additions` holds what a call counts, and
+//! `meter` what it takes.
 
 mod additions;
 mod callee;
+mod compile;
 mod contract;
 mod description;
 mod error;
 mod function;
 mod guest;
+mod hex;
 mod instance;
 mod lift;
 mod lower;
+mod meter;
 mod output;
 mod plugin;
 mod reduce;
@@ -26,7 +30,9 @@ mod sandbox;
 #[cfg(test)]
 mod tests;
 mod update_state;
+mod volume;
 
+pub use compile::{Cache, Child, Compiler, compile_for_parent};
 pub use error::PluginError;
 pub use plugin::{Import, Plugin};
 pub use sandbox::Sandbox;

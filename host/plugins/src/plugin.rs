@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use millstream_model::pipeline::PluginSpec;
-use millstream_model::{Function, FunctionKind, Inverse, PluginDescription, Reduce, UpdateState};
+use millstream_model::{
+    BatchTime, Function, FunctionKind, Inverse, Metered, PluginDescription, Reduce, UpdateState, Usages,
+};
 use millstream_pipeline::{self as pipeline, Components, LoadError};
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
@@ -17,7 +19,9 @@ use crate::callee::Callee;
 use crate::contract::{DESCRIPTION, REDUCE, TRANSFORM, UPDATE_STATE};
 use crate::description::description;
 use crate::guest::{Guest, Terms};
+use crate::hex::hex;
 use crate::instance::Instance;
+use crate::meter::Meter;
 use crate::{PluginError, Sandbox};
 
 /// A loaded component. Clones share it and its instances.
@@ -44,6 +48,7 @@ pub(crate) struct Shared {
     exports: Exports,
     terms: Terms,
     pub(crate) time: Duration,
+    pub(crate) meter: Meter,
     idle: Mutex<Vec<Instance>>,
 }
 
@@ -117,9 +122,10 @@ impl Plugin {
         let refused = |reason: String| PluginError::Refused { path: path.to_owned(), reason };
         let bytes = read(path)?;
         check_kind(&bytes).map_err(refused)?;
-        let compiled = Component::new(&sandbox.engine, &bytes);
-        let component =
-            compiled.map_err(|error| refused(format!("does not compile: {}", error.root_cause())))?;
+        sandbox.compiler.check_grant(&spec.grant)?;
+        let digest = Sha256::digest(&bytes).into();
+        let compiled = sandbox.compiler.compile(&sandbox.engine, &bytes, &digest, &spec.limit).await;
+        let component = compiled.map_err(refused)?;
         let describe = export(&component, DESCRIPTION, "describe");
         let describe = describe.ok_or_else(|| {
             refused(format!(
@@ -136,6 +142,7 @@ impl Plugin {
             exports: Exports::of(&component),
             terms: Terms::new(spec)?,
             time: spec.limit.time,
+            meter: Meter::default(),
             idle: Mutex::default(),
         };
         let instance = shared.instance().await.map_err(refused)?;
@@ -149,7 +156,7 @@ impl Plugin {
             imports: Arc::new(imports.collect()),
             shared: Arc::new(shared),
             description: Arc::new(description),
-            digest: hex(&Sha256::digest(&bytes)),
+            digest: hex(&digest),
         })
     }
 
@@ -205,6 +212,12 @@ impl Components for Sandbox {
     }
 }
 
+impl Metered for Plugin {
+    fn take_usage(&self, batch: BatchTime) -> Usages {
+        self.shared.meter.take(batch)
+    }
+}
+
 impl pipeline::Component for Plugin {
     fn description(&self) -> &PluginDescription {
         self.description()
@@ -228,6 +241,10 @@ impl pipeline::Component for Plugin {
 
     fn update_state(&self, index: usize) -> Option<Arc<dyn UpdateState>> {
         self.update_state(index)
+    }
+
+    fn metered(&self) -> Option<Arc<dyn Metered>> {
+        Some(Arc::new(self.clone()))
     }
 }
 
@@ -272,8 +289,4 @@ fn check_exports(description: &PluginDescription, shared: &Shared) -> Result<(),
         }
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

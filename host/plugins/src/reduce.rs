@@ -23,9 +23,11 @@ impl Reduce for Callee {
         groups: Groups,
     ) -> Result<Folded, FunctionError> {
         let lowered = self.lower(&rows)?;
-        let input = (self.index, lower_context(context), lowered.table(), groups.of.as_slice(), groups.count);
+        let table = lowered.table();
+        let given = table.volume().and(size_of_val(groups.of.as_slice()) as u64);
+        let input = (self.index, lower_context(context), table, groups.of.as_slice(), groups.count);
         let check = |answer| check(answer, &self.description.output, groups.count as usize, "groups");
-        let (rows, added) = self.cross(context, input, check).await?;
+        let (rows, added) = self.cross(context, given, input, check).await?;
         Ok(Folded { rows, added })
     }
 }
@@ -43,9 +45,11 @@ impl Inverse for Callee {
         taken: RecordBatch,
     ) -> Result<Folded, FunctionError> {
         let (lowered, taken) = (self.lower(&totals)?, self.lower(&taken)?);
-        let input = (self.index, lower_context(context), lowered.table(), taken.table());
+        let (totals_in, taken_in) = (lowered.table(), taken.table());
+        let given = totals_in.volume().and(taken_in.volume().bytes);
+        let input = (self.index, lower_context(context), totals_in, taken_in);
         let check = |answer| check(answer, &self.description.output, totals.num_rows(), "totals");
-        let (rows, added) = self.cross(context, input, check).await?;
+        let (rows, added) = self.cross(context, given, input, check).await?;
         Ok(Folded { rows, added })
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, OptLevel};
 
-use crate::PluginError;
 use crate::guest::{Guest, add_to_linker};
+use crate::{Compiler, PluginError};
 
 /// From one tick to the next. At each, running guests yield, so that a deadline can fall and others can run.
 const TICK: Duration = Duration::from_millis(5);
@@ -19,31 +19,42 @@ const STACK_BYTES_MAX: usize = 1 << 20;
 pub struct Sandbox {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Guest>,
+    pub(crate) compiler: Compiler,
 }
 
 impl Sandbox {
-    /// Sets the engine up. Fails where this machine cannot run it.
+    /// Sets the engine up; components are compiled in this process. Fails where this machine cannot run it.
     pub fn new() -> Result<Self, PluginError> {
-        Self::try_new().map_err(|error| PluginError::Sandbox(format!("{error:#}")))
+        Self::with(Compiler::here())
     }
 
-    fn try_new() -> wasmtime::Result<Self> {
-        let mut config = Config::new();
-        config
-            .epoch_interruption(true)
-            .max_wasm_stack(STACK_BYTES_MAX)
-            .async_stack_size(2 * STACK_BYTES_MAX)
-            .cranelift_opt_level(OptLevel::Speed)
-            .wasm_component_model(true)
-            .wasm_memory64(false)
-            .concurrency_support(false);
-        let engine = Engine::new(&config)?;
+    /// Sets the engine up; components are compiled by `compiler`.
+    pub fn with(compiler: Compiler) -> Result<Self, PluginError> {
+        Self::try_new(compiler).map_err(|error| PluginError::Sandbox(format!("{error:#}")))
+    }
+
+    fn try_new(compiler: Compiler) -> wasmtime::Result<Self> {
+        let engine = Engine::new(&config())?;
         tick(&engine)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         add_to_linker(&mut linker)?;
-        Ok(Self { engine, linker })
+        Ok(Self { engine, linker, compiler })
     }
+}
+
+/// How code is made and run. Engines of the same configuration run each other's code.
+pub(crate) fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK_BYTES_MAX)
+        .async_stack_size(2 * STACK_BYTES_MAX)
+        .cranelift_opt_level(OptLevel::Speed)
+        .wasm_component_model(true)
+        .wasm_memory64(false)
+        .concurrency_support(false);
+    config
 }
 
 /// Ticks for as long as the engine is in use.

@@ -24,18 +24,20 @@ impl UpdateState for Callee {
         let (keys, states) = (self.lower(&update.keys)?, self.lower(&update.states)?);
         let rows = self.lower(&update.rows)?;
         let (present, timed_out) = (bits(&update.present), bits(&update.timed_out));
+        let (keys, states, rows) = (keys.table(), states.table(), rows.table());
+        let given = rows.volume().and(keys.volume().bytes).and(states.volume().bytes);
         let input = (
             self.index,
             lower_context(context),
-            keys.table(),
-            states.table(),
+            keys,
+            states,
             present.as_slice(),
             timed_out.as_slice(),
             update.starts.as_slice(),
-            rows.table(),
+            rows,
         );
         let check = |outcome| check(&self.description, outcome, &update.timed_out);
-        let (updated, added) = self.cross(context, input, check).await?;
+        let (updated, added) = self.cross(context, given, input, check).await?;
         Ok(Updated { added, ..updated })
     }
 }

@@ -82,3 +82,33 @@ fn a_batch_that_there_never_was_is_refused_with_those_there_are() {
     let told = stderr(&replayed);
     assert!(told.contains("12345") && times(&project).iter().all(|time| told.contains(time)), "{told}");
 }
+
+#[test]
+fn a_batch_that_was_begun_with_a_component_is_finished_with_no_other() {
+    let project = project("SELECT word FROM words");
+    project.write("in/begun.txt", "d\n");
+    let begun = project.command("run", &["--once"]).env("MILLSTREAM_CRASH_AT", "manifest-written:1").output();
+    assert!(!begun.unwrap().status.success(), "the process was to end in the middle of a batch");
+    // Another version, so that the one that began the batch is loaded from where it is kept.
+    let text = std::fs::read_to_string(project.path("pipeline.toml")).unwrap();
+    project.write("pipeline.toml", text.replace("SELECT word", "SELECT upper(word) AS word"));
+    let versions = entries(&project.path("checkpoint/versions"));
+    let kept = versions.iter().find(|path| path.extension().is_some_and(|ending| ending == "wasm")).unwrap();
+    let good = std::fs::read(kept).unwrap();
+    for (case, bytes) in [
+        ("another component", std::fs::read(component("hostile")).unwrap()),
+        ("one that was changed", [good.as_slice(), b"\0"].concat()),
+    ] {
+        std::fs::write(kept, bytes).unwrap();
+        let refused = project.run("run", &["--once"]);
+        let told = stderr(&refused);
+        assert_eq!(refused.status.code(), Some(78), "{case}: {told}");
+        let name = kept.file_name().unwrap().to_str().unwrap();
+        assert!(told.contains(name) && told.contains("is not what its name says"), "{case}: {told}");
+        assert_eq!(times(&project).len(), 2, "{case}: nothing comes of the batch");
+    }
+    std::fs::write(kept, good).unwrap();
+    let finished = project.run("run", &["--once"]);
+    assert!(finished.status.success(), "{}", stderr(&finished));
+    assert!(project.lines("out").contains(&"{\"word\":\"d\"}".to_owned()), "{:?}", project.lines("out"));
+}

@@ -27,6 +27,7 @@ pub use queue::{Cut, LaneStart, Taken};
 pub use settings::{InletSettings, Storage};
 
 use crate::application::{Backpressure, SourceBinding};
+use crate::events::{Events, ReceiverEvents};
 use crate::status::{BatchStatus, ReceiverStatus};
 use crate::{EngineError, Mode, SourceError, Stop};
 use supervisor::{Life, Supervised};
@@ -42,6 +43,7 @@ pub(crate) struct Surroundings {
     pub(crate) mode: Mode,
     pub(crate) backpressure: Backpressure,
     pub(crate) batch_interval: Duration,
+    pub(crate) events: Events,
 }
 
 /// All receivers of a pipeline.
@@ -114,6 +116,7 @@ impl Receivers {
             clock: Arc::clone(&around.clock),
             randomness: Arc::clone(&around.randomness),
             life: Arc::clone(&life),
+            events: ReceiverEvents { events: around.events.clone(), lane: lane.clone() },
         };
         self.running.spawn(async move { (lane, supervised.run().await) });
         self.lanes.push(Receiver { outlet, life, estimator });

@@ -8,6 +8,7 @@ use futures::FutureExt;
 use millstream_platform::{Backoff, Clock, Randomness};
 
 use super::inlet::Inlet;
+use crate::events::ReceiverEvents;
 use crate::status::ReceiverState;
 use crate::{Source, SourceError};
 
@@ -29,6 +30,7 @@ pub(super) struct Supervised {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) randomness: Arc<dyn Randomness>,
     pub(super) life: Arc<Mutex<Life>>,
+    pub(super) events: ReceiverEvents,
 }
 
 impl Supervised {
@@ -37,6 +39,7 @@ impl Supervised {
         let mut backoff = Backoff::new(WAIT_FIRST, WAIT_LONGEST, Arc::clone(&self.randomness));
         let mut reported = false;
         loop {
+            self.events.started();
             let before = self.inlet.records();
             let fault = match self.attempt().await {
                 Ok(()) => return self.end(Ok(())),
@@ -51,6 +54,7 @@ impl Supervised {
                 self.inlet.report(&format!("{fault}; trying again until it works"));
                 reported = true;
             }
+            self.events.failed(&fault);
             self.note(|life| {
                 life.state = ReceiverState::Waiting;
                 life.error = Some(fault);
@@ -77,10 +81,12 @@ impl Supervised {
     }
 
     fn end(&self, result: Result<(), SourceError>) -> Result<(), SourceError> {
+        let error = result.as_ref().err().map(ToString::to_string);
+        self.events.stopped(error.clone());
         self.note(|life| {
             life.state = ReceiverState::Ended;
-            if let Err(error) = &result {
-                life.error = Some(error.to_string());
+            if error.is_some() {
+                life.error = error;
             }
         });
         result

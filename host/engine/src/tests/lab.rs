@@ -13,13 +13,15 @@ use async_trait::async_trait;
 use millstream_journal::{Archive, Limits};
 use millstream_model::{
     Accumulated, Answer, Answered, Block, CallContext, DataType, DeadLetter, Field as ModelField, Function,
-    FunctionDescription, FunctionError, FunctionKind, Payload, Position, Schema as ModelSchema, Version,
+    FunctionDescription, FunctionError, FunctionKind, Metered, Payload, Position, Schema as ModelSchema,
+    Version,
 };
 use millstream_platform::{Disk, ManualClock, MemoryDisk, Seeded};
 use millstream_query::{Call, Program, Relations};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::events::Hears;
 use super::sink::{Keeping, Kept};
 use crate::{
     Application, Board, Checkpoint, Code, DeadLetters, Decoder, Engine, EngineError, Inlet, InletSettings,
@@ -210,6 +212,9 @@ pub(super) struct Lab {
     /// Their rows join the source's.
     pub(super) tables: Vec<TableBinding>,
     pub(super) table_bytes_max: u64,
+    pub(super) metered: Vec<Arc<dyn Metered>>,
+    /// Hears what happens to the next life.
+    pub(super) listener: Hears,
 }
 
 impl Lab {
@@ -235,6 +240,8 @@ impl Lab {
             source: None,
             tables: Vec::new(),
             table_bytes_max: 1_000,
+            metered: Vec::new(),
+            listener: Hears::default(),
         }
     }
 
@@ -262,6 +269,7 @@ impl Lab {
             tables: Tables::new(self.tables.clone(), self.table_bytes_max),
             sources: vec![SourceBinding { name, source, decoder, parallelism, settings }],
             sinks: vec![SinkBinding { name: "kept".into(), from, sink }],
+            metered: self.metered.clone(),
         }
     }
 
@@ -292,8 +300,12 @@ impl Lab {
         let board = Board::new("lab");
         let (clock, randomness) = (Arc::new(self.clock.clone()), Arc::new(Seeded::new(1)));
         let shown = board.clone();
+        let listener = self.listener.lock().unwrap().take();
         let running = tokio::spawn(async move {
-            let engine = Engine::new(2, clock, randomness).unwrap();
+            let mut engine = Engine::new(2, clock, randomness).unwrap();
+            if let Some(hears) = listener {
+                engine = engine.with_listener(move |event| hears.send(event).unwrap()).unwrap();
+            }
             engine.run(application, mode, told, shown).await
         });
         Life { feed: Some(feed), sent, stop, board, running }

@@ -114,6 +114,7 @@ impl<'t> World<'t> {
             states: Arc::clone(&checked.states),
             sources,
             sinks: wanted.iter().map(sink).collect(),
+            metered: Vec::new(),
         };
         Ok((code, feeds))
     }

@@ -160,11 +160,20 @@ pub struct Limit {
     pub memory_bytes: u64,
     /// One call.
     pub time: Duration,
+    /// Memory to compile it.
+    pub compile_memory_bytes: u64,
+    /// Time to compile it.
+    pub compile_time: Duration,
 }
 
 impl Default for Limit {
     fn default() -> Self {
-        Self { memory_bytes: 256 << 20, time: Duration::from_secs(10) }
+        Self {
+            memory_bytes: 256 << 20,
+            time: Duration::from_secs(10),
+            compile_memory_bytes: 1 << 30,
+            compile_time: Duration::from_secs(60),
+        }
     }
 }
 

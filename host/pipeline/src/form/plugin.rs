@@ -53,9 +53,16 @@ fn limit(item: Item<'_>, plugin: &str) -> Option<Limit> {
     let mut section = item.section(format!("the limit of {plugin}"), item.place)?;
     let memory = section.optional("memory").and_then(Item::size);
     let time = section.optional("time").and_then(Item::duration);
+    let compile_memory = section.optional("compile-memory").and_then(Item::size);
+    let compile_time = section.optional("compile-time").and_then(Item::duration);
     section.finish();
     let default = Limit::default();
-    Some(Limit { memory_bytes: memory.unwrap_or(default.memory_bytes), time: time.unwrap_or(default.time) })
+    Some(Limit {
+        memory_bytes: memory.unwrap_or(default.memory_bytes),
+        time: time.unwrap_or(default.time),
+        compile_memory_bytes: compile_memory.unwrap_or(default.compile_memory_bytes),
+        compile_time: compile_time.unwrap_or(default.compile_time),
+    })
 }
 
 fn config(item: Item<'_>) -> Option<BTreeMap<String, serde_json::Value>> {

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod accumulators;
+mod cache;
 mod exports;
 mod keyed;
 mod lies;
 mod support;
+mod usage;

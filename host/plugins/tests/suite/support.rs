@@ -13,7 +13,7 @@ use millstream_model::{BatchTime, CallContext, DataType, Field, FunctionDescript
 use millstream_plugins::{Plugin, PluginError, Sandbox};
 
 /// A component of this workspace. `cargo xtask` builds them first and says so; others build them here.
-fn component(name: &str) -> PathBuf {
+pub(crate) fn component(name: &str) -> PathBuf {
     static BUILT: Once = Once::new();
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     BUILT.call_once(|| {
@@ -25,17 +25,21 @@ fn component(name: &str) -> PathBuf {
     root.join("plugins/bin").join(name).with_extension("wasm").canonicalize().unwrap()
 }
 
-/// Loads a component as the plugin of its name, with one key of configuration.
-pub(crate) async fn try_load(name: &str, config: Option<(&str, &str)>) -> Result<Plugin, PluginError> {
+/// A component as the plugin of its name, with one key of configuration.
+pub(crate) fn spec(name: &str, config: Option<(&str, &str)>) -> PluginSpec {
     let config = config.map(|(key, value)| (key.to_owned(), value.into()));
-    let spec = PluginSpec {
+    PluginSpec {
         name: Located { value: name.to_owned(), place: Place::default() },
         component: Located { value: component(name), place: Place::default() },
         grant: Grant::default(),
         limit: Limit::default(),
         config: BTreeMap::from_iter(config),
-    };
-    Plugin::load(&Sandbox::new().unwrap(), &spec).await
+    }
+}
+
+/// Loads a component, with one key of configuration.
+pub(crate) async fn try_load(name: &str, config: Option<(&str, &str)>) -> Result<Plugin, PluginError> {
+    Plugin::load(&Sandbox::new().unwrap(), &spec(name, config)).await
 }
 
 pub(crate) async fn load(name: &str) -> Plugin {

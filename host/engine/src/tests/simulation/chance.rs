@@ -190,6 +190,7 @@ impl Parts {
             programs,
             sources: self.outside.sources().into_iter().map(|name| self.source(name)).collect(),
             sinks,
+            metered: Vec::new(),
         }
     }
 

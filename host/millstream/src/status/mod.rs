@@ -14,6 +14,8 @@ use crate::control;
 use crate::host_file;
 use crate::load::{checkpoint, runtime};
 
+mod usage;
+
 /// Batches that are shown to people.
 const BATCHES_SHOWN: usize = 5;
 
@@ -71,6 +73,7 @@ fn text(running: Option<u32>, status: &Status) -> String {
         line("PROBLEM", problem.clone());
     }
     status.receivers.iter().for_each(|receiver| text += &receiver_text(running.is_some(), receiver));
+    text += &usage::text(&status.functions, status.cpu.as_ref());
     if !status.recent.is_empty() {
         text += &format!(
             "\n  {:<16} {:>10} {:>12} {:>12} {:>12}\n",

@@ -1,0 +1,72 @@
+//! Where plugins are compiled, and where their code is kept: in a process of this program's own, and in the checkpoint
+//! folder.
+//!
+//! ```text
+//! checkpoint/compiled/SHA-256.code              the code of a component
+//! ~/.local/state/millstream/compiled.key        what shows that this host has written it
+//! ```
+
+use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use millstream_model::Version;
+use millstream_plugins::{Cache, Child, Compiler, PluginError, Sandbox, compile_for_parent};
+
+/// The command that this program gives itself.
+pub(crate) const COMMAND: &str = "compile-for-parent";
+/// This very program, also when the file that it was started from is gone or another by now.
+const PROGRAM: &str = "/proc/self/exe";
+
+/// What the command takes.
+#[derive(Args)]
+pub(crate) struct Options {
+    memory_bytes: u64,
+    time_ms: u64,
+}
+
+/// The command: compiles the component on standard input.
+#[allow(clippy::print_stderr, reason = "the answer to the process that asked")]
+pub(crate) fn compile(options: &Options) -> ExitCode {
+    match compile_for_parent(options.memory_bytes, Duration::from_millis(options.time_ms)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(wrong) => {
+            eprintln!("{wrong}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A sandbox that compiles within limits, and keeps what it compiled where `cache` says.
+pub(crate) fn sandbox(cache: Option<Cache>) -> Result<Sandbox, PluginError> {
+    let compiler = Compiler::in_child(Child::new(PathBuf::from(PROGRAM), &[COMMAND]));
+    Sandbox::with(match cache {
+        Some(cache) => compiler.with_cache(cache),
+        None => compiler,
+    })
+}
+
+/// What a checkpoint folder keeps of compiled code; nothing where there is no place for the key.
+pub(crate) fn cache(checkpoint: &Path) -> Option<Cache> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+    if state.is_none() {
+        tracing::info!(
+            "plugins are compiled at each start: neither XDG_STATE_HOME nor HOME says where to keep a key"
+        );
+    }
+    Some(Cache::new(checkpoint.join("compiled"), state?.join("millstream/compiled.key")))
+}
+
+/// Removes the code that none of `versions` needs.
+pub(crate) fn prune(checkpoint: &Path, versions: &[Version]) -> Result<()> {
+    let Some(cache) = cache(checkpoint) else { return Ok(()) };
+    let needed: BTreeSet<&str> =
+        versions.iter().flat_map(|version| version.plugins.values()).map(String::as_str).collect();
+    let pruned = cache.prune(|component| needed.contains(component));
+    pruned.with_context(|| format!("removing compiled code from {}", checkpoint.display()))
+}

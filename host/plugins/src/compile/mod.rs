@@ -1,0 +1,140 @@
+//! From a component's bytes to code that runs.
+//!
+//! Compiling is the one thing that the host does with a component before any of the sandbox's limits is there: time and memory
+//! go with what the component is, and one function can be made to take as much of both as its author likes. So a host
+//! compiles in a process of its own, whose limits are the system's (`child`), and what that came to is kept by the
+//! component's digest (`cache`), so that the next start has it in less than a millisecond.
+//!
+//! Loading compiled code is `unsafe`: it is machine code, and is run as it is. It comes from the compiler itself, in this
+//! process or in its child, or from the cache, which gives nothing that this host has not written.
+
+mod cache;
+mod child;
+
+use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use millstream_model::pipeline::{Grant, Limit};
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::PluginError;
+
+pub use cache::Cache;
+pub use child::{Child, compile_for_parent};
+
+/// The SHA-256 of something.
+pub(crate) type Sum = [u8; 32];
+
+/// How components are compiled. Clones share what there is.
+#[derive(Clone, Debug, Default)]
+pub struct Compiler {
+    /// None: in this process.
+    child: Option<Arc<Child>>,
+    cache: Option<Arc<Cache>>,
+}
+
+impl Compiler {
+    /// Compiles in this process, as long and with as much memory as it takes: for components that are trusted that far, and
+    /// for tests.
+    pub fn here() -> Self {
+        Self::default()
+    }
+
+    /// Compiles in a process of its own, within the limits of each plugin.
+    pub fn in_child(child: Child) -> Self {
+        Self { child: Some(Arc::new(child)), cache: None }
+    }
+
+    /// Looks into `cache` first, and keeps there what was compiled.
+    pub fn with_cache(self, cache: Cache) -> Self {
+        Self { cache: Some(Arc::new(cache)), ..self }
+    }
+
+    /// Refuses a grant by which a guest could read the key, and so write code that the host would run.
+    pub(crate) fn check_grant(&self, grant: &Grant) -> Result<(), PluginError> {
+        let Some(cache) = &self.cache else { return Ok(()) };
+        let reaches = |folder: &&PathBuf| cache.has_key_in(folder);
+        match grant.read.iter().chain(&grant.write).find(reaches) {
+            None => Ok(()),
+            Some(folder) => Err(PluginError::Grant {
+                what: format!("folder {}", folder.display()),
+                reason: "the key of the compiled code is in it; grant the folders in it that are needed"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// The code of the component `bytes`, whose SHA-256 is `digest`; or why it is refused.
+    pub(crate) async fn compile(
+        &self,
+        engine: &Engine,
+        bytes: &[u8],
+        digest: &Sum,
+        limit: &Limit,
+    ) -> Result<Component, String> {
+        let made_by = fingerprint(engine);
+        if let Some(component) = self.cache.as_ref().and_then(|cache| kept(cache, engine, &made_by, digest)) {
+            return Ok(component);
+        }
+        let code = match &self.child {
+            Some(child) => child.compile(bytes, limit).await?,
+            None => engine.precompile_component(bytes).map_err(|error| refusal(&error))?,
+        };
+        let component = load(engine, &code).map_err(|error| refusal(&error))?;
+        if let Some(cache) = &self.cache
+            && let Err(error) = cache.put(&made_by, digest, &code)
+        {
+            tracing::warn!("keeping compiled code in {}: {error}", cache.folder().display());
+        }
+        Ok(component)
+    }
+}
+
+/// What the cache has of a component, if that can be used.
+fn kept(cache: &Cache, engine: &Engine, made_by: &Sum, digest: &Sum) -> Option<Component> {
+    let found = match cache.get(made_by, digest) {
+        Ok(code) => code?,
+        Err(reason) => {
+            tracing::warn!("{reason}; compiling anew");
+            return None;
+        }
+    };
+    let loaded = load(engine, &found);
+    loaded.inspect_err(|error| tracing::warn!("loading kept code: {error:#}; compiling anew")).ok()
+}
+
+fn refusal(error: &wasmtime::Error) -> String {
+    format!("does not compile: {}", error.root_cause())
+}
+
+#[allow(unsafe_code, reason = "compiled code can be loaded in no other way")]
+fn load(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the code is what `Engine::precompile_component` made, as deserializing wants: here, in the child, which is this
+    // program with the same configuration, or earlier, as the cache's message authentication code shows. The bytes are
+    // this process's own, and nobody changes them after they were looked at.
+    unsafe { Component::deserialize(engine, code) }
+}
+
+/// Tells engines apart that do not understand each other's code, and programs of different versions.
+fn fingerprint(engine: &Engine) -> Sum {
+    let mut hashing = Hashing(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut hashing);
+    env!("CARGO_PKG_VERSION").hash(&mut hashing);
+    hashing.0.finalize().into()
+}
+
+/// Hashes to a sum instead of a number.
+struct Hashing(Sha256);
+
+impl Hasher for Hashing {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        unreachable!("the sum is asked for, and no number")
+    }
+}
