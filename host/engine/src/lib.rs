@@ -19,6 +19,7 @@ mod engine;
 mod error;
 mod output;
 mod process;
+mod publish;
 mod receive;
 mod recover;
 mod replay;

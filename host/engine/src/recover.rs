@@ -130,8 +130,7 @@ async fn republish(
     // A batch that failed gives nothing, also where an attempt had prepared something.
     for binding in code.sinks.iter().filter(|_| commit.failure.is_none()) {
         let sink = binding.name.clone();
-        let recovered = binding.sink.recover(time).await;
-        match recovered.map_err(|source| EngineError::Sink { time, sink: sink.clone(), source })? {
+        match committer.recover(binding, time, None).await? {
             Recovery::NeedsRows if was_given_rows(&sink) => needy.push(sink),
             Recovery::Published | Recovery::NeedsRows => {}
         }

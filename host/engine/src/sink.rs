@@ -51,6 +51,9 @@ pub enum SinkError {
     /// There is no room; the batch waits until there is.
     #[error("{0}")]
     Full(String),
+    /// What is outside does not take the batch now. One that was committed waits until it does.
+    #[error("{0}")]
+    Unavailable(String),
     /// A sync failed, and nobody knows what is on the disk. What was committed is not made visible by another sync, which may
     /// say that all is well: the pipeline ends, and recovers from what is there.
     #[error("{0}")]

@@ -13,7 +13,7 @@ use crate::plugin::Shared;
 
 /// A function of a plugin. The modules of the kinds make it callable.
 pub(crate) struct Callee {
-    plugin: Arc<Shared>,
+    pub(crate) plugin: Arc<Shared>,
     pub(crate) description: FunctionDescription,
     /// Its number, by which the component knows it.
     pub(crate) index: u32,
@@ -64,7 +64,7 @@ impl Callee {
         format!("{}.{}", self.plugin.name, self.description.name)
     }
 
-    fn broken(&self, reason: impl Into<String>) -> FunctionError {
+    pub(crate) fn broken(&self, reason: impl Into<String>) -> FunctionError {
         FunctionError::Broken { function: self.name(), reason: reason.into() }
     }
 
@@ -72,7 +72,7 @@ impl Callee {
         FunctionError::Rejected { function: self.name(), reason: reason.into() }
     }
 
-    fn refused(&self, refusal: CallError) -> FunctionError {
+    pub(crate) fn refused(&self, refusal: CallError) -> FunctionError {
         let function = self.name();
         match refusal {
             CallError::Rejected(reason) => FunctionError::Rejected { function, reason },

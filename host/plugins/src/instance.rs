@@ -10,7 +10,7 @@ use wasmtime::component::{
 use wasmtime::{Engine, Store, Trap};
 
 use crate::contract::{CallError, Plugin};
-use crate::guest::{Guest, Terms};
+use crate::guest::{Guest, Terms, World};
 
 /// What a guest may hand over in one answer. Larger ones fail while they are read.
 const ANSWER_BYTES_MAX: usize = 128 << 20;
@@ -26,9 +26,10 @@ impl Instance {
         engine: &Engine,
         component: &InstancePre<Guest>,
         terms: &Terms,
+        world: World,
         time: Duration,
     ) -> Result<Self, String> {
-        let guest = terms.guest().map_err(|error| error.to_string())?;
+        let guest = terms.guest(world).map_err(|error| error.to_string())?;
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.limiter);
         store.set_hostcall_fuel(ANSWER_BYTES_MAX);
@@ -75,7 +76,9 @@ impl Instance {
         self.store.data_mut().leave()
     }
 
-    async fn call<In, Out>(
+    /// Calls a function of any shape. Gives the instance back with the answer; a call that trapped or ran out of time
+    /// leaves none.
+    pub(crate) async fn call<In, Out>(
         mut self,
         export: &ComponentExportIndex,
         input: In,

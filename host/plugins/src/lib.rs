@@ -6,7 +6,7 @@
 //!
 //! Reading order: `sandbox` is the engine that all plugins share, `plugin` a loaded component, `description` what it says of
 //! itself; `callee` is the way of every call, and `function`, `reduce` and `update_state` are what crosses for each kind and
-//! what has to be true of its answer. Under them `lower` and `lift` carry tables over the boundary, whose types are in
+//! what has to be true of its answer; `receiver` and `sink` keep their instances, and run them `outside`. Under them `lower` and `lift` carry tables over the boundary, whose types are in
 //! `contract`, and `additions` holds what a call counts.
 
 mod additions;
@@ -20,9 +20,12 @@ mod instance;
 mod lift;
 mod lower;
 mod output;
+mod outside;
 mod plugin;
+mod receiver;
 mod reduce;
 mod sandbox;
+mod sink;
 #[cfg(test)]
 mod tests;
 mod update_state;
