@@ -17,6 +17,12 @@ pub trait Sink: Send + Sync {
 
     /// Makes the batch visible that was prepared and committed before a crash, if it is not yet.
     async fn recover(&self, time: BatchTime) -> Result<Recovery, SinkError>;
+
+    /// What a sink of the same name has in common with this one, so that a later version of the pipeline ends the batches
+    /// of an earlier one by its own. Nothing, where each version ends its own.
+    fn succession(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A batch on its way out. Nothing of it is visible before it is published; dropped before that, nothing ever is,

@@ -96,15 +96,20 @@ impl Outbox {
         rows(frame.body).map_err(|what| damaged(offset, what))
     }
 
-    /// Removes a batch, if it is in the outbox.
+    /// Removes a batch, if it is in the outbox: no crash brings it back.
     ///
     /// # Errors
     /// `Disk`.
     pub async fn remove(&self, time: BatchTime) -> Result<(), JournalError> {
-        self.folder.remove(&self.folder.file(number(time))).await
+        match self.folder.length(number(time)).await {
+            Err(error) if error.is_missing_file() => return Ok(()),
+            length => length?,
+        };
+        self.folder.remove(&self.folder.file(number(time))).await?;
+        self.folder.sync().await
     }
 
-    /// Removes a batch and all before it.
+    /// Removes a batch and all before it. A crash may bring some back.
     ///
     /// # Errors
     /// `Disk`.

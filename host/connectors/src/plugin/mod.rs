@@ -8,6 +8,8 @@ mod outbox;
 mod parts;
 mod sink;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use millstream_model::FunctionError;
 

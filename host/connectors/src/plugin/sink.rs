@@ -35,6 +35,8 @@ struct Shared {
     /// The columns that it takes, as the stream calls them.
     columns: Vec<String>,
     schema: SchemaRef,
+    /// The function and what it takes: another version of it writes the same batches.
+    succession: String,
     outbox: Outbox,
     /// How many parts of the batch that is being written the sink has taken.
     progress: Mutex<Option<(BatchTime, u32)>>,
@@ -51,7 +53,9 @@ impl PluginSink {
     /// A sink that takes the columns `columns` for the inputs of its function, in their order.
     pub(crate) fn new(sink: Arc<dyn model::Sink>, columns: Vec<String>, outbox: Outbox) -> Self {
         let schema = Arc::new(sink.description().input.to_arrow());
-        Self(Arc::new(Shared { sink, columns, schema, outbox, progress: Mutex::default() }))
+        let description = sink.description();
+        let succession = format!("{}{} of {columns:?}", description.name, description.input);
+        Self(Arc::new(Shared { sink, columns, schema, succession, outbox, progress: Mutex::default() }))
     }
 }
 
@@ -59,6 +63,7 @@ impl PluginSink {
 impl Sink for PluginSink {
     async fn begin(&self, time: BatchTime) -> Result<Box<dyn SinkBatch>, SinkError> {
         self.0.outbox.remove(time).await?;
+        self.0.progress().take_if(|(of, _)| *of == time);
         let parts = Parts::new(Arc::clone(&self.0.schema));
         Ok(Box::new(Batch { sink: Arc::clone(&self.0), time, parts }))
     }
@@ -66,6 +71,10 @@ impl Sink for PluginSink {
     async fn recover(&self, time: BatchTime) -> Result<Recovery, SinkError> {
         self.0.publish(time).await?;
         Ok(Recovery::Published)
+    }
+
+    fn succession(&self) -> Option<&str> {
+        Some(&self.0.succession)
     }
 }
 
