@@ -12,14 +12,15 @@ use arrow::compute::sum;
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use millstream_connectors::{decoder, source};
+use millstream_connectors::{Plugins, decoder, source};
 use millstream_engine::{
     Application, Board, Checkpoint, Code, Cpu, DeadLetters, Engine, InletSettings, Mode, Policy, Programs,
     Recovery, Sink, SinkBatch, SinkBinding, SinkError, Source, SourceBinding, Stop, StopHandle, Summary,
     Versions,
 };
 use millstream_journal::Limits;
-use millstream_model::{BatchTime, Usages, Version};
+use millstream_model::pipeline::CallSpec;
+use millstream_model::{self as model, BatchTime, Usages, Version};
 use millstream_pipeline::{Checked, Components, check};
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness};
 use millstream_query::Program;
@@ -176,7 +177,7 @@ async fn wire(
         programs: Programs::new(vec![Program::compile(&checked.relations, &[wanted], threads()?).await?]),
         sources: vec![SourceBinding {
             name: spec.name.value.clone(),
-            source: instead.unwrap_or_else(|| source(spec)),
+            source: instead.unwrap_or_else(|| source(spec, &NoneOutside)),
             decoder: decoder(spec),
             parallelism: 1,
             settings,
@@ -199,6 +200,19 @@ async fn wire(
         policy: Policy::default(),
         dead_letters: DeadLetters::logged(),
     })
+}
+
+/// Sources and sinks are the host's own.
+struct NoneOutside;
+
+impl Plugins for NoneOutside {
+    fn receiver(&self, call: &CallSpec) -> Arc<dyn model::Receiver> {
+        unreachable!("no source of a bench is of the plugin {}", call.plugin)
+    }
+
+    fn sink(&self, call: &CallSpec) -> Arc<dyn model::Sink> {
+        unreachable!("no sink of a bench is of the plugin {}", call.plugin)
+    }
 }
 
 /// A new folder has no batches of other versions.

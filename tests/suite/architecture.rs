@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("pipeline", &["model", "query", "state", "operators"]),
     ("engine", &["model", "platform", "journal", "query", "state"]),
     ("plugins", &["model", "platform", "query", "pipeline"]),
-    ("connectors", &["model", "platform", "engine"]),
+    ("connectors", &["model", "platform", "journal", "engine"]),
     (
         "millstream",
         &["model", "platform", "journal", "state", "query", "pipeline", "engine", "plugins", "connectors"],

@@ -9,6 +9,8 @@
 //! receivers: what they receive is logged before a batch takes it, and a server that can send records again is
 //! told which of them are safe.
 //!
+//! Receivers and sinks of plugins are made sources and sinks by `plugin`.
+//!
 //! A table is a file that is read whole, by the decoders of sources (`table`).
 //!
 //! Nothing that comes in is trusted: blocks and records have limits, what cannot be read goes to the dead
@@ -18,6 +20,7 @@ mod cut;
 mod decode;
 mod files;
 mod folder;
+mod plugin;
 mod print;
 mod screen;
 mod socket;
@@ -29,20 +32,33 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use millstream_engine::{Decoder, Sink, SinkError, Source, Table, TableError, TableRows};
-use millstream_model::Schema;
-use millstream_model::pipeline::{SinkKind, SinkSpec, SourceKind, SourceSpec, TableSpec};
+use millstream_journal::Outbox;
+use millstream_model::pipeline::{CallSpec, SinkKind, SinkSpec, SourceKind, SourceSpec, TableSpec};
+use millstream_model::{self as model, Schema};
 
 pub use print::table::text as rows_as_text;
 pub use screen::Screen;
 
+/// The functions of a checked pipeline's plugins.
+pub trait Plugins {
+    /// The receiver that `call` names.
+    fn receiver(&self, call: &CallSpec) -> Arc<dyn model::Receiver>;
+
+    /// The sink that `call` names.
+    fn sink(&self, call: &CallSpec) -> Arc<dyn model::Sink>;
+}
+
 /// The source that `spec` describes. Nothing is opened before it runs.
-pub fn source(spec: &SourceSpec) -> Arc<dyn Source> {
+pub fn source(spec: &SourceSpec, plugins: &dyn Plugins) -> Arc<dyn Source> {
     match &spec.kind {
         SourceKind::SocketConnect { address, resume } => {
             Arc::new(socket::Connect::new(spec, &address.value, *resume))
         }
         SourceKind::SocketListen { address } => Arc::new(socket::Listen::new(spec, &address.value)),
         SourceKind::Files { path } => Arc::new(files::Files::new(spec, &path.value)),
+        SourceKind::Plugin(call) => {
+            Arc::new(plugin::PluginSource::new(&name_of(call), plugins.receiver(call)))
+        }
     }
 }
 
@@ -65,13 +81,34 @@ pub async fn load_table(spec: &TableSpec, bytes_max: u64) -> Result<(Schema, Tab
     table::load(spec, bytes_max).await
 }
 
-/// The sink that `spec` describes, for rows of `schema`; what it prints goes to `screen`.
+/// Where the sinks of a pipeline put their rows.
+pub struct Ways<'a> {
+    /// What is printed.
+    pub screen: Screen,
+    /// The functions of plugins.
+    pub plugins: &'a dyn Plugins,
+    /// The outbox of the sink of that name, where there is a checkpoint folder.
+    pub outbox: &'a dyn Fn(&str) -> Option<Outbox>,
+}
+
+/// The sink that `spec` describes, for rows of `schema`.
 ///
 /// # Errors
 /// The sink's format cannot hold the columns of `schema`.
-pub fn sink(spec: &SinkSpec, schema: SchemaRef, screen: Screen) -> Result<Arc<dyn Sink>, SinkError> {
+pub fn sink(spec: &SinkSpec, schema: SchemaRef, ways: &Ways<'_>) -> Result<Arc<dyn Sink>, SinkError> {
+    let name = &spec.name.value;
     Ok(match &spec.kind {
-        SinkKind::Print { rows } => Arc::new(print::Print::new(&spec.name.value, schema, *rows, screen)),
+        SinkKind::Print { rows } => Arc::new(print::Print::new(name, schema, *rows, ways.screen.clone())),
         SinkKind::Files { path, format } => Arc::new(folder::Folder::new(&path.value, *format, schema)?),
+        SinkKind::Plugin(call) => {
+            let sink = ways.plugins.sink(call);
+            let columns = call.columns.iter().flatten().map(|column| column.value.clone()).collect();
+            let outbox = (ways.outbox)(name).map_or_else(plugin::Outbox::memory, plugin::Outbox::Files);
+            Arc::new(plugin::PluginSink::new(sink, columns, outbox))
+        }
     })
+}
+
+fn name_of(call: &CallSpec) -> String {
+    format!("{}.{}", call.plugin, call.function)
 }

@@ -17,7 +17,7 @@ use crate::batch::Batch;
 use crate::output::{Prepared, SinkFault};
 use crate::process::{Outcome, Processor, Ran, sink_error};
 use crate::status::BatchStatus;
-use crate::{DeadLetters, EngineError, Recovery, SinkError};
+use crate::{DeadLetters, EngineError, Recovery, Stop};
 
 /// Accumulators of a pipeline; further names are left out.
 const ACCUMULATORS_MAX: usize = 10_000;
@@ -47,6 +47,8 @@ pub(crate) struct Committer {
     pub(crate) processor: Processor,
     pub(crate) log: Option<SharedLog>,
     pub(crate) dead_letters: DeadLetters,
+    /// Ends the wait for a sink.
+    pub(crate) stop: Stop,
     /// What the pipeline has read for the last time, once the log's next write is on disk.
     released: BTreeMap<Lane, u64>,
 }
@@ -97,8 +99,13 @@ pub(crate) async fn begin(
 
 impl Committer {
     /// Commits to `log`, if there is one.
-    pub(crate) fn new(processor: Processor, log: Option<SharedLog>, dead_letters: DeadLetters) -> Self {
-        Self { processor, log, dead_letters, released: BTreeMap::new() }
+    pub(crate) fn new(
+        processor: Processor,
+        log: Option<SharedLog>,
+        dead_letters: DeadLetters,
+        stop: Stop,
+    ) -> Self {
+        Self { processor, log, dead_letters, stop, released: BTreeMap::new() }
     }
 
     /// Ends a batch that was run.
@@ -255,23 +262,11 @@ impl Committer {
     }
 
     async fn finish(&self, code: &Code, batch: &Batch, fault: SinkFault) -> Result<(), EngineError> {
-        let (time, policy) = (batch.time(), self.processor.policy);
         let binding = code.sinks.iter().find(|binding| binding.name == fault.sink);
         let binding = binding.expect("the batch was prepared by the sinks of its code");
-        let mut backoff = self.processor.backoff();
-        let (mut fault, mut failures) = (fault, 0);
-        loop {
-            failures += u32::from(!matches!(fault.source, SinkError::Full(_)));
-            if failures >= policy.attempts.max(1) || matches!(fault.source, SinkError::Unsynced(_)) {
-                return Err(sink_error(time, fault));
-            }
-            tracing::warn!("batch {time}: {fault}; trying again");
-            self.processor.pause(&mut backoff).await;
-            match binding.sink.recover(time).await {
-                Ok(Recovery::Published) => return Ok(()),
-                Ok(Recovery::NeedsRows) => return Err(sink_error(time, fault)),
-                Err(source) => fault.source = source,
-            }
+        match self.recover(binding, batch.time(), Some(fault.source.clone())).await? {
+            Recovery::Published => Ok(()),
+            Recovery::NeedsRows => Err(sink_error(batch.time(), fault)),
         }
     }
 

@@ -23,6 +23,7 @@ mod error;
 mod events;
 mod output;
 mod process;
+mod publish;
 mod receive;
 mod recover;
 mod replay;

@@ -111,10 +111,26 @@ async fn code_of(
     let time = manifest.time;
     tracing::info!(batch = %time, "begun by another version of the pipeline, and finished by that");
     let loaded = versions.load(&manifest.version).await;
-    let code = loaded.map_err(|reason| EngineError::Version { time, reason })?;
+    let mut earlier = loaded.map_err(|reason| EngineError::Version { time, reason })?;
+    succeed(&mut earlier, code);
+    let code = earlier;
     code.states.bind(&processor.tables).map_err(EngineError::State)?;
     code.tables.open(BatchTime::from_ms(processor.clock.now_ms())).await?;
     Ok(Arc::new(code))
+}
+
+/// Puts those of the pipeline's own sinks in the place of earlier ones that go on with their batches: where the earlier
+/// one was told the wrong address, a batch would otherwise wait for it forever.
+fn succeed(earlier: &mut Code, code: &Code) {
+    for binding in &mut earlier.sinks {
+        let successor = code.sinks.iter().find(|other| {
+            let succession = other.sink.succession();
+            other.name == binding.name && succession.is_some() && succession == binding.sink.succession()
+        });
+        if let Some(successor) = successor {
+            binding.sink = Arc::clone(&successor.sink);
+        }
+    }
 }
 
 /// Makes a committed batch visible. The sinks that have nothing of it any more get its rows again.
@@ -130,8 +146,7 @@ async fn republish(
     // A batch that failed gives nothing, also where an attempt had prepared something.
     for binding in code.sinks.iter().filter(|_| commit.failure.is_none()) {
         let sink = binding.name.clone();
-        let recovered = binding.sink.recover(time).await;
-        match recovered.map_err(|source| EngineError::Sink { time, sink: sink.clone(), source })? {
+        match committer.recover(binding, time, None).await? {
             Recovery::NeedsRows if was_given_rows(&sink) => needy.push(sink),
             Recovery::Published | Recovery::NeedsRows => {}
         }

@@ -17,6 +17,12 @@ pub trait Sink: Send + Sync {
 
     /// Makes the batch visible that was prepared and committed before a crash, if it is not yet.
     async fn recover(&self, time: BatchTime) -> Result<Recovery, SinkError>;
+
+    /// What a sink of the same name has in common with this one, so that a later version of the pipeline ends the batches
+    /// of an earlier one by its own. Nothing, where each version ends its own.
+    fn succession(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A batch on its way out. Nothing of it is visible before it is published; dropped before that, nothing ever is,
@@ -51,6 +57,9 @@ pub enum SinkError {
     /// There is no room; the batch waits until there is.
     #[error("{0}")]
     Full(String),
+    /// What is outside does not take the batch now. One that was committed waits until it does.
+    #[error("{0}")]
+    Unavailable(String),
     /// A sync failed, and nobody knows what is on the disk. What was committed is not made visible by another sync, which may
     /// say that all is well: the pipeline ends, and recovers from what is there.
     #[error("{0}")]

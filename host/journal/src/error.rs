@@ -61,10 +61,8 @@ pub enum JournalError {
         /// Which.
         records: Range<u64>,
     },
-    /// *Refuse*: a record of the batch log that is larger than any may be. Nothing was changed.
-    #[error(
-        "a record of the batch log takes {bytes} bytes, and at most {bytes_max} are allowed; take less into a batch"
-    )]
+    /// *Refuse*: a record of the batch log, or a part in an outbox, that is larger than any may be. Nothing was changed.
+    #[error("a record takes {bytes} bytes, and at most {bytes_max} are allowed; take less into a batch")]
     TooLarge {
         /// What it takes.
         bytes: usize,

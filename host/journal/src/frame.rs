@@ -9,7 +9,7 @@
 //! └────────┴────────┴────────┴─────────────────┴────────┘
 //! ```
 //!
-//! The kind is `"log "`, `"wal "`, `"stat"` or `"snap"`, the checksum is that of the 20 bytes before it. This part is the same in every
+//! The kind is `"log "`, `"wal "`, `"stat"`, `"snap"` or `"outb"`, the checksum is that of the 20 bytes before it. This part is the same in every
 //! format to come, so that an older program can name a newer format. Frames follow it without gaps:
 //!
 //! ```text
@@ -56,6 +56,8 @@ pub(crate) enum Kind {
     State,
     /// States as they were at some position of the state log.
     Snapshot,
+    /// A batch that waits for its sink.
+    Outbox,
 }
 
 impl Kind {
@@ -66,6 +68,7 @@ impl Kind {
             Self::Wal => "wal",
             Self::State => "state",
             Self::Snapshot => "snapshot",
+            Self::Outbox => "outbox",
         }
     }
 
@@ -75,6 +78,7 @@ impl Kind {
             Self::Wal => b"wal ",
             Self::State => b"stat",
             Self::Snapshot => b"snap",
+            Self::Outbox => b"outb",
         }
     }
 }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
-use millstream_connectors::{Screen, decoder, sink, source, table};
+use millstream_connectors::{Plugins, Screen, Ways, decoder, sink, source, table};
 use millstream_engine::{
     Backpressure, CatchUp, Code, DeadLetters, InletSettings, OnFailure, PidSettings, Policy, Programs,
     SinkBinding, SourceBinding, Storage, TableBinding, Tables,
 };
-use millstream_model::pipeline::{self, Pipeline, SourceSpec};
-use millstream_model::{Metered, Version};
-use millstream_pipeline::Checked;
+use millstream_journal::Outbox;
+use millstream_model::pipeline::{self, CallSpec, Pipeline, SourceSpec};
+use millstream_model::{Metered, Receiver, Sink, Version};
+use millstream_pipeline::{Checked, Component};
 use millstream_platform::SystemDisk;
 use millstream_query::Program;
 use millstream_state::Limits as StateLimits;
@@ -54,7 +55,7 @@ pub(crate) async fn wire(text: &str, checked: &Checked, screen: &Screen, concurr
     let read: Vec<String> = programs[0].inputs().map(str::to_owned).collect();
     Ok(Code {
         version: version(text, checked),
-        sources: sources(pipeline, &read),
+        sources: sources(checked, &read),
         tables: Tables::new(tables(pipeline, &read), pipeline.table_memory_bytes),
         sinks: sinks(checked, screen)?,
         metered: metered(checked),
@@ -64,7 +65,8 @@ pub(crate) async fn wire(text: &str, checked: &Checked, screen: &Screen, concurr
 }
 
 /// The sources that some sink's rows come from.
-fn sources(pipeline: &Pipeline, read: &[String]) -> Vec<SourceBinding> {
+fn sources(checked: &Checked, read: &[String]) -> Vec<SourceBinding> {
+    let pipeline = &checked.pipeline;
     let sources = pipeline.sources.iter().filter(|spec| {
         let read = read.contains(&spec.name.value);
         if !read {
@@ -74,7 +76,7 @@ fn sources(pipeline: &Pipeline, read: &[String]) -> Vec<SourceBinding> {
     });
     let binding = |spec: &SourceSpec| SourceBinding {
         name: spec.name.value.clone(),
-        source: source(spec),
+        source: source(spec, &Functions(checked)),
         decoder: decoder(spec),
         parallelism: spec.parallelism,
         settings: settings(pipeline, spec),
@@ -121,14 +123,41 @@ fn metered(checked: &Checked) -> Vec<Arc<dyn Metered>> {
 }
 
 fn sinks(checked: &Checked, screen: &Screen) -> Result<Vec<SinkBinding>> {
+    let checkpoint = checked.pipeline.checkpoint.as_deref();
+    let outbox = |sink: &str| checkpoint.map(|folder| Outbox::new(Arc::new(SystemDisk), folder, sink));
+    let ways = Ways { screen: screen.clone(), plugins: &Functions(checked), outbox: &outbox };
     let sinks = checked.pipeline.sinks.iter().map(|spec| {
         let schema = checked.relations.schema(&spec.from.value);
         let schema = schema.with_context(|| format!("sink \"{}\" has no input", spec.name))?;
-        let sink = sink(spec, schema, screen.clone())
-            .map_err(|error| Refused(format!("sink \"{}\": {error}", spec.name)))?;
+        let sink =
+            sink(spec, schema, &ways).map_err(|error| Refused(format!("sink \"{}\": {error}", spec.name)))?;
         Ok(SinkBinding { name: spec.name.value.clone(), from: spec.from.value.clone(), sink })
     });
     sinks.collect()
+}
+
+/// The functions of a checked pipeline's plugins.
+struct Functions<'c>(&'c Checked);
+
+impl Functions<'_> {
+    fn find<T>(&self, call: &CallSpec, get: impl Fn(&dyn Component, usize) -> Option<T>) -> T {
+        let found = self.0.components.get(&call.plugin).and_then(|component| {
+            let functions = &component.description().functions;
+            let index = functions.iter().position(|function| function.name == call.function)?;
+            get(component.as_ref(), index)
+        });
+        found.expect("a checked pipeline's functions are there, and of their kind")
+    }
+}
+
+impl Plugins for Functions<'_> {
+    fn receiver(&self, call: &CallSpec) -> Arc<dyn Receiver> {
+        self.find(call, |component, index| component.receiver(index))
+    }
+
+    fn sink(&self, call: &CallSpec) -> Arc<dyn Sink> {
+        self.find(call, |component, index| component.sink(index))
+    }
 }
 
 /// How much the pipeline's states may take.

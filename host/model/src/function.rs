@@ -9,8 +9,10 @@ use thiserror::Error;
 use crate::{BatchTime, Schema};
 
 mod keyed;
+mod outside;
 
 pub use keyed::{Fate, Folded, Groups, Inverse, Reduce, Update, UpdateState, Updated};
+pub use outside::{Delivery, Receiver, Receiving, Sink, SinkPart};
 
 /// What a function does with rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

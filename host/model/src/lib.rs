@@ -17,8 +17,9 @@ mod usage;
 pub use block::{Block, Payload, Position, Rejected};
 pub use dead_letter::DeadLetter;
 pub use function::{
-    Accumulated, Answer, Answered, CallContext, Expansion, Fate, Folded, Function, FunctionDescription,
-    FunctionError, FunctionKind, Groups, Inverse, PluginDescription, Reduce, Update, UpdateState, Updated,
+    Accumulated, Answer, Answered, CallContext, Delivery, Expansion, Fate, Folded, Function,
+    FunctionDescription, FunctionError, FunctionKind, Groups, Inverse, PluginDescription, Receiver,
+    Receiving, Reduce, Sink, SinkPart, Update, UpdateState, Updated,
 };
 pub use manifest::{
     Commit, FileEnd, Lane, LaneInput, LoggedRange, Manifest, OriginRange, Records, RowsDigest, StateEnd,

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use millstream_model::pipeline::{PluginSpec, TableSpec};
-use millstream_model::{Function, Inverse, Metered, PluginDescription, Reduce, Schema, UpdateState};
+use millstream_model::{
+    Function, Inverse, Metered, PluginDescription, Receiver, Reduce, Schema, Sink, UpdateState,
+};
 
 /// Why a component or a table cannot be loaded: told to the author as it is, at the plugin's `component` or the table's
 /// `path`.
@@ -57,6 +59,16 @@ pub trait Component: Send + Sync {
 
     /// The function at `index`, if it is an update-state.
     fn update_state(&self, _index: usize) -> Option<Arc<dyn UpdateState>> {
+        None
+    }
+
+    /// The function at `index`, if it is a receiver.
+    fn receiver(&self, _index: usize) -> Option<Arc<dyn Receiver>> {
+        None
+    }
+
+    /// The function at `index`, if it is a sink.
+    fn sink(&self, _index: usize) -> Option<Arc<dyn Sink>> {
         None
     }
 

@@ -15,7 +15,7 @@ use crate::volume::{Measured, Volume};
 
 /// A function of a plugin. The modules of the kinds make it callable.
 pub(crate) struct Callee {
-    plugin: Arc<Shared>,
+    pub(crate) plugin: Arc<Shared>,
     /// `plugin.function`.
     name: String,
     pub(crate) description: FunctionDescription,
@@ -87,7 +87,7 @@ impl Callee {
         Lowered::new(rows).map_err(|reason| self.rejected(reason))
     }
 
-    fn broken(&self, reason: impl Into<String>) -> FunctionError {
+    pub(crate) fn broken(&self, reason: impl Into<String>) -> FunctionError {
         FunctionError::Broken { function: self.name.clone(), reason: reason.into() }
     }
 
@@ -95,7 +95,7 @@ impl Callee {
         FunctionError::Rejected { function: self.name.clone(), reason: reason.into() }
     }
 
-    fn refused(&self, refusal: CallError) -> FunctionError {
+    pub(crate) fn refused(&self, refusal: CallError) -> FunctionError {
         let function = self.name.clone();
         match refusal {
             CallError::Rejected(reason) => FunctionError::Rejected { function, reason },

@@ -11,6 +11,10 @@ pub(crate) const TRANSFORM: &str = "millstream:plugin/transform@0.1.0";
 pub(crate) const REDUCE: &str = "millstream:plugin/reduce@0.1.0";
 /// The interface of update-state.
 pub(crate) const UPDATE_STATE: &str = "millstream:plugin/update-state@0.1.0";
+/// The interface of receivers.
+pub(crate) const RECEIVER: &str = "millstream:plugin/receiver@0.1.0";
+/// The interface of sinks.
+pub(crate) const SINK: &str = "millstream:plugin/sink@0.1.0";
 /// The interfaces that the host offers.
 pub(crate) const HOST: &str = "millstream:plugin/host@0.1.0";
 pub(crate) const ACCUMULATORS: &str = "millstream:plugin/accumulators@0.1.0";
@@ -69,6 +73,15 @@ pub(crate) struct Context {
     #[component(name = "batch-time-ms")]
     pub(crate) batch_time_ms: i64,
     pub(crate) partition: u32,
+}
+
+#[derive(Clone, Copy, ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct Batch {
+    #[component(name = "time-ms")]
+    pub(crate) time_ms: i64,
+    pub(crate) part: u32,
+    pub(crate) parts: u32,
 }
 
 #[derive(Debug, ComponentType, Lift)]
@@ -144,6 +157,14 @@ pub(crate) struct Outcome {
     pub(crate) states: Table,
     pub(crate) output: Table,
     pub(crate) origins: Vec<u32>,
+}
+
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct Delivery {
+    pub(crate) rows: Table,
+    pub(crate) position: Option<Vec<u8>>,
+    pub(crate) ended: bool,
 }
 
 #[derive(ComponentType, Lift)]

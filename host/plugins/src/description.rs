@@ -72,6 +72,12 @@ fn check_kind(function: &FunctionDescription) -> Result<(), String> {
             Err("an update-state has a state of one field at least, and a version of it from 1".to_owned())
         }
         FunctionKind::UpdateState => Ok(()),
+        FunctionKind::Receiver if output.fields.is_empty() || !input.fields.is_empty() => {
+            Err("a receiver has no input, and gives one column at least".to_owned())
+        }
+        FunctionKind::Sink if input.fields.is_empty() || !output.fields.is_empty() => {
+            Err("a sink has no output, and takes one column at least".to_owned())
+        }
         _ if !has_none => {
             Err(format!("a function of the kind {kind} has no keys, no state and no version of it"))
         }

@@ -36,6 +36,15 @@ pub(crate) struct Guest {
     additions: Additions,
 }
 
+/// Whose clock and randomness a guest sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum World {
+    /// The batch's, so that a batch which is run again sees the same.
+    Batch,
+    /// The machine's: for receivers and sinks, which deal with what goes by it.
+    Outside,
+}
+
 /// What every instance of a plugin is made from.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
@@ -65,16 +74,16 @@ impl Terms {
             network: Arc::new(network.collect()),
             memory_bytes: usize::try_from(spec.limit.memory_bytes).unwrap_or(usize::MAX),
         };
-        terms.wasi(&Printed::default(), &BatchClock::default())?;
+        terms.wasi(World::Batch, &Printed::default(), &BatchClock::default())?;
         Ok(terms)
     }
 
-    pub(crate) fn guest(&self) -> Result<Guest, PluginError> {
+    pub(crate) fn guest(&self, world: World) -> Result<Guest, PluginError> {
         let (printed, clock) = (Printed::default(), BatchClock::default());
         Ok(Guest {
             plugin: Arc::clone(&self.plugin),
             config: Arc::clone(&self.config),
-            wasi: self.wasi(&printed, &clock)?,
+            wasi: self.wasi(world, &printed, &clock)?,
             resources: ResourceTable::new(),
             limiter: Limiter { memory_bytes: self.memory_bytes, largest: Largest::default(), broken: None },
             printed,
@@ -83,10 +92,13 @@ impl Terms {
         })
     }
 
-    fn wasi(&self, printed: &Printed, clock: &BatchClock) -> Result<WasiCtx, PluginError> {
+    fn wasi(&self, world: World, printed: &Printed, clock: &BatchClock) -> Result<WasiCtx, PluginError> {
         let mut wasi = WasiCtxBuilder::new();
-        wasi.stdout(printed.clone()).stderr(printed.clone()).wall_clock(clock.clone());
-        wasi.secure_random(clock.random()).insecure_random(clock.random()).insecure_random_seed(0);
+        wasi.stdout(printed.clone()).stderr(printed.clone());
+        if world == World::Batch {
+            wasi.wall_clock(clock.clone()).secure_random(clock.random());
+            wasi.insecure_random(clock.random()).insecure_random_seed(0);
+        }
         let folders = self.grant.read.iter().map(|folder| (folder, FsPerms::ReadOnly));
         let folders = folders.chain(self.grant.write.iter().map(|folder| (folder, FsPerms::ReadWrite)));
         for (folder, permissions) in folders {

@@ -10,7 +10,7 @@ use wasmtime::component::{
 use wasmtime::{Engine, Store, Trap};
 
 use crate::contract::{CallError, Plugin};
-use crate::guest::{Guest, Terms};
+use crate::guest::{Guest, Terms, World};
 use crate::meter::Largest;
 
 /// What a guest may hand over in one answer. Larger ones fail while they are read.
@@ -27,9 +27,10 @@ impl Instance {
         engine: &Engine,
         component: &InstancePre<Guest>,
         terms: &Terms,
+        world: World,
         time: Duration,
     ) -> Result<Self, String> {
-        let guest = terms.guest().map_err(|error| error.to_string())?;
+        let guest = terms.guest(world).map_err(|error| error.to_string())?;
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.limiter);
         store.set_hostcall_fuel(ANSWER_BYTES_MAX);
@@ -81,7 +82,9 @@ impl Instance {
         self.store.data_mut().leave()
     }
 
-    async fn call<In, Out>(
+    /// Calls a function of any shape. Gives the instance back with the answer; a call that trapped or ran out of time
+    /// leaves none.
+    pub(crate) async fn call<In, Out>(
         mut self,
         export: &ComponentExportIndex,
         input: In,

@@ -6,9 +6,9 @@
 //!
 //! Reading order: `sandbox` is the engine that all plugins share, `compile` makes code of components for it; `plugin` is a
 //! loaded component, `description` what it says of itself; `callee` is the way of every call, and `function`, `reduce` and
-//! `update_state` are what crosses for each kind and what has to be true of its answer. Under them `lower` and `lift` carry
-//! tables over the boundary, whose types are in `contract`, `additions` holds what a call counts, and
-//! `meter` what it takes.
+//! `update_state` are what crosses for each kind and what has to be true of its answer; `receiver` and `sink` keep their
+//! instances, and run them `outside`. Under them `lower` and `lift` carry tables over the boundary, whose types are in
+//! `contract`, `additions` holds what a call counts, and `meter` what it takes.
 
 mod additions;
 mod callee;
@@ -24,9 +24,12 @@ mod lift;
 mod lower;
 mod meter;
 mod output;
+mod outside;
 mod plugin;
+mod receiver;
 mod reduce;
 mod sandbox;
+mod sink;
 #[cfg(test)]
 mod tests;
 mod update_state;

@@ -9,19 +9,23 @@ use std::time::Duration;
 use async_trait::async_trait;
 use millstream_model::pipeline::PluginSpec;
 use millstream_model::{
-    BatchTime, Function, FunctionKind, Inverse, Metered, PluginDescription, Reduce, UpdateState, Usages,
+    BatchTime, Function, FunctionKind, Inverse, Metered, PluginDescription, Receiver, Reduce, Sink,
+    UpdateState, Usages,
 };
 use millstream_pipeline::{self as pipeline, Components, LoadError};
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use crate::callee::Callee;
-use crate::contract::{DESCRIPTION, REDUCE, TRANSFORM, UPDATE_STATE};
+use crate::contract::{DESCRIPTION, RECEIVER, REDUCE, SINK, TRANSFORM, UPDATE_STATE};
 use crate::description::description;
-use crate::guest::{Guest, Terms};
+use crate::guest::{Guest, Terms, World};
 use crate::hex::hex;
 use crate::instance::Instance;
 use crate::meter::Meter;
+use crate::outside::outside;
+use crate::receiver::{PluginReceiver, ReceiverExports};
+use crate::sink::PluginSink;
 use crate::{PluginError, Sandbox};
 
 /// A loaded component. Clones share it and its instances.
@@ -58,6 +62,8 @@ struct Exports {
     fold: Option<ComponentExportIndex>,
     take_out: Option<ComponentExportIndex>,
     update: Option<ComponentExportIndex>,
+    receiver: Option<ReceiverExports>,
+    write: Option<ComponentExportIndex>,
 }
 
 impl Exports {
@@ -67,10 +73,12 @@ impl Exports {
             fold: export(component, REDUCE, "fold"),
             take_out: export(component, REDUCE, "take-out"),
             update: export(component, UPDATE_STATE, "update"),
+            receiver: ReceiverExports::of(component),
+            write: export(component, SINK, "write"),
         }
     }
 
-    /// What is called for functions of a kind; nothing for kinds that the host does not call.
+    /// What is called for functions of a kind, of several the first.
     fn get(&self, kind: FunctionKind) -> Option<&ComponentExportIndex> {
         use FunctionKind as K;
         match kind {
@@ -78,19 +86,21 @@ impl Exports {
             K::Reduce => self.fold.as_ref(),
             K::Inverse => self.take_out.as_ref(),
             K::UpdateState => self.update.as_ref(),
-            K::Receiver | K::Sink => None,
+            K::Receiver => self.receiver.as_ref().map(|exports| &exports.start),
+            K::Sink => self.write.as_ref(),
         }
     }
 }
 
-/// The interface by which functions of a kind are called; none for kinds that the host does not call.
-const fn interface(kind: FunctionKind) -> Option<&'static str> {
+/// The interface by which functions of a kind are called.
+const fn interface(kind: FunctionKind) -> &'static str {
     use FunctionKind as K;
     match kind {
-        K::Map | K::FlatMap | K::Filter | K::Transform => Some(TRANSFORM),
-        K::Reduce | K::Inverse => Some(REDUCE),
-        K::UpdateState => Some(UPDATE_STATE),
-        K::Receiver | K::Sink => None,
+        K::Map | K::FlatMap | K::Filter | K::Transform => TRANSFORM,
+        K::Reduce | K::Inverse => REDUCE,
+        K::UpdateState => UPDATE_STATE,
+        K::Receiver => RECEIVER,
+        K::Sink => SINK,
     }
 }
 
@@ -100,12 +110,27 @@ impl Shared {
         self.exports.get(kind)
     }
 
+    pub(crate) fn receiver_exports(&self) -> Option<&ReceiverExports> {
+        self.exports.receiver.as_ref()
+    }
+
+    /// A new instance for a receiver or a sink, which keeps it.
+    pub(crate) async fn outside_instance(self: &Arc<Self>) -> Result<Instance, String> {
+        let Self { sandbox, component, terms, time, .. } = &**self;
+        let (engine, component) = (sandbox.engine.clone(), component.clone());
+        let (terms, time) = (terms.clone(), *time);
+        outside(async move { Instance::new(&engine, &component, &terms, World::Outside, time).await }).await?
+    }
+
     /// An idle instance, or a new one.
     pub(crate) async fn instance(&self) -> Result<Instance, String> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match idle {
             Some(instance) => Ok(instance),
-            None => Instance::new(&self.sandbox.engine, &self.component, &self.terms, self.time).await,
+            None => {
+                let world = World::Batch;
+                Instance::new(&self.sandbox.engine, &self.component, &self.terms, world, self.time).await
+            }
         }
     }
 
@@ -196,6 +221,18 @@ impl Plugin {
             .then(|| Arc::new(self.callee(index)) as Arc<dyn UpdateState>)
     }
 
+    /// The function at `index` of the description, if it is a receiver.
+    pub fn receiver(&self, index: usize) -> Option<Arc<dyn Receiver>> {
+        self.is(FunctionKind::Receiver, index)
+            .then(|| Arc::new(PluginReceiver(Arc::new(self.callee(index)))) as Arc<dyn Receiver>)
+    }
+
+    /// The function at `index` of the description, if it is a sink. Each has an instance of its own.
+    pub fn sink(&self, index: usize) -> Option<Arc<dyn Sink>> {
+        self.is(FunctionKind::Sink, index)
+            .then(|| Arc::new(PluginSink::new(self.callee(index))) as Arc<dyn Sink>)
+    }
+
     fn is(&self, kind: FunctionKind, index: usize) -> bool {
         self.description.functions[index].kind == kind
     }
@@ -243,6 +280,14 @@ impl pipeline::Component for Plugin {
         self.update_state(index)
     }
 
+    fn receiver(&self, index: usize) -> Option<Arc<dyn Receiver>> {
+        self.receiver(index)
+    }
+
+    fn sink(&self, index: usize) -> Option<Arc<dyn Sink>> {
+        self.sink(index)
+    }
+
     fn metered(&self) -> Option<Arc<dyn Metered>> {
         Some(Arc::new(self.clone()))
     }
@@ -272,17 +317,17 @@ fn check_kind(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-fn export(component: &Component, interface: &str, function: &str) -> Option<ComponentExportIndex> {
+pub(crate) fn export(component: &Component, interface: &str, function: &str) -> Option<ComponentExportIndex> {
     let interface = component.get_export_index(None, interface)?;
     component.get_export_index(Some(&interface), function)
 }
 
 /// Each kind that is described needs its interface, and no other.
 fn check_exports(description: &PluginDescription, shared: &Shared) -> Result<(), String> {
-    let missing = |kind| interface(kind).filter(|_| shared.export(kind).is_none());
     for function in &description.functions {
-        if let Some(interface) = missing(function.kind) {
-            let (name, kind) = (&function.name, function.kind);
+        let (name, kind) = (&function.name, function.kind);
+        if shared.export(kind).is_none() {
+            let interface = interface(kind);
             return Err(format!(
                 "describes \"{name}\", of the kind {kind}, but does not export {interface}; export it, or leave the function out"
             ));

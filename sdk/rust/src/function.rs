@@ -11,6 +11,7 @@ use crate::accumulators;
 use crate::bits::Bits;
 use crate::error::Error;
 use crate::fold::Groups;
+use crate::outside::{Fault, Receiving, Writing};
 use crate::row::WriteRow;
 use crate::schema::Schema;
 use crate::state::{Outcome, Updates};
@@ -33,6 +34,10 @@ pub enum Kind {
     Inverse,
     /// New rows and the state of a key in, a new state and rows out.
     UpdateState,
+    /// Brings rows in from outside.
+    Receiver,
+    /// Takes a batch's rows out.
+    Sink,
 }
 
 impl Kind {
@@ -47,6 +52,8 @@ impl Kind {
             Self::Reduce => "reduce",
             Self::Inverse => "inverse",
             Self::UpdateState => "update-state",
+            Self::Receiver => "receiver",
+            Self::Sink => "sink",
         }
     }
 }
@@ -114,6 +121,10 @@ pub enum Call {
     TakeOut(fn(&Table, &Table, Context) -> Result<Table, Error>),
     /// update-state: keys with their states and new rows.
     Update(fn(&Updates<'_>, Context) -> Result<Outcome, Error>),
+    /// receiver: where to go on.
+    Receive(fn(Option<&[u8]>) -> Result<Box<dyn Receiving>, Fault>),
+    /// sink.
+    Write(fn() -> Result<Box<dyn Writing>, Fault>),
 }
 
 /// No columns.
@@ -192,6 +203,28 @@ impl Function {
         match self.call {
             Call::Update(update) => accumulators::undo_if_failed(|| update(updates, context)),
             _ => Err(self.wrong_kind()),
+        }
+    }
+
+    /// Starts a receiver, as the host does.
+    ///
+    /// # Errors
+    /// Those of the receiver, or if the function is none.
+    pub fn start(&self, position: Option<&[u8]>) -> Result<Box<dyn Receiving>, Fault> {
+        match self.call {
+            Call::Receive(start) => start(position),
+            _ => Err(self.wrong_kind().into()),
+        }
+    }
+
+    /// Opens a sink, as the host does.
+    ///
+    /// # Errors
+    /// Those of the sink, or if the function is none.
+    pub fn open(&self) -> Result<Box<dyn Writing>, Fault> {
+        match self.call {
+            Call::Write(open) => open(),
+            _ => Err(self.wrong_kind().into()),
         }
     }
 

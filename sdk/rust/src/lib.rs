@@ -40,6 +40,8 @@
 //! | `#[reduce]` | two rows in, a row of the same columns out | a value or a row |
 //! | `#[inverse]` | a total and a row that a reduce took in, the total without it out | a value or a row |
 //! | `#[update_state]` | a key's new rows and its state in, a new state and rows out | nothing |
+//! | `#[receiver]` | on `impl Receiver`: brings rows in | see [`Receiver`] |
+//! | `#[sink]` | on `impl Sink` or on a function of `Rows`: takes a batch's rows out | see [`Sink`] |
 //!
 //! Each may return a `Result` of that instead: an error rejects the call and names the row, or the key. A parameter is a value, and then
 //! its name is the column's, or a struct with `#[derive(Row)]`, and then its fields are columns; `#[column(name = "...")]`
@@ -127,6 +129,25 @@
 //! A state is a value or a row that owns what it holds: `i64`, `String`, `Vec<String>`, a struct with `#[derive(Row)]`. A state
 //! that the function does not touch stays as it was. When the meaning of a state changes, so has its `version` to.
 //!
+//! # Receivers and sinks
+//!
+//! A [`Receiver`] is polled for rows, and says where to go on behind them. A [`Sink`] writes the rows of a batch, in parts
+//! that come again after a crash. Both live as long as they work, with their connections, and use `std::net` and `std::fs`,
+//! as far as the pipeline grants it. A sink that keeps nothing is a function:
+//!
+//! ```
+//! use millstream_sdk::prelude::*;
+//!
+//! /// Writes each part of a batch to a file of its own: a repeat replaces it.
+//! #[sink]
+//! fn save(word: Rows<'_, &str>, batch: Batch) -> Result<(), Fault> {
+//!     let words: Vec<_> = word.iter().collect();
+//!     let file = format!("{}/{}-{}.txt", std::env::temp_dir().display(), batch.time_ms, batch.part);
+//!     Ok(std::fs::write(file, words.join("\n"))?)
+//! }
+//! # save(Rows::from(&["a", "b"][..]), Batch { time_ms: 7, part: 0, parts: 1 }).unwrap();
+//! ```
+//!
 //! # What else there is
 //!
 //! [`config`] reads the plugin's configuration, [`log()`] writes to the host's log, and [`accumulators::add`] counts what is
@@ -148,6 +169,8 @@ pub mod function;
 mod host;
 mod list;
 mod option;
+#[doc(hidden)]
+pub mod outside;
 mod row;
 mod schema;
 mod setting;
@@ -168,7 +191,10 @@ pub use fold::Groups;
 pub use function::{Answer, Call, Context, Fields, Function, Kind, Plugin};
 pub use host::{Level, config, log, required_config};
 pub use list::{Iter, List, Rows};
-pub use millstream_sdk_macros::{Row, filter, flat_map, inverse, map, reduce, transform, update_state};
+pub use millstream_sdk_macros::{
+    Row, filter, flat_map, inverse, map, receiver, reduce, sink, transform, update_state,
+};
+pub use outside::{Batch, Delivery, Fault, Poll, Position, Receiver, Receiving, Sink, Writing};
 pub use row::{Columns, ReadRow, Row, WriteRow};
 pub use schema::{DataType, Field, Schema};
 pub use setting::Setting;
@@ -179,8 +205,9 @@ pub use value::{Read, Required, Timestamp, Value, Write};
 /// What a plugin's author needs.
 pub mod prelude {
     pub use crate::{
-        Context, Level, List, Output, Row, Rows, State, Timestamp, accumulators, config, filter, flat_map,
-        inverse, log, map, reduce, required_config, transform, update_state,
+        Batch, Context, Fault, Level, List, Output, Poll, Position, Receiver, Row, Rows, Sink, State,
+        Timestamp, accumulators, config, filter, flat_map, inverse, log, map, receiver, reduce,
+        required_config, sink, transform, update_state,
     };
 }
 

@@ -100,12 +100,11 @@ impl<S> State<S> {
     }
 }
 
-/// The rows that an update gives to the stream. Each stands beside its key there.
+/// The rows that an update gives to the stream, where each stands beside its key; or those that a receiver brings in.
 #[derive(Debug)]
 pub struct Output<T: WriteRow> {
     builders: T::Builders,
-    origins: Vec<u32>,
-    key: u32,
+    rows: usize,
 }
 
 impl<T: WriteRow> Output<T> {
@@ -113,32 +112,43 @@ impl<T: WriteRow> Output<T> {
     #[must_use]
     #[allow(clippy::new_without_default, reason = "an output is made in tests alone")]
     pub fn new() -> Self {
-        Self { builders: T::builders(0), origins: Vec::new(), key: 0 }
+        Self::with_capacity(0)
+    }
+
+    pub(crate) fn with_capacity(rows: usize) -> Self {
+        Self { builders: T::builders(rows), rows: 0 }
     }
 
     /// Adds a row.
     #[inline]
     pub fn push(&mut self, row: T) {
+        self.append(row);
+    }
+
+    /// Adds a row of the same columns that borrows its values: a `&str` for a `String`, a `Line<'_>` for a `Line<'static>`.
+    /// Nothing is allocated for it.
+    #[inline]
+    pub fn append<R: WriteRow<Builders = T::Builders>>(&mut self, row: R) {
         row.write(&mut self.builders);
-        self.origins.push(self.key);
+        self.rows += 1;
     }
 
     /// How many rows were added.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.origins.len()
+        self.rows
     }
 
     /// Whether no row was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.origins.is_empty()
+        self.rows == 0
     }
 
     /// The rows that were added: for tests, which read them with [`Table::read`].
     #[must_use]
     pub fn into_table(self) -> Table {
-        Table::finish::<T>(self.origins.len(), self.builders)
+        Table::finish::<T>(self.rows, self.builders)
     }
 }
 
@@ -219,14 +229,15 @@ where
     let keys = updates.keys.rows;
     let mut fates = Vec::with_capacity(keys);
     let mut after = S::builders(keys);
-    let mut output = Output::<T> { builders: T::builders(keys), origins: Vec::with_capacity(keys), key: 0 };
+    let mut output = Output::<T>::with_capacity(keys);
+    let mut origins = Vec::with_capacity(keys);
     for key in 0..keys {
         let present = bits::get(updates.present, key);
         let mut state = State::new(present.then(|| S::read(&before, key)));
         state.timing_out = bits::get(updates.timed_out, key);
-        output.key = u32::try_from(key).expect("a call has less than 4 billion keys");
         let called = call(key, updates.range(key), &mut state, &mut output);
         called.map_err(|error| Error::Key { key, message: error.to_string() })?;
+        origins.resize(output.rows, u32::try_from(key).expect("a call has less than 4 billion keys"));
         let (fate, value) = match (state.touched, state.value) {
             (true, Some(value)) => (Outcome::PUT, Some(value)),
             (true, None) => (Outcome::REMOVE, None),
@@ -239,6 +250,5 @@ where
         }
     }
     let states = Table::finish::<S>(keys, after);
-    let rows = output.origins.len();
-    Ok(Outcome { fates, states, output: Table::finish::<T>(rows, output.builders), origins: output.origins })
+    Ok(Outcome { fates, states, output: output.into_table(), origins })
 }

@@ -1,25 +1,30 @@
 //! The component's edge: the generated bindings, and the moves between their types and the SDK's. No buffer is copied.
 #![allow(unsafe_code, reason = "text from the host is UTF-8 by contract and is not checked again")]
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use crate::accumulators;
 use crate::error::Error;
 use crate::fold::Groups;
 use crate::function::{Answer, Context, Kind, Plugin};
 use crate::host::Level;
+use crate::outside::{Batch, Delivery, Fault, Receiving, Writing};
 use crate::schema::{DataType, Field, Schema};
 use crate::state::{Outcome, Updates};
 use crate::table::{Column, Lists, Table, Values, Varying};
 
-use bindings::exports::millstream::plugin::{description, reduce, transform, update_state};
+use bindings::exports::millstream::plugin::{description, receiver, reduce, sink, transform, update_state};
 use bindings::millstream::plugin::{accumulators as host_accumulators, host, types};
 
-/// What `wit-bindgen` makes of the world `plugin`.
+/// What `wit-bindgen` makes of the world `complete`.
 #[doc(hidden)]
 #[allow(missing_docs, unsafe_code, unreachable_pub, clippy::all, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "wit",
-        world: "plugin",
+        world: "complete",
         pub_export_macro: true,
         default_bindings_module: "millstream_sdk::wasm::bindings",
     });
@@ -103,6 +108,72 @@ impl<C: Component> update_state::Guest for C {
     }
 }
 
+thread_local! {
+    /// The receivers that were started and the sinks that were opened, by the numbers of their functions.
+    static RECEIVERS: RefCell<BTreeMap<u32, Box<dyn Receiving>>> = const { RefCell::new(BTreeMap::new()) };
+    static SINKS: RefCell<BTreeMap<u32, Box<dyn Writing>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+impl<C: Component> receiver::Guest for C {
+    fn start(function: u32, position: Option<Vec<u8>>) -> Result<(), types::Error> {
+        let called = C::PLUGIN.function(function as usize).map_err(Fault::from);
+        let started = called.and_then(|called| called.start(position.as_deref())).map_err(fault)?;
+        RECEIVERS.with_borrow_mut(|receivers| receivers.insert(function, started));
+        Ok(())
+    }
+
+    fn poll(function: u32, deadline_ms: u32) -> Result<receiver::Delivery, types::Error> {
+        let deadline = Duration::from_millis(deadline_ms.into());
+        let Delivery { rows, position, ended } = receiving(function, |receiver| receiver.poll(deadline))?;
+        Ok(receiver::Delivery { rows: table_out(rows), position, ended })
+    }
+
+    fn acknowledge(function: u32, position: Vec<u8>) -> Result<(), types::Error> {
+        receiving(function, |receiver| receiver.acknowledge(&position))
+    }
+
+    fn stop(function: u32) {
+        let stopped = RECEIVERS.with_borrow_mut(|receivers| receivers.remove(&function));
+        if let Some(mut receiver) = stopped {
+            receiver.stop();
+        }
+    }
+}
+
+/// Calls a receiver that was started.
+fn receiving<T>(
+    function: u32,
+    call: impl FnOnce(&mut dyn Receiving) -> Result<T, Fault>,
+) -> Result<T, types::Error> {
+    RECEIVERS.with_borrow_mut(|receivers| {
+        let receiver = receivers.get_mut(&function);
+        let receiver = receiver.ok_or_else(|| fault(Fault::rejected("the receiver was not started")))?;
+        call(receiver.as_mut()).map_err(fault)
+    })
+}
+
+impl<C: Component> sink::Guest for C {
+    fn write(function: u32, batch: sink::Batch, rows: types::Table) -> Result<(), types::Error> {
+        let sink::Batch { time_ms, part, parts } = batch;
+        let write = || {
+            let kept = SINKS.with_borrow_mut(|sinks| sinks.remove(&function));
+            let mut sink = kept.map_or_else(|| C::PLUGIN.function(function as usize)?.open(), Ok)?;
+            sink.write(&table_in(rows), Batch { time_ms, part, parts })?;
+            // One that failed is opened anew.
+            SINKS.with_borrow_mut(|sinks| sinks.insert(function, sink));
+            Ok(())
+        };
+        write().map_err(fault)
+    }
+}
+
+fn fault(fault: Fault) -> types::Error {
+    match fault {
+        Fault::Rejected(reason) => types::Error::Rejected(reason),
+        Fault::Unavailable(reason) => types::Error::Unavailable(reason),
+    }
+}
+
 /// Makes a call, and hands over what it added to accumulators.
 fn counted<T>(call: impl FnOnce() -> Result<T, Error>) -> Result<T, types::Error> {
     // What was added outside a call belongs to no batch.
@@ -137,6 +208,8 @@ fn function(function: &crate::Function) -> description::Function {
             Kind::Reduce => description::FunctionKind::Reduce,
             Kind::Inverse => description::FunctionKind::Inverse,
             Kind::UpdateState => description::FunctionKind::UpdateState,
+            Kind::Receiver => description::FunctionKind::Receiver,
+            Kind::Sink => description::FunctionKind::Sink,
         },
         input: schema(function.input()),
         output: schema(function.output()),

@@ -7,6 +7,7 @@ mod bisect;
 mod csv;
 mod json;
 mod lines;
+mod rows;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ pub(crate) fn decoder(source: &str, format: &Format) -> Arc<dyn Decoder> {
         Format::Csv { schema, header } => Arc::new(Records::new(source, csv::Csv::new(schema, *header))),
         Format::Records { .. } => Arc::new(Columns(records::schema())),
         Format::Parquet(schema) => Arc::new(Columns(Arc::new(schema.to_arrow()))),
+        Format::Rows(schema) => Arc::new(rows::Rows::new(source, schema)),
     }
 }
 

@@ -1,3 +1,4 @@
+use arrow::array::{ArrayRef, Int64Array, StringViewArray};
 use bytes::Bytes;
 use millstream_model::{DataType, Position, Schema};
 
@@ -194,5 +195,32 @@ fn csv_header_is_the_first_record_of_its_origin() {
             (&rows[..], &letters[..]),
             (&expected.iter().map(|r| r.to_string()).collect::<Vec<_>>()[..], rejected)
         );
+    }
+}
+
+#[test]
+fn rows_are_found_by_their_columns_names_and_those_that_lack_one_are_rejected() {
+    let new = schema(&[("a", DataType::Int64), ("b", DataType::Utf8)]);
+    let decoder = decoder("in", &Format::Rows(new));
+    let position = Position { origin: "p.f".into(), record: 7 };
+    let block = |columns: &[(&str, DataType)]| {
+        let arrow = Arc::new(schema(columns).to_arrow());
+        let column = |data_type: &DataType| -> ArrayRef {
+            match data_type {
+                DataType::Int64 => Arc::new(Int64Array::from(vec![1, 2])),
+                _ => Arc::new(StringViewArray::from(vec!["x", "y"])),
+            }
+        };
+        let columns = columns.iter().map(|(_, data_type)| column(data_type)).collect();
+        let rows = RecordBatch::try_new(arrow, columns).unwrap();
+        Block { rows: 2, payload: Payload::Rows(rows), position: position.clone(), resume: None }
+    };
+    let older = block(&[("c", DataType::Int64), ("b", DataType::Utf8), ("a", DataType::Int64)]);
+    let decoded = decoder.decode(&older, &mut |letter| panic!("{letter:?}"));
+    assert_eq!(rows(&decoded), ["1|x", "2|y"]);
+    for wrong in [block(&[("a", DataType::Int64)]), block(&[("a", DataType::Utf8), ("b", DataType::Utf8)])] {
+        let mut letters = Vec::new();
+        assert_eq!(decoder.decode(&wrong, &mut |letter| letters.push(letter)).num_rows(), 0);
+        assert_eq!(letters.iter().map(|letter| letter.position.record).collect::<Vec<_>>(), [7, 8]);
     }
 }

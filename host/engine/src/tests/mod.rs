@@ -13,3 +13,4 @@ mod status;
 mod storage;
 mod tables;
 mod ticks;
+mod waiting;

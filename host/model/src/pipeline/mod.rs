@@ -218,6 +218,8 @@ pub enum SourceKind {
         /// A folder, a file or a glob.
         path: Located<PathBuf>,
     },
+    /// A receiver of a plugin. Its rows have the format [`Format::Rows`].
+    Plugin(CallSpec),
 }
 
 impl<T: Eq> Eq for Located<T> {}
@@ -243,6 +245,8 @@ pub enum Format {
         /// Bytes of a record.
         length: usize,
     },
+    /// What comes in are rows already, in these columns. Those of a plugin are known once the pipeline is checked.
+    Rows(Schema),
 }
 
 /// `[tables.NAME]`: reference data that SQL joins with.
@@ -311,6 +315,8 @@ pub enum SinkKind {
         /// How rows are written.
         format: FileFormat,
     },
+    /// A sink of a plugin. In a checked pipeline the columns that it takes are named.
+    Plugin(CallSpec),
 }
 
 /// How a file sink writes.

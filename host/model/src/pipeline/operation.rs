@@ -35,7 +35,7 @@ pub enum Operation {
 }
 
 /// A call of a plugin's function.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallSpec {
     /// The kind that the file's key names.
     pub kind: FunctionKind,

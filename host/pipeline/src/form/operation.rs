@@ -50,6 +50,11 @@ fn called(section: &mut Section<'_>, kind: FunctionKind) -> Option<CallSpec> {
     Some(CallSpec { columns, ..target? })
 }
 
+/// A call of the function that `item` names, a receiver or a sink.
+pub(super) fn outside(item: Item<'_>, kind: FunctionKind) -> Option<CallSpec> {
+    target(item, &item.string(FUNCTION)?, kind)
+}
+
 /// A call of the function that `name` names.
 fn target(item: Item<'_>, name: &Located<String>, kind: FunctionKind) -> Option<CallSpec> {
     let parts = name.value.split_once('.');

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use millstream_model::pipeline::{FileFormat, Located, SinkKind, SinkSpec};
+use millstream_model::FunctionKind;
+use millstream_model::pipeline::{CallSpec, FileFormat, Located, SinkKind, SinkSpec};
 
 use super::Form;
 use super::item::Item;
+use super::operation;
 use super::section::Section;
 
 #[derive(Clone, Copy)]
 enum KindName {
     Print,
     Files,
+    Plugin,
 }
 
 const PRINT_ROWS: usize = 10;
@@ -19,13 +22,12 @@ const PRINT_ROWS: usize = 10;
 pub(super) fn read(name: Located<String>, mut section: Section<'_>) -> Option<SinkSpec> {
     let from = section.required("from", "name the stream or source that it takes, as in from = \"totals\"");
     let from = from.and_then(|item| item.string("the name of one stream or source"));
-    let kind_item = section.required("type", "write type = \"print\" or type = \"files\"");
-    let kinds = [("print", KindName::Print), ("files", KindName::Files)];
-    let kind = match kind_item.and_then(|item| item.choice("type of sink", &kinds)) {
+    let kind = match kind_name(&mut section) {
         Some(KindName::Print) => Some(print(&mut section)),
         Some(KindName::Files) => files(&mut section),
+        Some(KindName::Plugin) => plugin(&mut section),
         None => {
-            section.allow(&["rows", "path", "format"]);
+            section.allow(&["rows", "path", "format", "columns"]);
             None
         }
     };
@@ -34,6 +36,30 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>) -> Option<Si
     }
     section.finish();
     Some(SinkSpec { name, from: from?, kind: kind? })
+}
+
+fn kind_name(section: &mut Section<'_>) -> Option<KindName> {
+    if section.optional("plugin").is_some() {
+        section.refuse("type", "it is a function of a plugin; keep either plugin or type");
+        return Some(KindName::Plugin);
+    }
+    let remedy =
+        "write type = \"print\" or type = \"files\", or name a sink, as in plugin = \"plugin.function\"";
+    let kinds = [("print", KindName::Print), ("files", KindName::Files)];
+    let kind = section.required("type", remedy)?.choice("type of sink", &kinds)?;
+    section.refuse("columns", "it writes all columns; select some in sql");
+    Some(kind)
+}
+
+fn plugin(section: &mut Section<'_>) -> Option<SinkKind> {
+    for key in ["path", "format"] {
+        section.refuse(key, "the sink knows where and how; tell it in the plugin's config");
+    }
+    section.refuse("rows", "it takes all rows; a sink that shows the first ones has type = \"print\"");
+    let columns = section.optional("columns").map(|item| item.strings("a list of the stream's columns"));
+    let columns = columns.map_or(Some(None), |columns| columns.map(Some))?;
+    let call = operation::outside(section.optional("plugin")?, FunctionKind::Sink)?;
+    Some(SinkKind::Plugin(CallSpec { columns, ..call }))
 }
 
 fn print(section: &mut Section<'_>) -> SinkKind {

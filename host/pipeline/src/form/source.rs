@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use millstream_model::pipeline::{Format, Located, SourceKind, SourceSpec, Storage};
-use millstream_model::{DataType, Field, Schema};
+use millstream_model::{DataType, Field, FunctionKind, Schema};
 
 use super::item::Item;
+use super::operation;
 use super::section::Section;
 use crate::nearest;
 
@@ -30,6 +31,7 @@ const FORMATS: &[(&str, FormatName)] = &[
 enum KindName {
     Socket,
     Files,
+    Plugin,
 }
 
 /// Bytes of a record.
@@ -39,31 +41,20 @@ const PARALLELISM_MAX: u64 = 256;
 
 /// Reads a source of a pipeline; `durable` if that has a checkpoint folder.
 pub(super) fn read(name: Located<String>, mut section: Section<'_>, durable: bool) -> Option<SourceSpec> {
-    let kind_item = section.required("type", "write type = \"socket\" or type = \"files\"");
-    let kinds = [("socket", KindName::Socket), ("files", KindName::Files)];
-    let kind_name = kind_item.and_then(|item| item.choice("type of source", &kinds));
+    let kind_name = kind_name(&mut section);
     let kind = match kind_name {
         Some(KindName::Socket) => socket(&mut section, durable),
         Some(KindName::Files) => files(&mut section),
+        Some(KindName::Plugin) => plugin(&mut section),
         None => {
             section.allow(&["address", "listen", "path", "resume", "parallelism", "storage"]);
             None
         }
     };
-    let format_item = section.optional("format");
-    let format_name = match format_item {
-        Some(item) => item.choice("format", FORMATS),
-        None => Some(FormatName::Lines),
+    let format = match kind_name {
+        Some(KindName::Plugin) => Some(Format::Rows(Schema::default())),
+        _ => format(&mut section, kind_name),
     };
-    let of_files = match format_name {
-        Some(FormatName::Parquet) => Some("parquet is"),
-        Some(FormatName::Records) => Some("records of one length are"),
-        _ => None,
-    };
-    if let (Some(what), Some(KindName::Socket), Some(item)) = (of_files, kind_name, format_item) {
-        item.report(format!("{what} read from files and not from a socket; use lines, json or csv"));
-    }
-    let format = format(&mut section, format_name);
     let max_rate = section.optional("max-rate").and_then(Item::count);
     let parallelism = section.optional("parallelism").and_then(parallelism);
     let storage = section.optional("storage").filter(|_| kind_name != Some(KindName::Files));
@@ -86,6 +77,17 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>, durable: boo
         timestamp: timestamp.map_or(Some(None), |timestamp| timestamp.map(Some))?,
         watermark_delay: watermark_delay.map_or(Some(Duration::ZERO), |delay| delay)?,
     })
+}
+
+fn kind_name(section: &mut Section<'_>) -> Option<KindName> {
+    if section.optional("plugin").is_some() {
+        section.refuse("type", "it is a function of a plugin; keep either plugin or type");
+        return Some(KindName::Plugin);
+    }
+    let remedy =
+        "write type = \"socket\" or type = \"files\", or name a receiver, as in plugin = \"plugin.function\"";
+    let kinds = [("socket", KindName::Socket), ("files", KindName::Files)];
+    section.required("type", remedy)?.choice("type of source", &kinds)
 }
 
 fn parallelism(item: Item<'_>) -> Option<u32> {
@@ -147,8 +149,38 @@ fn files(section: &mut Section<'_>) -> Option<SourceKind> {
     Some(SourceKind::Files { path })
 }
 
+fn plugin(section: &mut Section<'_>) -> Option<SourceKind> {
+    for key in ["format", "schema", "header", "record-length"] {
+        section.refuse(key, "the receiver gives rows, in the columns that it describes");
+    }
+    for key in ["address", "listen", "path"] {
+        section.refuse(key, "the receiver knows where; tell it in the plugin's config");
+    }
+    section.refuse("resume", "a receiver that gives positions always resumes");
+    section.refuse("parallelism", "a receiver runs once; add a source for each");
+    operation::outside(section.optional("plugin")?, FunctionKind::Receiver).map(SourceKind::Plugin)
+}
+
+/// The format that the section names, with the keys that it takes.
+fn format(section: &mut Section<'_>, kind: Option<KindName>) -> Option<Format> {
+    let item = section.optional("format");
+    let name = match item {
+        Some(item) => item.choice("format", FORMATS),
+        None => Some(FormatName::Lines),
+    };
+    let of_files = match name {
+        Some(FormatName::Parquet) => Some("parquet is"),
+        Some(FormatName::Records) => Some("records of one length are"),
+        _ => None,
+    };
+    if let (Some(what), Some(KindName::Socket), Some(item)) = (of_files, kind, item) {
+        item.report(format!("{what} read from files and not from a socket; use lines, json or csv"));
+    }
+    named_format(section, name)
+}
+
 /// The format of that name, with the keys that it takes.
-fn format(section: &mut Section<'_>, name: Option<FormatName>) -> Option<Format> {
+fn named_format(section: &mut Section<'_>, name: Option<FormatName>) -> Option<Format> {
     let header = match name {
         Some(FormatName::Csv) | None => section.optional("header").and_then(Item::boolean).unwrap_or(false),
         Some(_) => {

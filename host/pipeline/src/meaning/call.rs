@@ -108,7 +108,8 @@ impl Binding<'_> {
             K::Reduce => format!("write reduce = {{ by = [...], function = \"{name}\" }}"),
             K::Inverse => format!("name it beside a reduce over a window, as in inverse = \"{name}\""),
             K::UpdateState => format!("write update-state = {{ by = [...], function = \"{name}\" }}"),
-            _ => "functions of that kind are not supported by this version yet".to_owned(),
+            K::Receiver => format!("it brings rows in: give a source plugin = \"{name}\""),
+            K::Sink => format!("it takes rows out: give a sink plugin = \"{name}\""),
         };
         Err(vec![self.at_call(format!("\"{name}\" is of the kind {found} and not {kind}; {remedy}"))])
     }
@@ -149,13 +150,12 @@ impl Binding<'_> {
         let message = match self.spec.columns {
             Some(_) => reason,
             None => {
-                let form = format!("{{ function = \"{}\", columns = [...] }}", self.name());
-                let kind = self.spec.kind;
-                format!(
-                    "\"{}\" takes {}, but {reason}; or name the columns: {kind} = {form}",
-                    self.name(),
-                    function.input
-                )
+                let (name, kind) = (self.name(), self.spec.kind);
+                let form = match kind {
+                    FunctionKind::Sink => "columns = [...]".to_owned(),
+                    _ => format!("{kind} = {{ function = \"{name}\", columns = [...] }}"),
+                };
+                format!("\"{name}\" takes {}, but {reason}; or name the columns: {form}", function.input)
             }
         };
         Some(Diagnostic::new(column.place, message))

@@ -49,7 +49,9 @@ impl Meaning<'_> {
     fn check_given(&mut self, source: &Located<String>, batches: &Batches<GivenDraft>) {
         let is_table = self.is_table(&source.value);
         let takes_records = match self.source(source) {
-            Some(spec) => !matches!(spec.format, Format::Parquet(_) | Format::Records { .. }),
+            Some(spec) => {
+                !matches!(spec.format, Format::Parquet(_) | Format::Records { .. } | Format::Rows(_))
+            }
             None if is_table => false,
             None => return,
         };

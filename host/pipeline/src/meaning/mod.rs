@@ -11,6 +11,7 @@ mod graph;
 mod initial;
 mod join;
 mod keyed;
+mod outside;
 mod sink;
 mod slides;
 mod sql;
@@ -20,9 +21,8 @@ mod union;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
-use millstream_model::pipeline::{Format, Located, Operation, Pipeline, Place, SourceSpec, StreamSpec};
-use millstream_model::{DataType, Field, Schema};
+use arrow::datatypes::SchemaRef;
+use millstream_model::pipeline::{Located, Operation, Pipeline, Place, StreamSpec};
 use millstream_operators::StateUpdate;
 use millstream_query::{QueryError, Relations, sql_relations};
 use millstream_state::States;
@@ -34,6 +34,7 @@ use crate::{Checked, Component, Components, Diagnostics, LoadedTable, nearest};
 use event::EventTime;
 use join::Sides;
 use keyed::Defined;
+use outside::Outside;
 use slides::Slides;
 
 /// Why something is unusable; nothing, where that is reported elsewhere.
@@ -60,6 +61,7 @@ pub(crate) async fn check(
         updates: BTreeMap::new(),
         slides: Slides::new(&draft.pipeline),
         event_time: EventTime::default(),
+        outside: Outside::default(),
         diagnostics: draft.diagnostics.clone(),
     };
     meaning.load(components).await;
@@ -69,12 +71,13 @@ pub(crate) async fn check(
     meaning.check_loose_ends(&draft.loose_ends);
     meaning.check_sinks();
     meaning.check_cases(&draft.cases);
-    let Meaning { components, relations, tables, states, diagnostics, .. } = meaning;
+    let Meaning { components, relations, tables, states, outside, diagnostics, .. } = meaning;
     if diagnostics.is_empty() {
         let mut pipeline = draft.pipeline;
         for table in &mut pipeline.tables {
             table.schema = tables.get(&table.name.value).map(|loaded| loaded.schema.clone());
         }
+        outside.complete(&mut pipeline);
         Ok(Checked { pipeline, relations, states, components })
     } else {
         Err(diagnostics)
@@ -99,6 +102,8 @@ struct Meaning<'a> {
     updates: BTreeMap<String, Arc<StateUpdate>>,
     slides: Slides,
     event_time: EventTime,
+    /// What is found of receivers and sinks.
+    outside: Outside,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -130,7 +135,14 @@ impl Meaning<'_> {
             if !self.names.insert(name.value.clone()) {
                 continue;
             }
-            let schema = source_schema(source);
+            let schema = match self.source_schema(source) {
+                Ok(schema) => schema,
+                Err(faults) => {
+                    self.diagnostics.extend(faults);
+                    self.unusable.insert(name.value.clone());
+                    continue;
+                }
+            };
             let checked = event::check_source(source, &schema);
             let added = self.relations.add_input(&name.value, schema).map_err(|error| at(name.place, &error));
             if let Err(fault) = checked.and(added) {
@@ -340,19 +352,11 @@ impl Meaning<'_> {
             }
             if let Some(schema) = self.relations.schema(&spec.from.value) {
                 self.diagnostics.extend(sink::check(spec, &schema));
+                let taken = self.take_outside(spec, &schema).err();
+                self.diagnostics.extend(taken.into_iter().flatten());
             }
         }
     }
-}
-
-/// The columns that a source gives.
-fn source_schema(source: &SourceSpec) -> SchemaRef {
-    let schema: ArrowSchema = match &source.format {
-        Format::Lines => Schema::new([Field::new("value", DataType::Utf8)]).to_arrow(),
-        Format::Records { .. } => Schema::new([Field::new("value", DataType::Binary)]).to_arrow(),
-        Format::Json(schema) | Format::Csv { schema, .. } | Format::Parquet(schema) => schema.to_arrow(),
-    };
-    Arc::new(schema)
 }
 
 /// What planning refuses, where it does not know a place better than `place`.

@@ -5,13 +5,14 @@
 //! the columns of a struct, the traits of the SDK tell.
 //!
 //! `signature` reads a function and finds its author's mistakes, `types` does so for types, `function` and `row` write code.
-//! `pair` does both for reduces and inverses, `update_state` for updates of states.
+//! `pair` does both for reduces and inverses, `update_state` for updates of states, `outside` for receivers and sinks.
 
 use proc_macro::TokenStream;
 use signature::Kind;
 
 mod attribute;
 mod function;
+mod outside;
 mod pair;
 mod row;
 mod signature;
@@ -60,6 +61,18 @@ pub fn inverse(attribute: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn update_state(attribute: TokenStream, item: TokenStream) -> TokenStream {
     function::expand(Kind::UpdateState, attribute.into(), item.into()).into()
+}
+
+/// Brings rows in from outside: stands on an `impl Receiver`.
+#[proc_macro_attribute]
+pub fn receiver(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    outside::receiver(attribute.into(), item.into()).into()
+}
+
+/// Takes a batch's rows out: stands on an `impl Sink`, or on a function of `Rows` and, if it likes, the `Batch`.
+#[proc_macro_attribute]
+pub fn sink(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    outside::sink(attribute.into(), item.into()).into()
 }
 
 /// Makes a struct with named fields a row of a column per field. `#[column(name = "...")]` on a field renames its column.

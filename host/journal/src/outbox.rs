@@ -1,0 +1,159 @@
+//! Batches that wait for a sink which cannot stage them itself: a file for each, from before its commit until the sink has
+//! taken it.
+//!
+//! A file is a header, whose number is the batch's time, and a frame for each part: how many rows it has, as four bytes, and
+//! 40 bytes of nothing, behind which the columns need not be copied when they are read; then an Arrow IPC stream of
+//! one batch. A file appears whole or not at all, and is never changed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use millstream_model::BatchTime;
+use millstream_platform::Disk;
+
+use crate::JournalError;
+use crate::columns;
+use crate::frame::{self, BODY_BYTES_MAX, Body, HEAD_BYTES, HEADER_BYTES, Kind};
+use crate::segment::{self, Folder};
+
+/// What stands before the columns of a part. With the head of its frame it is as long as columns are aligned.
+const PREFIX_BYTES: usize = 64 - HEAD_BYTES;
+
+/// The batches that wait for one sink. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    folder: Folder,
+}
+
+/// A batch in the outbox.
+#[derive(Clone, Debug)]
+pub struct OutboxBatch {
+    number: u64,
+    /// Where each part begins, and its length.
+    parts: Vec<(u64, usize)>,
+}
+
+impl Outbox {
+    /// The outbox of a sink in the checkpoint folder.
+    pub fn new(disk: Arc<dyn Disk>, checkpoint: &Path, sink: &str) -> Self {
+        let path = checkpoint.join(Kind::Outbox.extension()).join(sink);
+        Self { folder: Folder { disk, path, kind: Kind::Outbox } }
+    }
+
+    /// Puts a batch of one part at least into the outbox, in place of one of its time. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// `Full`, and nothing was changed; `Disk`; `TooLarge` where a part is.
+    pub async fn put(&self, time: BatchTime, parts: &[RecordBatch]) -> Result<(), JournalError> {
+        let number = number(time);
+        let bodies = parts.iter().map(body).collect::<Result<Vec<_>, _>>()?;
+        segment::make_folder(self.folder.disk.as_ref(), &self.folder.path).await?;
+        let (buffers, _) = segment::first_frames(number, &bodies);
+        self.folder.replace(number, buffers).await
+    }
+
+    /// A batch, if it is in the outbox.
+    ///
+    /// # Errors
+    /// `Damaged` where its file is not as it was written, `Newer`, and `Disk`.
+    pub async fn open(&self, time: BatchTime) -> Result<Option<OutboxBatch>, JournalError> {
+        let number = number(time);
+        let length = match self.folder.length(number).await {
+            Err(error) if error.is_missing_file() => return Ok(None),
+            length => length?,
+        };
+        let damaged = |offset, what| self.folder.damaged(number, offset, what);
+        let header = self.folder.read_at(number, 0, HEADER_BYTES).await?;
+        self.folder.check_header(number, &header)?;
+        let mut parts = Vec::new();
+        let mut offset = HEADER_BYTES as u64;
+        while offset < length {
+            let head = self.folder.read_at(number, offset, HEAD_BYTES).await?;
+            let head = frame::check_head(number, offset, &head).map_err(|what| damaged(offset, what))?;
+            let bytes = HEAD_BYTES + head.length;
+            parts.push((offset, bytes));
+            offset += bytes as u64;
+        }
+        // A file is renamed when it is whole: one that ends early or late was changed.
+        match offset == length && !parts.is_empty() {
+            true => Ok(Some(OutboxBatch { number, parts })),
+            false => Err(damaged(length, "it ends within a part")),
+        }
+    }
+
+    /// A part of a batch, counted from 0.
+    ///
+    /// # Errors
+    /// `Damaged` where it is not as it was written or not there, and `Disk`.
+    pub async fn read(&self, batch: &OutboxBatch, part: u32) -> Result<RecordBatch, JournalError> {
+        let damaged = |offset, what| self.folder.damaged(batch.number, offset, what);
+        let place = batch.parts.get(part as usize);
+        let &(offset, length) = place.ok_or_else(|| damaged(0, "it has fewer parts than were asked for"))?;
+        let bytes = self.folder.read_at(batch.number, offset, length).await?;
+        let frame = frame::parse(batch.number, offset, &bytes).map_err(|tear| damaged(offset, tear.what))?;
+        rows(frame.body).map_err(|what| damaged(offset, what))
+    }
+
+    /// Removes a batch, if it is in the outbox: no crash brings it back.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub async fn remove(&self, time: BatchTime) -> Result<(), JournalError> {
+        match self.folder.length(number(time)).await {
+            Err(error) if error.is_missing_file() => return Ok(()),
+            length => length?,
+        };
+        self.folder.remove(&self.folder.file(number(time))).await?;
+        self.folder.sync().await
+    }
+
+    /// Removes a batch and all before it. A crash may bring some back.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub async fn remove_through(&self, time: BatchTime) -> Result<(), JournalError> {
+        for number in self.folder.numbers().await?.into_iter().filter(|staged| *staged <= number(time)) {
+            self.folder.remove(&self.folder.file(number)).await?;
+        }
+        self.folder.remove_temporaries().await
+    }
+}
+
+impl OutboxBatch {
+    /// How many parts it has.
+    pub fn parts(&self) -> usize {
+        self.parts.len()
+    }
+}
+
+/// Batches before 1970 are of tests alone; each has a number none the less.
+fn number(time: BatchTime) -> u64 {
+    time.as_ms().cast_unsigned()
+}
+
+fn body(rows: &RecordBatch) -> Result<Body, JournalError> {
+    let count = u32::try_from(rows.num_rows()).expect("a part has a bounded number of rows");
+    let mut prefix = vec![0; PREFIX_BYTES];
+    prefix[..4].copy_from_slice(&count.to_le_bytes());
+    let mut body = Body::from(Bytes::from(prefix));
+    columns::encode(rows).into_iter().for_each(|piece| body.push(piece));
+    match body.len() <= BODY_BYTES_MAX {
+        true => Ok(body),
+        false => Err(JournalError::TooLarge { bytes: body.len(), bytes_max: BODY_BYTES_MAX }),
+    }
+}
+
+fn rows(mut body: Bytes) -> Result<RecordBatch, &'static str> {
+    if body.len() < PREFIX_BYTES {
+        return Err("a part is cut short");
+    }
+    let prefix = body.split_to(PREFIX_BYTES);
+    let count = u32::from_le_bytes(prefix[..4].try_into().expect("four bytes")) as usize;
+    let rows = columns::decode(body)?;
+    match rows.num_rows() == count {
+        true => Ok(rows),
+        false => Err("a part has another number of rows than it says"),
+    }
+}
