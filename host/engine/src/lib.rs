@@ -17,8 +17,10 @@ mod dead_letters;
 mod digest;
 mod engine;
 mod error;
+mod letter;
 mod output;
 mod process;
+mod quarantine;
 mod receive;
 mod recover;
 mod replay;
@@ -47,6 +49,6 @@ pub use receive::{
 pub use replay::{Replayed, replay};
 pub use sink::{Recovery, Sink, SinkBatch, SinkError};
 pub use source::{Decoder, Direct, Source, SourceError};
-pub use status::{BatchStatus, Board, Phase, ReceiverState, ReceiverStatus, Status};
+pub use status::{BatchStatus, Board, Phase, QuarantineStatus, ReceiverState, ReceiverStatus, Status};
 pub use stop::{Stop, StopHandle};
 pub use table::{Table, TableBinding, TableError, TableRows, Tables};

@@ -18,6 +18,7 @@ use crate::application::{Application, Checkpoint, Code, Policy};
 use crate::batch::Batch;
 use crate::commit::{self, Committer, Done, SharedLog};
 use crate::process::{Processor, Ran};
+use crate::quarantine::Quarantine;
 use crate::receive::{Receivers, Surroundings};
 use crate::recover::{self, OpenJournal};
 use crate::status::Phase;
@@ -94,7 +95,15 @@ impl Run {
             _ => recover::states_in_memory(&code, state_limits)?,
         };
         code.tables.open(BatchTime::from_ms(clock.now_ms())).await?;
-        let processor = Processor { clock: Arc::clone(&clock), randomness, wal, tables, policy, board };
+        let processor = Processor {
+            clock: Arc::clone(&clock),
+            randomness,
+            wal,
+            tables,
+            policy,
+            board,
+            quarantine: Quarantine::default(),
+        };
         Ok(Self {
             code: Arc::new(code),
             policy,

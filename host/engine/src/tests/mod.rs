@@ -1,6 +1,7 @@
 //! The engine from outside: a fed source, a keeping sink, and an application between them.
 
 mod direct;
+mod isolation;
 mod lab;
 mod letters;
 mod life;

@@ -101,7 +101,7 @@ impl Lab {
         }
         let time = BatchTime::from_ms(time_ms);
         self.states.begin(time);
-        let added = self.program.run(time, inputs, Arc::clone(&written) as _).await?;
+        let added = self.program.run(time, inputs, Arc::clone(&written) as _).await?.accumulated;
         let (mut rows, mut states) = (written.of("tallies"), written.of("snapshot"));
         rows.sort();
         states.sort();
@@ -142,6 +142,7 @@ async fn relations(setup: &Setup, parts: usize, tally: &Arc<Tally>, states: &Arc
         initial,
         timeout: setup.timeout_ms.map(Duration::from_millis),
         every_key: setup.every_key,
+        caller: Arc::default(),
     };
     let columns = UpdateColumns { input, keys: vec![0], values: vec![1] };
     let keyed = states.keyed("tallies", spec);
