@@ -260,3 +260,6 @@ fn part_of(
     let count = number(part.len());
     Ok((gather_rows(rows, &UInt32Array::from(picked))?, Groups { of, count }))
 }
+
+#[cfg(test)]
+mod tests;
