@@ -11,6 +11,7 @@ mod limit;
 mod measure;
 mod native;
 mod pipeline;
+mod poison;
 mod state;
 
 use std::env;
@@ -37,6 +38,7 @@ fn main() -> Result<()> {
         ["generate", address, corpus] => corpus::serve(address, Path::new(corpus))?,
         ["measure-state", case] => state::measure(case)?,
         words if words.contains(&"--bench") && words.contains(&"state") => state::run(words)?,
+        words if words.contains(&"--bench") && words.contains(&"poison") => poison::run()?,
         words if words.contains(&"--bench") => run(words)?,
         // Built and started by `cargo test --all-targets` as well; there is nothing to test here.
         _ => {}

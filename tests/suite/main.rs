@@ -13,6 +13,7 @@ mod crash;
 mod durability;
 mod event_time;
 mod hostile;
+mod isolation;
 mod mistakes;
 mod new_project;
 mod operations;

@@ -111,6 +111,8 @@ pub struct Policy {
     pub attempts: u32,
     /// What happens when it has failed that often.
     pub on_failure: OnFailure,
+    /// Whether a batch waits for a function that cannot do its work. Otherwise it fails.
+    pub quarantine: bool,
     /// What happens to the ticks that passed while no batch could be cut.
     pub catch_up: CatchUp,
     /// How receivers are slowed down when batches are behind.
@@ -210,6 +212,7 @@ impl Default for Policy {
         Self {
             attempts: 2,
             on_failure: OnFailure::Stop,
+            quarantine: true,
             catch_up: CatchUp::OneBatch,
             backpressure: Backpressure(None),
         }

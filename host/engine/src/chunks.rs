@@ -7,6 +7,7 @@ use millstream_model::{Block, DeadLetter, Payload};
 use millstream_query::Chunks;
 
 use crate::Decoder;
+use crate::letter::{Letter, Records};
 
 /// Records that are kept of those a batch rejects, and their bytes; more are only counted.
 const REJECTED_MAX: usize = 10_000;
@@ -23,16 +24,16 @@ pub(crate) struct BlockChunks {
 /// The records that a batch puts aside, in no order.
 #[derive(Debug, Default)]
 pub(crate) struct Rejected {
-    pub(crate) letters: Vec<DeadLetter>,
+    pub(crate) letters: Vec<Letter>,
     bytes: usize,
     /// How many more there were than are kept.
     pub(crate) uncounted: u64,
 }
 
 impl Rejected {
-    fn push(&mut self, letter: DeadLetter) {
+    pub(crate) fn push(&mut self, letter: Letter) {
         if self.letters.len() < REJECTED_MAX && self.bytes < REJECTED_BYTES_MAX {
-            self.bytes += letter.record.len();
+            self.bytes += letter.size_bytes();
             self.letters.push(letter);
         } else {
             self.uncounted += 1;
@@ -57,10 +58,28 @@ impl BlockChunks {
     /// The records that were rejected while this was read, in the order of their positions.
     pub(crate) fn take_rejected(&self) -> Rejected {
         let mut rejected = std::mem::take(&mut *self.rejected.lock().unwrap_or_else(PoisonError::into_inner));
-        rejected.letters.sort_by(|a, b| {
-            (&a.position.origin, a.position.record).cmp(&(&b.position.origin, b.position.record))
-        });
+        let place = |letter: &Letter| letter.record().map(|record| record.position.clone());
+        let key = |letter: &Letter| place(letter).map(|place| (place.origin, place.record));
+        rejected.letters.sort_by_cached_key(key);
         rejected
+    }
+
+    /// Letters for the records of rows, with what is wrong with each. What is known of a row is how many records are before
+    /// its own, as [`Chunks::rows`] counts them; these numbers must not fall.
+    pub(crate) fn trace<'r>(&self, rows: impl Iterator<Item = (u64, &'r str)>) -> Vec<Option<DeadLetter>> {
+        let (mut blocks, mut before) = (self.blocks.iter(), 0);
+        let mut records: Option<Records<'_>> = None;
+        let mut next = 0;
+        let mut letter = |(row, error): (u64, &str)| {
+            while row >= next {
+                let block = blocks.next()?;
+                (before, next) = (next, next + block.rows as u64);
+                // Reading a block again is for those that have such a row.
+                records = (row < next).then(|| Records::new(block, self.decoder.records(block)));
+            }
+            records.as_ref()?.letter(&self.source, row - before, error)
+        };
+        rows.map(&mut letter).collect()
     }
 
     fn reject(&self, letter: DeadLetter) {
@@ -70,7 +89,7 @@ impl BlockChunks {
     /// Puts so many records aside, for which one letter stands.
     fn reject_many(&self, letter: DeadLetter, records: usize) {
         let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
-        rejected.push(letter);
+        rejected.push(Letter::Record(letter));
         rejected.uncounted += records.saturating_sub(1) as u64;
     }
 }

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millstream_journal::{BatchLog, JournalError};
-use millstream_model::{BatchTime, Commit, DeadLetter, Lane, Manifest, StateEnd};
+use millstream_model::{BatchTime, Commit, Lane, Manifest, StateEnd};
 use millstream_platform::crash_point;
 use millstream_state::Change;
 use tokio::sync::Mutex;
 
 use crate::application::{Code, OnFailure};
 use crate::batch::Batch;
+use crate::letter::Letter;
 use crate::output::{Prepared, SinkFault};
 use crate::process::{Outcome, Processor, Ran, sink_error};
 use crate::status::BatchStatus;
@@ -228,7 +229,7 @@ impl Committer {
     }
 
     /// Keeps dead letters, and waits while there is no room for them.
-    async fn keep(&mut self, letters: &[DeadLetter], uncounted: u64) -> Result<(), EngineError> {
+    async fn keep(&mut self, letters: &[Letter], uncounted: u64) -> Result<(), EngineError> {
         let mut backoff = self.processor.backoff();
         loop {
             match self.dead_letters.write(letters, uncounted).await {

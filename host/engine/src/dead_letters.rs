@@ -1,4 +1,4 @@
-//! Where records go that cannot be processed: a file of JSON lines, or the log where there is none.
+//! Where records and rows go that cannot be processed: a file of JSON lines, or the log where there is none.
 //!
 //! The letters of a batch are on disk before its commit, and the commit says where the file ends with them. So after a
 //! crash the letters of a batch that was not committed are cut off again, and each letter is there once.
@@ -12,6 +12,7 @@ use millstream_model::{DeadLetter, FileEnd};
 use millstream_platform::{Append, Disk, make_folder};
 
 use crate::EngineError;
+use crate::letter::Letter;
 
 /// At this size the file is kept as `FILE.1`, in place of the one kept before, and a new one is begun. More than
 /// the letters of one batch, so that a new file is shorter than one that is full.
@@ -71,7 +72,7 @@ impl DeadLetters {
     }
 
     /// Keeps the letters of a batch; `uncounted` more were not kept.
-    pub(crate) async fn write(&mut self, letters: &[DeadLetter], uncounted: u64) -> Result<(), EngineError> {
+    pub(crate) async fn write(&mut self, letters: &[Letter], uncounted: u64) -> Result<(), EngineError> {
         if uncounted > 0 {
             tracing::warn!("{uncounted} more rejected records were counted and not kept");
         }
@@ -121,12 +122,12 @@ impl LettersFile {
         }
     }
 
-    async fn append(&mut self, letters: &[DeadLetter]) -> io::Result<()> {
+    async fn append(&mut self, letters: &[Letter]) -> io::Result<()> {
         if self.open.is_none() || self.end.bytes > self.bytes_max {
             self.open().await?;
         }
         let mut file = self.open.take().expect("it was opened above");
-        let lines: String = letters.iter().map(line).collect();
+        let lines: String = letters.iter().map(Letter::line).collect();
         let bytes = lines.len() as u64;
         let written = match file.append(vec![Bytes::from(lines)]).await {
             Ok(()) => file.sync().await,
@@ -169,21 +170,15 @@ impl LettersFile {
     }
 }
 
-fn line(letter: &DeadLetter) -> String {
-    let line = serde_json::json!({
-        "source": letter.source,
-        "origin": letter.position.origin.as_ref(),
-        "record": letter.position.record + 1,
-        "error": letter.error,
-        "bytes": String::from_utf8_lossy(&letter.record),
-    });
-    format!("{line}\n")
-}
-
-fn log(letters: &[DeadLetter]) {
+fn log(letters: &[Letter]) {
     for letter in &letters[..letters.len().min(LOGGED_MAX)] {
-        let (source, position) = (&letter.source, &letter.position);
-        tracing::warn!(source, %position, "record rejected: {}", letter.error);
+        let error = letter.error();
+        match letter.record() {
+            Some(DeadLetter { source, position, .. }) => {
+                tracing::warn!(source, %position, "record rejected: {error}");
+            }
+            None => tracing::warn!("row rejected: {error}"),
+        }
     }
     if letters.len() > LOGGED_MAX {
         tracing::warn!(

@@ -7,14 +7,16 @@ use std::time::Duration;
 use millstream_journal::Wal;
 use millstream_model::BatchTime;
 use millstream_platform::{Backoff, Clock, Randomness, crash_point};
-use millstream_query::{Chunks, Output, Program};
+use millstream_query::{Chunks, Output, Poisoned, Program, QueryError, Stopwatch};
 use millstream_state::{Change, Tables as StateTables};
 
-use crate::application::{Code, Policy};
+use crate::application::{Code, OnFailure, Policy};
 use crate::batch::{Batch, BatchInput, Log};
 use crate::chunks::{BlockChunks, Rejected};
 use crate::events::Events;
+use crate::letter::Letter;
 use crate::output::{Prepared, SinkFault, Staged};
+use crate::quarantine::{self, Quarantine};
 use crate::status::Board;
 use crate::table::TablesNow;
 use crate::{EngineError, Event, SinkError};
@@ -32,6 +34,7 @@ pub(crate) struct Processor {
     pub(crate) policy: Policy,
     pub(crate) board: Board,
     pub(crate) events: Events,
+    pub(crate) quarantine: Quarantine,
 }
 
 /// A batch that was run.
@@ -70,8 +73,12 @@ impl Processor {
         wanted: impl Fn(&str) -> bool + Sync,
     ) -> Result<Outcome, EngineError> {
         let mut program = code.programs.take().expect("no more batches run at once than there are programs");
+        let clock = Arc::clone(&self.clock);
+        program.measure(Stopwatch::new(move || clock.elapsed()));
         let result = self.run_with(&mut program, code, batch, &wanted).await;
         code.programs.put(program);
+        self.quarantine.release(batch.time());
+        self.board.update(|status| status.quarantine = self.quarantine.status());
         result
     }
 
@@ -82,11 +89,12 @@ impl Processor {
         batch: &Batch,
         wanted: &(impl Fn(&str) -> bool + Sync),
     ) -> Result<Outcome, EngineError> {
-        let mut backoff = self.backoff();
+        let (mut backoff, mut quarantine) = (self.backoff(), self.long_backoff());
         let mut failures = 0;
         let TablesNow { inputs: tables, trouble } = code.tables.at(batch.time(), &*self.clock).await;
         self.board.table_trouble(trouble);
         loop {
+            self.quarantine.over(&*self.clock).await;
             let error = match self.attempt(program, code, batch, &tables, wanted).await {
                 Ok(outcome) => {
                     self.board.update(|status| status.trouble = None);
@@ -94,19 +102,45 @@ impl Processor {
                 }
                 Err(error) => error,
             };
-            let full = error.is_full();
-            failures += u32::from(!full);
+            let fate = self.fate(&error);
+            failures += u32::from(fate.counts(self.policy.on_failure));
             if failures >= self.policy.attempts.max(1) {
                 return Err(error);
             }
-            if full {
-                tracing::warn!("{error}; waiting for room");
-                self.board.update(|status| status.trouble = Some(error.to_string()));
-                self.pause(&mut backoff).await;
-            } else {
-                tracing::warn!("{error}; running the batch once more");
+            match fate {
+                Fate::Full => {
+                    tracing::warn!("{error}; waiting for room");
+                    self.board.update(|status| status.trouble = Some(error.to_string()));
+                    self.pause(&mut backoff).await;
+                }
+                Fate::HeldUp { function, reason } => {
+                    let clock = &*self.clock;
+                    let wait =
+                        self.quarantine.confine(batch.time(), function, reason, clock, &mut quarantine);
+                    tracing::warn!("{error}; trying again in {:.1} s", wait.as_secs_f64());
+                    self.board.update(|status| status.quarantine = self.quarantine.status());
+                }
+                Fate::Failed => tracing::warn!("{error}; running the batch once more"),
             }
         }
+    }
+
+    /// What comes of a batch that failed so.
+    fn fate<'e>(&self, error: &'e EngineError) -> Fate<'e> {
+        match error {
+            error if error.is_full() => Fate::Full,
+            EngineError::Batch { source: QueryError::Unusable { function, reason }, .. }
+                if self.policy.quarantine =>
+            {
+                Fate::HeldUp { function, reason }
+            }
+            _ => Fate::Failed,
+        }
+    }
+
+    /// The waits of a batch for a function in quarantine.
+    fn long_backoff(&self) -> Backoff {
+        Backoff::new(quarantine::WAIT_FIRST, quarantine::WAIT_LONGEST, Arc::clone(&self.randomness))
     }
 
     pub(crate) fn backoff(&self) -> Backoff {
@@ -136,17 +170,69 @@ impl Processor {
         let output = Arc::clone(&staged) as Arc<dyn Output>;
         code.states.begin(time);
         let ran = program.run(time, given, output).await;
-        let accumulated = ran.map_err(|source| match staged.take_fault() {
+        let computed = ran.map_err(|source| match staged.take_fault() {
             Some(fault) => sink_error(time, fault),
             None => EngineError::Batch { time, source },
         })?;
         crash_point("batch-run");
         let mut rejected = Rejected::default();
         inputs.iter().for_each(|(_, chunks)| rejected.add(chunks.take_rejected()));
+        rejected.uncounted += computed.more_poison;
+        letters(time, &inputs, computed.poison).for_each(|letter| rejected.push(letter));
+        let accumulated = computed.accumulated;
         let prepared = staged.prepare().await.map_err(|fault| sink_error(time, fault))?;
         let change = code.states.take().filter(|_| !code.states.is_empty());
         Ok(Outcome { prepared, accumulated, rejected, change })
     }
+}
+
+/// What is to be done about a batch that failed.
+enum Fate<'e> {
+    /// It waits for room on the disk.
+    Full,
+    /// It waits for a function that cannot do its work.
+    HeldUp { function: &'e str, reason: &'e str },
+    /// It is tried again as often as it may be.
+    Failed,
+}
+
+impl Fate<'_> {
+    /// Whether the failure is one of those that a batch may have. A pipeline that goes on without batches that fail does
+    /// not wait for functions forever.
+    fn counts(&self, on_failure: OnFailure) -> bool {
+        match self {
+            Self::Full => false,
+            Self::HeldUp { .. } => on_failure == OnFailure::Continue,
+            Self::Failed => true,
+        }
+    }
+}
+
+/// Letters for rows that functions failed on, which are in the order of their origins.
+fn letters(
+    batch: BatchTime,
+    inputs: &[(String, Arc<BlockChunks>)],
+    poison: Vec<Poisoned>,
+) -> impl Iterator<Item = Letter> {
+    let mut records = Vec::new();
+    for of_input in poison.chunk_by(|a, b| input(a) == input(b)) {
+        let chunks = inputs.iter().find(|(name, _)| Some(name.as_str()) == of_input.first().and_then(input));
+        match chunks {
+            Some((_, chunks)) => {
+                let row = |poisoned: &Poisoned| poisoned.origin.as_ref().map_or(0, |origin| origin.record);
+                let rows = of_input.iter().map(|poisoned| (row(poisoned), poisoned.row.error.as_str()));
+                records.extend(chunks.trace(rows));
+            }
+            None => records.extend(of_input.iter().map(|_| None)),
+        }
+    }
+    let letter = move |(poisoned, record): (Poisoned, _)| Letter::Row { batch, row: poisoned.row, record };
+    poison.into_iter().zip(records).map(letter)
+}
+
+/// The input that a row comes from, if that is known.
+fn input(poisoned: &Poisoned) -> Option<&str> {
+    poisoned.origin.as_ref().map(|origin| origin.input.as_str())
 }
 
 pub(crate) fn sink_error(time: BatchTime, fault: SinkFault) -> EngineError {

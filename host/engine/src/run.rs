@@ -19,6 +19,7 @@ use crate::batch::Batch;
 use crate::commit::{self, Committer, Done, SharedLog};
 use crate::events::{self, Events};
 use crate::process::{Processor, Ran};
+use crate::quarantine::Quarantine;
 use crate::receive::{Receivers, Surroundings};
 use crate::recover::{self, OpenJournal};
 use crate::status::Phase;
@@ -104,8 +105,16 @@ impl Run {
             _ => recover::states_in_memory(&code, state_limits)?,
         };
         code.tables.open(BatchTime::from_ms(clock.now_ms())).await?;
-        let processor =
-            Processor { clock: Arc::clone(&clock), randomness, wal, tables, policy, board, events };
+        let processor = Processor {
+            clock: Arc::clone(&clock),
+            randomness,
+            wal,
+            tables,
+            policy,
+            board,
+            events,
+            quarantine: Quarantine::default(),
+        };
         Ok(Self {
             name,
             code: Arc::new(code),

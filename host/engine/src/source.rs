@@ -1,5 +1,7 @@
 //! What a connector implements to bring records in.
 
+use std::collections::BTreeSet;
+
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -46,6 +48,17 @@ pub trait Decoder: Send + Sync {
 
     /// The rows of `block`. A record that cannot be read is handed to `reject` and left out.
     fn decode(&self, block: &Block, reject: &mut dyn FnMut(DeadLetter)) -> RecordBatch;
+
+    /// For each row that it gives of `block`, the number of its record in the block: all records but those that are
+    /// rejected, if it leaves out no others. Asked for where a row is traced to its record.
+    fn records(&self, block: &Block) -> Vec<u64> {
+        let mut rejected = BTreeSet::new();
+        let first = block.position.record;
+        self.decode(block, &mut |letter| {
+            rejected.insert(letter.position.record.wrapping_sub(first));
+        });
+        (0..block.rows as u64).filter(|record| !rejected.contains(record)).collect()
+    }
 }
 
 /// A fault of a source: what was being done, to what, and what went wrong.

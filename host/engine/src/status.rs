@@ -47,6 +47,29 @@ pub struct Status {
     pub trouble: Option<String>,
     /// The last batch that failed, and why.
     pub failure: Option<String>,
+    /// Functions that cannot do their work, and the batches that wait for them.
+    #[serde(default)]
+    pub quarantine: Vec<QuarantineStatus>,
+}
+
+/// A function that is left alone for a while, since it cannot do its work.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct QuarantineStatus {
+    /// The plugin's name.
+    pub plugin: String,
+    /// The function: `plugin.function`.
+    pub function: String,
+    /// What it does instead.
+    pub reason: String,
+    /// The batch that it holds up.
+    pub batch: BatchTime,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: i64,
+    /// When the batch is tried again, in milliseconds since 1970.
+    pub until_ms: i64,
+    /// How often it was tried so far.
+    pub tries: u32,
 }
 
 /// What a pipeline is doing.

@@ -176,6 +176,7 @@ pub(crate) fn policy(pipeline: &Pipeline) -> Policy {
     Policy {
         attempts: pipeline.attempts,
         on_failure: if pipeline.continue_on_failure { OnFailure::Continue } else { OnFailure::Stop },
+        quarantine: true,
         catch_up: if pipeline.every_missed_batch { CatchUp::EveryBatch } else { CatchUp::OneBatch },
         backpressure: Backpressure(pipeline.backpressure.map(settings)),
     }

@@ -9,6 +9,7 @@ mod dead_letter;
 mod function;
 mod manifest;
 pub mod pipeline;
+mod poison;
 mod quantity;
 mod schema;
 mod time;
@@ -25,6 +26,7 @@ pub use manifest::{
     Commit, FileEnd, Lane, LaneInput, LoggedRange, Manifest, OriginRange, Records, RowsDigest, StateEnd,
     Version,
 };
+pub use poison::PoisonRow;
 pub use quantity::{ParseQuantityError, parse_duration, parse_size};
 pub use schema::{DataType, Field, Schema, SchemaError};
 pub use time::BatchTime;

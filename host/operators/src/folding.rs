@@ -1,14 +1,14 @@
 //! Rows of a key made one by a plugin's reduce, in as few calls as there are chunks.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
 use millstream_model::{CallContext, Groups, Reduce};
-use millstream_query::{OperatorContext, QueryError};
+use millstream_query::{Caller, OperatorContext, Poison, QueryError};
 
-use crate::columns::{gather, gather_rows, misfit, pick, table, whole};
+use crate::columns::{gather, gather_rows, pick, table, whole};
 use crate::grouping::{Grouping, number};
 
 /// Rows of a call at most. Bounds what crosses the boundary at once.
@@ -18,6 +18,7 @@ pub(crate) const CALL_ROWS_MAX: usize = 65_536;
 #[derive(Clone, Debug)]
 pub struct Folding {
     function: Arc<dyn Reduce>,
+    caller: Arc<Caller>,
     /// The input's columns of the key, and those of the function's input.
     keys: Vec<usize>,
     values: Vec<usize>,
@@ -37,7 +38,17 @@ impl Folding {
             .map(|(&column, field)| Arc::new(field.as_ref().clone().with_name(input.field(column).name())));
         let key = keys.iter().map(|&column| Arc::clone(&input.fields()[column]));
         let schema = Arc::new(Schema::new(key.chain(value).collect::<Vec<_>>()));
-        Self { value_schema: Arc::new(described), function, keys, values, schema }
+        Self { value_schema: Arc::new(described), function, caller: Arc::default(), keys, values, schema }
+    }
+
+    /// The same, called by `caller`.
+    pub fn called_by(self, caller: Arc<Caller>) -> Self {
+        Self { caller, ..self }
+    }
+
+    /// Who calls it.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// The columns of the key and the value.
@@ -55,7 +66,8 @@ impl Folding {
         &self.value_schema
     }
 
-    /// Folds rows of the input. Gives at most one row for each key, in the order in which keys come.
+    /// Folds rows of the input. Gives at most one row for each key, in the order in which keys come: without the rows that the
+    /// function fails on.
     pub(crate) async fn fold_input(
         &self,
         context: &OperatorContext,
@@ -68,12 +80,12 @@ impl Folding {
             folded.push(pick(rows, &columns, &self.schema)?);
             // Rows of the same keys do not pile up until the end, and many keys are not folded again for every chunk.
             if folded.iter().map(RecordBatch::num_rows).sum::<usize>() >= rows_max {
-                let so_far = self.fold(context, partition, &folded).await?;
+                let so_far = self.fold_rows(context, partition, &folded).await?;
                 rows_max = CALL_ROWS_MAX.max(2 * so_far.num_rows());
                 folded = vec![so_far];
             }
         }
-        self.fold(context, partition, &folded).await
+        self.fold_rows(context, partition, &folded).await
     }
 
     /// The keys of tables of keys and values, each once, in the order in which they come.
@@ -83,13 +95,27 @@ impl Folding {
         gather(keys, &Grouping::by(keys, rows.num_rows())?.firsts())
     }
 
-    /// Folds tables of keys and values into one.
+    /// Folds tables of keys and values into one, all of them or none.
     pub(crate) async fn fold(
         &self,
         context: &OperatorContext,
         partition: usize,
         tables: &[RecordBatch],
     ) -> Result<RecordBatch, QueryError> {
+        self.fold_by(Calls { folding: self, context, partition, isolates: false, made: 0 }, tables).await
+    }
+
+    /// Folds tables of keys and values of the batch's own rows into one, without what the function fails on.
+    pub(crate) async fn fold_rows(
+        &self,
+        context: &OperatorContext,
+        partition: usize,
+        tables: &[RecordBatch],
+    ) -> Result<RecordBatch, QueryError> {
+        self.fold_by(Calls { folding: self, context, partition, isolates: true, made: 0 }, tables).await
+    }
+
+    async fn fold_by(&self, mut calls: Calls<'_>, tables: &[RecordBatch]) -> Result<RecordBatch, QueryError> {
         let rows = whole(&self.schema, tables)?;
         let keys = &rows.columns()[..self.keys.len()];
         let grouping = Grouping::by(keys, rows.num_rows())?;
@@ -98,11 +124,11 @@ impl Folding {
         }
         let values: Vec<usize> = (self.keys.len()..rows.num_columns()).collect();
         let values = pick(&rows, &values, &self.value_schema)?;
-        let mut calls = Calls { folding: self, context, partition, made: 0 };
         let folded = calls.fold(&values, &grouping).await?;
-        let mut columns = gather(keys, &grouping.firsts())?;
-        columns.extend(folded.columns().iter().cloned());
-        table(self.schema(), columns, grouping.count())
+        let firsts = folded.of.iter().map(|group| grouping.first[*group as usize]);
+        let mut columns = gather(keys, &UInt32Array::from_iter_values(firsts))?;
+        columns.extend(folded.rows.columns().iter().cloned());
+        table(self.schema(), columns, folded.of.len())
     }
 }
 
@@ -111,18 +137,26 @@ struct Calls<'a> {
     folding: &'a Folding,
     context: &'a OperatorContext,
     partition: usize,
+    /// Whether groups that the function fails on are left out.
+    isolates: bool,
     made: u32,
+}
+
+/// Rows that were folded, each with its group. Groups never fall.
+struct Folded {
+    rows: RecordBatch,
+    of: Vec<u32>,
 }
 
 impl Calls<'_> {
     /// Folds the values of each group into a row.
-    async fn fold(&mut self, values: &RecordBatch, grouping: &Grouping) -> Result<RecordBatch, QueryError> {
+    async fn fold(&mut self, values: &RecordBatch, grouping: &Grouping) -> Result<Folded, QueryError> {
         if values.num_rows() <= CALL_ROWS_MAX {
             let groups = Groups { of: grouping.of.clone(), count: number(grouping.count()) };
             return self.call(values.clone(), groups).await;
         }
         let (order, starts) = grouping.sorted();
-        let mut folded = Folded { rows: Vec::new(), of: Vec::new() };
+        let (mut rows_of, mut of_all) = (Vec::new(), Vec::new());
         let mut group = 0;
         for piece in 0..order.len().div_ceil(CALL_ROWS_MAX) {
             let (from, to) = (piece * CALL_ROWS_MAX, order.len().min((piece + 1) * CALL_ROWS_MAX));
@@ -139,54 +173,93 @@ impl Calls<'_> {
             }
             let rows = gather_rows(values, &UInt32Array::from(order[from..to].to_vec()))?;
             let groups = Groups { of, count: number(group - first + 1) };
-            folded.rows.push(self.call(rows, groups).await?);
-            folded.of.extend((first..=group).map(number));
+            let folded = self.call(rows, groups).await?;
+            rows_of.push(folded.rows);
+            of_all.extend(folded.of.iter().map(|group| group + number(first)));
         }
-        self.mend(folded, grouping.count()).await
+        self.mend(Folded { rows: self.joined(&rows_of)?, of: of_all }).await
     }
 
     /// Folds once more what the ends of pieces have cut apart.
-    async fn mend(&mut self, folded: Folded, count: usize) -> Result<RecordBatch, QueryError> {
-        let rows = concat_batches(self.folding.value_schema(), &folded.rows).map_err(misfit)?;
-        if folded.of.len() == count {
-            return Ok(rows);
-        }
+    async fn mend(&mut self, folded: Folded) -> Result<Folded, QueryError> {
+        let Folded { rows, of } = folded;
         let cut = |at: usize| {
-            let same = |other: Option<&u32>| other == Some(&folded.of[at]);
-            same(folded.of.get(at + 1)) || (at > 0 && same(folded.of.get(at - 1)))
+            let same = |other: Option<&u32>| other == Some(&of[at]);
+            same(of.get(at + 1)) || (at > 0 && same(of.get(at - 1)))
         };
-        let (apart, whole): (Vec<usize>, Vec<usize>) = (0..folded.of.len()).partition(|at| cut(*at));
-        let mut groups: Vec<u32> = apart.iter().map(|at| folded.of[*at]).collect();
-        let of = groups.clone();
+        let (apart, whole): (Vec<usize>, Vec<usize>) = (0..of.len()).partition(|at| cut(*at));
+        if apart.is_empty() {
+            return Ok(Folded { rows, of });
+        }
+        let mut groups: Vec<u32> = apart.iter().map(|at| of[*at]).collect();
+        let parts_of = groups.clone();
         groups.dedup();
-        let local = of.iter().map(|group| number(groups.partition_point(|other| other < group))).collect();
+        let local = |group: &u32| number(groups.partition_point(|other| other < group));
+        let local = parts_of.iter().map(local).collect();
         let indices = |rows: &[usize]| UInt32Array::from_iter_values(rows.iter().map(|row| number(*row)));
         let parts = gather_rows(&rows, &indices(&apart))?;
         let mended = self.call(parts, Groups { of: local, count: number(groups.len()) }).await?;
-        let rows = [gather_rows(&rows, &indices(&whole))?, mended];
-        let rows = concat_batches(self.folding.value_schema(), &rows).map_err(misfit)?;
+        let rows = self.joined(&[gather_rows(&rows, &indices(&whole))?, mended.rows])?;
         // Each group is at one place now; the rows are put in the order of the groups again.
-        let places = whole.iter().map(|at| folded.of[*at]).chain(groups);
-        let mut order = vec![0_u32; count];
-        places.enumerate().for_each(|(at, group)| order[group as usize] = number(at));
-        gather_rows(&rows, &UInt32Array::from(order))
+        let mended = mended.of.iter().map(|group| groups[*group as usize]);
+        let mut places: Vec<(u32, u32)> = whole.iter().map(|at| of[*at]).chain(mended).zip(0..).collect();
+        places.sort_unstable();
+        let (of, order): (Vec<u32>, Vec<u32>) = places.into_iter().unzip();
+        Ok(Folded { rows: gather_rows(&rows, &UInt32Array::from(order))?, of })
     }
 
-    async fn call(&mut self, rows: RecordBatch, groups: Groups) -> Result<RecordBatch, QueryError> {
-        let context = CallContext {
+    async fn call(&mut self, rows: RecordBatch, groups: Groups) -> Result<Folded, QueryError> {
+        let (caller, count) = (self.folding.caller(), groups.count as usize);
+        let place = CallContext {
             batch_time: self.context.time(),
             partition: number(self.partition),
             chunk: self.made,
         };
         self.made += 1;
-        let folded = self.folding.function.fold(context, rows, groups).await?;
-        self.context.add(folded.added)?;
-        Ok(folded.rows)
+        let mut isolation = match self.isolates {
+            true => self.context.isolate(caller, count),
+            false => self.context.call_whole(caller, count),
+        };
+        let (mut done, mut of) = (Vec::new(), Vec::new());
+        while let Some(piece) = isolation.next() {
+            let (part, groups) = match piece.len() == count {
+                true => (rows.clone(), groups.clone()),
+                false => part_of(&rows, &groups, &piece)?,
+            };
+            match self.folding.function.fold(isolation.place(place), part.clone(), groups).await {
+                Ok(folded) => {
+                    self.context.add(folded.added)?;
+                    done.push(folded.rows);
+                    of.extend(piece.map(number));
+                }
+                Err(error) => {
+                    if let Some(Poison { error, .. }) = isolation.failed(error)? {
+                        self.context.put_aside(caller, &error, &part)?;
+                    }
+                }
+            }
+        }
+        Ok(Folded { rows: self.joined(&done)?, of })
+    }
+
+    fn joined(&self, tables: &[RecordBatch]) -> Result<RecordBatch, QueryError> {
+        whole(self.folding.value_schema(), tables)
     }
 }
 
-/// Rows that were folded in pieces, with their groups, which never fall.
-struct Folded {
-    rows: Vec<RecordBatch>,
-    of: Vec<u32>,
+/// The rows of some of the groups.
+fn part_of(
+    rows: &RecordBatch,
+    groups: &Groups,
+    part: &Range<usize>,
+) -> Result<(RecordBatch, Groups), QueryError> {
+    let is_part = |(_, group): &(u32, &u32)| part.contains(&(**group as usize));
+    let of_part = (0..).zip(&groups.of).filter(is_part);
+    let (picked, of): (Vec<u32>, Vec<u32>) =
+        of_part.map(|(row, group)| (row, group - number(part.start))).unzip();
+    let count = number(part.len());
+    Ok((gather_rows(rows, &UInt32Array::from(picked))?, Groups { of, count }))
 }
+
+#[cfg(test)]
+mod tests;

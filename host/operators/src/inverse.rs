@@ -103,9 +103,17 @@ impl InverseWindow {
             let to = rows.len().min(from + CALL_ROWS_MAX);
             let call = CallContext { batch_time: context.time(), partition: 0, chunk: number(chunk) };
             let (total, taken) = (gathered(totals, &rows[from..to])?, gathered(leaving, &leave[from..to])?);
-            let answered = self.inverse.take_out(call, total, taken).await?;
-            context.add(answered.added)?;
-            done.push(answered.rows);
+            let mut isolation = context.call_whole(self.folding().caller(), to - from);
+            while isolation.next().is_some() {
+                match self.inverse.take_out(call, total.clone(), taken.clone()).await {
+                    Ok(answered) => {
+                        context.add(answered.added)?;
+                        done.push(answered.rows);
+                    }
+                    // What leaves cannot be left in: the batch fails, or is called once more.
+                    Err(error) => drop(isolation.failed(error)?),
+                }
+            }
         }
         let mut columns =
             gather(&totals.columns()[..self.folding().key_columns()], &UInt32Array::from(rows.clone()))?;

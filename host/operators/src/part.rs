@@ -2,12 +2,13 @@
 //!
 //! Keys and states stay encoded but for those that are shown to the function.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch, UInt32Array};
 use arrow::datatypes::{Schema, SchemaRef};
 use millstream_model::{BatchTime, CallContext, Fate, Update, UpdateState, Updated};
-use millstream_query::{OperatorContext, QueryError};
+use millstream_query::{OperatorContext, Poison, QueryError};
 use millstream_state::{Encoded, Entries, KeySet, Keyed, KeyedChange, KeyedTable, SHARDS, shard_of};
 
 use crate::UpdateSettings;
@@ -252,13 +253,55 @@ impl Updater {
                 chunk: done.calls,
             };
             done.calls += 1;
-            let updated = self.function.update(call, self.request(keys, from, to)?).await?;
-            done.context.add(updated.added.clone())?;
-            self.settle(keys, from, &updated, &mut done.change)?;
-            done.rows.push(self.rows(keys, from, &updated)?);
+            self.call(keys, from..to, call, done).await?;
             from = to;
         }
         Ok(())
+    }
+
+    /// Updates some keys, but for those that the function fails on: their states stay as they were.
+    async fn call(
+        &self,
+        keys: &Keys<'_>,
+        range: Range<usize>,
+        place: CallContext,
+        done: &mut Done<'_>,
+    ) -> Result<(), QueryError> {
+        let (context, caller) = (done.context, self.settings.caller.as_ref());
+        let mut isolation = context.isolate(caller, range.len());
+        while let Some(piece) = isolation.next() {
+            let (from, to) = (range.start + piece.start, range.start + piece.end);
+            match self.function.update(isolation.place(place), self.request(keys, from, to)?).await {
+                Ok(updated) => {
+                    context.add(updated.added.clone())?;
+                    self.settle(keys, from, &updated, &mut done.change)?;
+                    done.rows.push(self.rows(keys, from, &updated)?);
+                }
+                Err(error) => {
+                    if let Some(Poison { error, .. }) = isolation.failed(error)? {
+                        context.put_aside(caller, &error, &self.shown(keys, from)?)?;
+                        if keys.timed_out {
+                            done.change.remove(keys.encoded[from]);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A key's new rows beside its columns; the key alone, where it has none.
+    fn shown(&self, keys: &Keys<'_>, key: usize) -> Result<RecordBatch, QueryError> {
+        let (first, end) = (keys.starts[key], keys.starts[key + 1]);
+        let rows = (end - first).max(1) as usize;
+        let key = UInt32Array::from_value(number(key), rows);
+        let mut columns = gather(&keys.columns, &key)?;
+        let mut fields = self.binding.key_schema.fields().to_vec();
+        if end > first {
+            columns.extend(keys.rows.slice(first as usize, rows).columns().iter().cloned());
+            fields.extend(self.binding.value_schema.fields().iter().cloned());
+        }
+        table(Arc::new(Schema::new(fields)), columns, rows)
     }
 
     fn request(&self, keys: &Keys<'_>, from: usize, to: usize) -> Result<Update, QueryError> {

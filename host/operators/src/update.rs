@@ -13,7 +13,7 @@ use std::time::Duration;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use millstream_model::{BatchTime, UpdateState};
-use millstream_query::{Operator, OperatorContext, Partitions, QueryError, in_parallel};
+use millstream_query::{Caller, Operator, OperatorContext, Partitions, QueryError, in_parallel};
 use millstream_state::{Keyed, KeyedChange, KeyedTable, States};
 
 use crate::initial::{Initial, InitialStates};
@@ -28,6 +28,8 @@ pub struct UpdateSettings {
     pub timeout: Option<Duration>,
     /// Whether every key is visited in every batch.
     pub every_key: bool,
+    /// Who calls the function, and what happens to keys that it fails on.
+    pub caller: Arc<Caller>,
 }
 
 /// The rows that a function is called with.

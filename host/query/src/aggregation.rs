@@ -14,7 +14,7 @@ use millstream_model::BatchTime;
 use tokio::sync::Mutex;
 
 use crate::QueryError;
-use crate::batch::CurrentBatch;
+use crate::batch::{CurrentBatch, Stopwatch};
 use crate::input::{InputTable, Rows, Slot};
 use crate::stage::{Plan, collect};
 
@@ -77,7 +77,7 @@ impl Aggregation {
         states: Vec<RecordBatch>,
     ) -> Result<Vec<RecordBatch>, QueryError> {
         let plans = self.plans.lock().await;
-        plans.batch.begin(time);
+        plans.batch.begin(time, &Stopwatch::default());
         plans.run(&plans.finish, states).await
     }
 }

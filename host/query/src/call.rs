@@ -19,28 +19,32 @@ use millstream_model::FunctionKind;
 use crate::Call;
 use crate::batch::CurrentBatch;
 use crate::call_exec::CallExec;
+use crate::origin::{self, is_traced};
 
-/// What the columns of a call are: first those that are carried along, then the function's own.
+/// What the columns of a call are: first those that are carried along, then the function's own, and last where rows come
+/// from, if they are to be `traced`.
 ///
 /// `input` may lack columns that nothing needs, but never one that the function reads.
-pub(crate) fn output_schema(call: &Call, input: &Schema) -> SchemaRef {
+pub(crate) fn output_schema(call: &Call, input: &Schema, traced: bool) -> SchemaRef {
     let output = call.function.description().output.to_arrow();
     let carried = carried_columns(call, input).into_iter().map(|i| Arc::clone(&input.fields()[i]));
     let own = output.fields().iter().map(|field: &Arc<Field>| Arc::clone(field));
-    match call.function.description().kind {
-        FunctionKind::Filter => Arc::new(input.clone()),
-        _ => Arc::new(Schema::new(carried.chain(own).collect::<Vec<_>>())),
-    }
+    let seen = match call.function.description().kind {
+        FunctionKind::Filter => Schema::new(carried.collect::<Vec<_>>()),
+        _ => Schema::new(carried.chain(own).collect::<Vec<_>>()),
+    };
+    if traced { origin::traced(&seen) } else { Arc::new(seen) }
 }
 
-/// The input's columns that the host carries along beside the function's output.
+/// The input's columns that the host carries along beside the function's output, without that of the rows' origins.
 pub(crate) fn carried_columns(call: &Call, input: &Schema) -> Vec<usize> {
     let carried = |name: &String| match call.function.description().kind {
         FunctionKind::Filter => true,
         FunctionKind::Transform => false,
         _ => call.keep_columns || !call.columns.contains(name),
     };
-    (0..input.fields().len()).filter(|&i| carried(input.field(i).name())).collect()
+    let seen = input.fields().len() - usize::from(is_traced(input));
+    (0..seen).filter(|&i| carried(input.field(i).name())).collect()
 }
 
 /// The call over a plan. Two nodes are equal if they call the same function on the same columns of equal plans.
@@ -50,18 +54,21 @@ pub(crate) struct CallNode {
     input: LogicalPlan,
     schema: DFSchemaRef,
     batch: CurrentBatch,
+    /// Whether its rows say where they come from.
+    traced: bool,
 }
 
 impl CallNode {
-    pub(crate) fn new(call: Call, input: LogicalPlan, batch: CurrentBatch) -> Result<Self> {
-        let schema = output_schema(&call, input.schema().as_arrow());
+    pub(crate) fn new(call: Call, input: LogicalPlan, batch: CurrentBatch, traced: bool) -> Result<Self> {
+        let schema = output_schema(&call, input.schema().as_arrow(), traced);
         let schema = Arc::new(DFSchema::try_from(schema.as_ref().clone())?);
-        Ok(Self { call, input, schema, batch })
+        Ok(Self { call, input, schema, batch, traced })
     }
 
-    fn key(&self) -> (usize, &[String], bool, &LogicalPlan) {
+    fn key(&self) -> (usize, &[String], (bool, bool), &str, &LogicalPlan) {
         let function = Arc::as_ptr(&self.call.function).cast::<()>() as usize;
-        (function, &self.call.columns, self.call.keep_columns, &self.input)
+        let kept = (self.call.keep_columns, self.traced);
+        (function, &self.call.columns, kept, &self.call.caller.stream, &self.input)
     }
 }
 
@@ -116,7 +123,7 @@ impl UserDefinedLogicalNodeCore for CallNode {
     fn with_exprs_and_inputs(&self, _expressions: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
         let [input] = <[LogicalPlan; 1]>::try_from(inputs)
             .map_err(|_| DataFusionError::Internal("a call takes one input".to_owned()))?;
-        Self::new(self.call.clone(), input, self.batch.clone())
+        Self::new(self.call.clone(), input, self.batch.clone(), self.traced)
     }
 
     /// What the function reads and what is carried into a column that somebody wants.
@@ -125,7 +132,8 @@ impl UserDefinedLogicalNodeCore for CallNode {
         let carried = carried_columns(&self.call, input);
         let wanted = output_columns.iter().filter_map(|&column| carried.get(column).copied());
         let read = self.call.columns.iter().filter_map(|name| input.index_of(name).ok());
-        let mut necessary: Vec<usize> = wanted.chain(read).collect();
+        let origin = is_traced(input).then(|| input.fields().len() - 1);
+        let mut necessary: Vec<usize> = wanted.chain(read).chain(origin).collect();
         necessary.sort_unstable();
         necessary.dedup();
         Some(vec![necessary])
@@ -149,7 +157,7 @@ impl ExtensionPlanner for CallPlanner {
         let (Some(node), [input]) = (node.as_any().downcast_ref::<CallNode>(), physical_inputs) else {
             return Ok(None);
         };
-        let exec = CallExec::new(node.call.clone(), Arc::clone(input), node.batch.clone())?;
+        let exec = CallExec::new(node.call.clone(), Arc::clone(input), node.batch.clone(), node.traced)?;
         Ok(Some(Arc::new(exec)))
     }
 }

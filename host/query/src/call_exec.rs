@@ -19,9 +19,11 @@ use datafusion::physical_plan::{
 use futures::{StreamExt, TryStreamExt, stream};
 use millstream_model::{Answer, Answered, CallContext, FunctionKind};
 
+use crate::Call;
 use crate::batch::{CurrentBatch, Run};
 use crate::call::{carried_columns, output_schema};
-use crate::{Call, QueryError};
+use crate::isolation::{Isolation, Poison};
+use crate::origin::{self, is_traced};
 
 /// Rows of a call at most; larger chunks are called in slices. Bounds what crosses the boundary at once.
 const CALL_ROWS_MAX: usize = 65_536;
@@ -32,14 +34,21 @@ pub(crate) struct CallExec {
     input: Arc<dyn ExecutionPlan>,
     batch: CurrentBatch,
     run: Arc<Run>,
+    traced: bool,
     binding: Arc<Binding>,
     properties: Arc<PlanProperties>,
 }
 
 impl CallExec {
     /// A call for the run that `batch` is in. Plans are made anew for each run, and a call is never moved to another one.
-    pub(crate) fn new(call: Call, input: Arc<dyn ExecutionPlan>, batch: CurrentBatch) -> Result<Self> {
-        let schema = output_schema(&call, &input.schema());
+    /// If `traced`, its rows say where they come from.
+    pub(crate) fn new(
+        call: Call,
+        input: Arc<dyn ExecutionPlan>,
+        batch: CurrentBatch,
+        traced: bool,
+    ) -> Result<Self> {
+        let schema = output_schema(&call, &input.schema(), traced);
         let binding = Arc::new(Binding::new(&call, &input.schema(), Arc::clone(&schema))?);
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(schema),
@@ -48,7 +57,7 @@ impl CallExec {
             Boundedness::Bounded,
         ));
         let run = batch.run();
-        Ok(Self { call, input, batch, run, binding, properties })
+        Ok(Self { call, input, batch, run, traced, binding, properties })
     }
 }
 
@@ -92,7 +101,7 @@ impl ExecutionPlan for CallExec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let [input] = <[Arc<dyn ExecutionPlan>; 1]>::try_from(children)
             .map_err(|_| DataFusionError::Internal("a call takes one input".to_owned()))?;
-        Ok(Arc::new(Self::new(self.call.clone(), input, self.batch.clone())?))
+        Ok(Arc::new(Self::new(self.call.clone(), input, self.batch.clone(), self.traced)?))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -136,6 +145,7 @@ fn slices(rows: RecordBatch) -> impl Iterator<Item = RecordBatch> {
 struct Binding {
     read: Vec<usize>,
     read_schema: SchemaRef,
+    /// That of the rows' origins is the last, if it is among them.
     carried: Vec<usize>,
     schema: SchemaRef,
 }
@@ -143,14 +153,17 @@ struct Binding {
 impl Binding {
     fn new(call: &Call, input: &Schema, schema: SchemaRef) -> Result<Self> {
         let read = call.columns.iter().map(|name| input.index_of(name));
+        let mut carried = carried_columns(call, input);
+        carried.extend(is_traced(&schema).then(|| input.fields().len() - 1));
         Ok(Self {
             read: read.collect::<Result<_, _>>()?,
             read_schema: Arc::new(call.function.description().input.to_arrow()),
-            carried: carried_columns(call, input),
+            carried,
             schema,
         })
     }
 
+    /// What comes of a chunk, without the rows that the function fails on.
     async fn apply(
         &self,
         call: &Call,
@@ -158,16 +171,44 @@ impl Binding {
         context: CallContext,
         rows: RecordBatch,
     ) -> Result<RecordBatch> {
-        let arguments = self.arguments(&rows)?;
-        let called = call.function.call(context, arguments).await;
-        let Answered { answer, added } = called.map_err(QueryError::from)?;
-        run.add(added)?;
-        match answer {
-            Answer::Rows(own) => self.join(self.carried_as_they_are(&rows), &own),
-            Answer::Expansion(expansion) => {
-                self.join(self.carried_from(&rows, expansion.origins)?, &expansion.rows)
+        let mut isolation = match call.is_by_row() {
+            true => Isolation::of_units(run, &call.caller, rows.num_rows()),
+            false => Isolation::of_all(run, &call.caller, rows.num_rows()),
+        };
+        let mut done = Vec::new();
+        while let Some(piece) = isolation.next() {
+            let rows = rows.slice(piece.start, piece.len());
+            let arguments = self.arguments(&rows)?;
+            match call.function.call(isolation.place(context), arguments.clone()).await {
+                Ok(Answered { answer, added }) => {
+                    run.add(added)?;
+                    done.push(self.answered(&rows, answer)?);
+                }
+                Err(error) => {
+                    if let Some(Poison { error, .. }) = isolation.failed(error)? {
+                        run.put_aside(&call.caller, &error, &arguments, 0, origin::code(&rows, 0))?;
+                    }
+                }
             }
-            Answer::Selection(kept) => Ok(filter_record_batch(&rows, &kept.into())?),
+        }
+        match done.len() {
+            1 => Ok(done.remove(0)),
+            _ => Ok(concat_batches(&self.schema, &done)?),
+        }
+    }
+
+    /// A function's answer to `rows`, beside what is carried of them.
+    fn answered(&self, rows: &RecordBatch, answer: Answer) -> Result<RecordBatch> {
+        match answer {
+            Answer::Rows(own) => self.join(self.carried_as_they_are(rows), &own),
+            Answer::Expansion(expansion) => {
+                self.join(self.carried_from(rows, expansion.origins)?, &expansion.rows)
+            }
+            Answer::Selection(kept) => {
+                let carried = self.carried_as_they_are(rows);
+                let carried = table(Arc::clone(&self.schema), carried, rows.num_rows())?;
+                Ok(filter_record_batch(&carried, &kept.into())?)
+            }
         }
     }
 
@@ -199,7 +240,8 @@ impl Binding {
     }
 
     fn join(&self, mut carried: Vec<ArrayRef>, own: &RecordBatch) -> Result<RecordBatch> {
-        carried.extend(own.columns().iter().map(Arc::clone));
+        let seen = carried.len() - usize::from(is_traced(&self.schema));
+        carried.splice(seen..seen, own.columns().iter().map(Arc::clone));
         Ok(table(Arc::clone(&self.schema), carried, own.num_rows())?)
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::LogicalPlan;
 
 use crate::aggregation::partial_of;
 use crate::batch::CurrentBatch;
 use crate::input::Slot;
 use crate::operator::OperatorInput;
+use crate::origin::{ORIGIN, traced};
 use crate::relations::{Catalog, Definition, Meaning};
 use crate::stage::{Plan, Stage};
 use crate::{Operator, Program, QueryError, Relations};
@@ -20,7 +21,8 @@ pub(crate) async fn compile(
     partitions: usize,
 ) -> Result<Program, QueryError> {
     let batch = CurrentBatch::default();
-    let needed = needed(relations.definitions(), wanted);
+    let mut needed = needed(relations.definitions(), wanted);
+    let numbered = trace(&mut needed);
     let serial = Compiler::new(1, &batch)?.compile(&needed).await?;
     let mut parallel = Compiler::new(partitions, &batch)?;
     parallel.share_slots(&serial);
@@ -41,7 +43,7 @@ pub(crate) async fn compile(
     let is_input = |name: &String| needed.iter().any(|n| n.is_input() && n.definition.name == *name);
     let inputs = serial.slots.iter().filter(|(name, _)| is_input(name));
     let inputs = inputs.map(|(name, slot)| (name.clone(), slot.clone())).collect();
-    Ok(Program { inputs, stages, batch })
+    Ok(Program { inputs, numbered, stages, batch, stopwatch: Default::default() })
 }
 
 /// A relation that the wanted ones depend on, and how it is read.
@@ -49,9 +51,22 @@ struct Need {
     definition: Definition,
     wanted: bool,
     readers: usize,
+    /// Whether its rows say where they come from.
+    traced: bool,
+    /// Its number, if it is an input whose rows do.
+    number: Option<u16>,
 }
 
 impl Need {
+    /// Whether it passes on what it knows of its rows' origins, or needs it for its own.
+    fn traces(&self) -> bool {
+        match &self.definition.meaning {
+            Meaning::Call(call) => call.isolates() || (self.traced && call.is_by_row()),
+            Meaning::Union => self.traced,
+            Meaning::Input | Meaning::Sql(_) | Meaning::Operator(..) => false,
+        }
+    }
+
     fn is_input(&self) -> bool {
         matches!(self.definition.meaning, Meaning::Input)
     }
@@ -83,11 +98,45 @@ fn needed(definitions: &[Definition], wanted: &[&str]) -> Vec<Need> {
         let readers = needed.iter().map(reads).sum();
         let wanted = wanted.contains(&name);
         if wanted || readers > 0 {
-            needed.push(Need { definition: definition.clone(), wanted, readers });
+            let definition = definition.clone();
+            needed.push(Need { definition, wanted, readers, traced: false, number: None });
         }
     }
     needed.reverse();
     needed
+}
+
+/// Says of which relations the rows' origins are wanted and known. Gives the inputs that they are of, by their numbers.
+fn trace(needed: &mut [Need]) -> Vec<String> {
+    // From the readers to what they read: whoever wants them.
+    for index in (0..needed.len()).rev() {
+        let name = needed[index].definition.name.clone();
+        let reads = |need: &Need| need.definition.reads.contains(&name);
+        needed[index].traced = needed[index + 1..].iter().any(|need| reads(need) && need.traces());
+    }
+    // And back: whoever knows them.
+    let (mut numbered, mut known) = (Vec::new(), BTreeSet::new());
+    for need in needed {
+        let Definition { name, meaning, reads, schema } = &need.definition;
+        let is_named_so = schema.field_with_name(ORIGIN).is_ok();
+        need.number = u16::try_from(numbered.len()).ok().filter(|_| need.traced && need.is_input());
+        let is_known = match meaning {
+            Meaning::Input => need.number.is_some(),
+            Meaning::Call(call) => call.is_by_row() && reads.iter().any(|read| known.contains(read)),
+            Meaning::Union => reads.iter().any(|read| known.contains(read)),
+            Meaning::Sql(_) | Meaning::Operator(..) => false,
+        };
+        need.traced &= is_known && !is_named_so;
+        need.number = need.number.filter(|_| need.traced);
+        numbered.extend(need.number.map(|_| name.clone()));
+        known.extend(need.traced.then(|| name.clone()));
+    }
+    numbered
+}
+
+/// The name by which a relation is read with its rows' origins.
+fn traced_name(name: &str) -> String {
+    format!("{name} (traced)")
 }
 
 /// The name of the slot that holds a relation. An input has one for what is given as well, under its own name.
@@ -99,8 +148,10 @@ fn held_name(need: &Need) -> String {
 struct Compiler {
     catalog: Catalog,
     slots: HashMap<String, Slot>,
-    /// By relation, the slots that its rows come from.
-    origins: BTreeMap<String, BTreeSet<String>>,
+    /// By relation, the slots that it is read from.
+    feeds: BTreeMap<String, BTreeSet<String>>,
+    /// The relations that can be read with their rows' origins.
+    traced: BTreeSet<String>,
 }
 
 struct Compiled {
@@ -120,7 +171,7 @@ struct CompiledStage {
 impl Compiler {
     fn new(partitions: usize, batch: &CurrentBatch) -> Result<Self, QueryError> {
         let catalog = Catalog::new(partitions, batch.clone())?;
-        Ok(Self { catalog, slots: HashMap::new(), origins: BTreeMap::new() })
+        Ok(Self { catalog, slots: HashMap::new(), feeds: BTreeMap::new(), traced: BTreeSet::new() })
     }
 
     /// Reads from the same slots as what was compiled before.
@@ -131,52 +182,96 @@ impl Compiler {
     async fn compile(mut self, needed: &[Need]) -> Result<Compiled, QueryError> {
         let mut stages = Vec::new();
         for (index, need) in needed.iter().enumerate() {
-            let Definition { name, meaning, reads, schema } = &need.definition;
+            let Definition { name, reads, .. } = &need.definition;
             let own_name = [name.clone()];
             let reads: &[String] = if need.is_input() { &own_name } else { reads };
             if need.is_input() {
-                self.add_leaf(name, name.clone(), schema, None)?;
+                self.add_input(need)?;
+                self.traced.extend(need.traced.then(|| name.clone()));
             }
-            let origins = reads.iter().filter_map(|read| self.origins.get(read)).flatten().cloned();
-            let origins: BTreeSet<String> = origins.collect();
+            let feeds = reads.iter().filter_map(|read| self.feeds.get(read)).flatten().cloned();
+            let feeds: BTreeSet<String> = feeds.collect();
             if need.is_stage() {
-                let plan = self.physical(meaning, reads).await?;
+                let plan = self.physical(need, reads).await?;
                 let table = need.operator().and_then(|operator| self.slot_of(operator.table()?));
-                stages.push(CompiledStage { index, plan, reads: origins, table });
+                stages.push(CompiledStage { index, plan, reads: feeds, table });
                 if need.is_held() {
-                    let partitions = need.operator().and_then(|operator| operator.partitions());
-                    self.add_leaf(name, held_name(need), schema, partitions)?;
+                    self.add_held(need).await?;
                 }
             } else if !need.is_input() {
-                self.catalog.add_view(name, self.catalog.plan(meaning, reads).await?)?;
-                self.origins.insert(name.clone(), origins);
+                self.add_view(need, self.logical(need, reads).await?).await?;
+                self.feeds.insert(name.clone(), feeds);
             }
+            self.traced.extend(need.traced.then(|| name.clone()));
         }
         Ok(Compiled { stages, slots: self.slots })
     }
 
-    /// Lets `name` be read from the slot `slot` from here on.
-    fn add_leaf(
-        &mut self,
-        name: &str,
-        slot: String,
-        schema: &SchemaRef,
-        partitions: Option<usize>,
-    ) -> Result<(), QueryError> {
-        self.origins.insert(name.to_owned(), BTreeSet::from([slot.clone()]));
-        let slot = self.slots.entry(slot).or_default().clone();
+    /// Lets an input be read from its slot.
+    fn add_input(&mut self, need: &Need) -> Result<(), QueryError> {
+        let Definition { name, schema, .. } = &need.definition;
+        let slot = self.slot(name, name.clone());
+        match need.number {
+            None => self.catalog.add_leaf(name, Arc::clone(schema), slot, None),
+            Some(number) => {
+                self.catalog.add_traced_input(&traced_name(name), schema, slot.clone(), number)?;
+                self.catalog.add_leaf(name, Arc::clone(schema), slot, None)
+            }
+        }
+    }
+
+    /// Lets a relation that is held be read from where it is held, from here on.
+    async fn add_held(&mut self, need: &Need) -> Result<(), QueryError> {
+        let Definition { name, schema, .. } = &need.definition;
+        let slot = self.slot(name, held_name(need));
         self.catalog.forget(name)?;
-        self.catalog.add_leaf(name, Arc::clone(schema), slot, partitions)
+        let partitions = need.operator().and_then(|operator| operator.partitions());
+        if !need.traced {
+            return self.catalog.add_leaf(name, Arc::clone(schema), slot, partitions);
+        }
+        let leaf = traced_name(name);
+        self.catalog.forget(&leaf)?;
+        self.catalog.add_leaf(&leaf, traced(schema), slot, partitions)?;
+        self.catalog.add_untraced(name, &leaf).await
+    }
+
+    /// Lets a relation be read as a part of its reader's plan.
+    async fn add_view(&mut self, need: &Need, plan: LogicalPlan) -> Result<(), QueryError> {
+        let name = &need.definition.name;
+        if !need.traced {
+            return self.catalog.add_view(name, plan);
+        }
+        self.catalog.add_view(&traced_name(name), plan)?;
+        self.catalog.add_untraced(name, &traced_name(name)).await
+    }
+
+    /// The slot called `slot`, from which `name` is read from here on.
+    fn slot(&mut self, name: &str, slot: String) -> Slot {
+        self.feeds.insert(name.to_owned(), BTreeSet::from([slot.clone()]));
+        self.slots.entry(slot).or_default().clone()
     }
 
     /// The slot that an input's rows are read from.
     fn slot_of(&self, input: &str) -> Option<String> {
-        self.origins.get(input)?.first().cloned()
+        self.feeds.get(input)?.first().cloned()
     }
 
-    async fn physical(&self, meaning: &Meaning, reads: &[String]) -> Result<Plan, QueryError> {
-        let logical = self.catalog.plan(meaning, reads).await?;
-        match meaning {
+    /// The plan of a relation, whose rows say where they come from if they are to.
+    async fn logical(&self, need: &Need, reads: &[String]) -> Result<LogicalPlan, QueryError> {
+        let as_read = |read: &String| match self.traced.contains(read) && (need.traces() || need.is_input()) {
+            true => traced_name(read),
+            false => read.clone(),
+        };
+        let reads: Vec<String> = reads.iter().map(as_read).collect();
+        match need.traced {
+            true => self.catalog.plan_traced(&need.definition.meaning, &reads).await,
+            false => self.catalog.plan(&need.definition.meaning, &reads).await,
+        }
+    }
+
+    async fn physical(&self, need: &Need, reads: &[String]) -> Result<Plan, QueryError> {
+        let logical = self.logical(need, reads).await?;
+        match &need.definition.meaning {
             Meaning::Operator(_, OperatorInput::Partial(_)) => {
                 let plan = self.catalog.physical_in_states(logical).await?;
                 let physical = partial_of(&plan.physical).map_err(|e| QueryError::planning(&e))?;

@@ -8,7 +8,7 @@ use millstream_model::BatchTime;
 use tokio::sync::Mutex;
 
 use crate::QueryError;
-use crate::batch::CurrentBatch;
+use crate::batch::{CurrentBatch, Stopwatch};
 use crate::input::{Rows, Slot};
 use crate::relations::{Catalog, Meaning};
 use crate::stage::{Plan, collect};
@@ -54,7 +54,7 @@ impl Condition {
     /// `Run` where the expression fails on a row.
     pub async fn holds(&self, time: BatchTime, rows: &RecordBatch) -> Result<BooleanArray, QueryError> {
         let run = self.run.lock().await;
-        run.batch.begin(time);
+        run.batch.begin(time, &Stopwatch::default());
         run.rows.fill(Arc::new(Rows(vec![rows.clone()])));
         let answered = collect(&run.plan, "condition").await;
         run.rows.clear();

@@ -19,6 +19,14 @@ pub enum QueryError {
     /// A plugin's function failed. Its own fate says what to do.
     #[error(transparent)]
     Function(#[from] FunctionError),
+    /// A function cannot do its work at this time, whatever the rows. The same rows may pass later.
+    #[error("{function} {reason}")]
+    Unusable {
+        /// `plugin.function`.
+        function: String,
+        /// What it does instead.
+        reason: String,
+    },
     /// The output did not take the rows.
     #[error("{0}")]
     Output(String),
@@ -59,6 +67,9 @@ impl QueryError {
     fn copy(&self) -> Option<Self> {
         match self {
             Self::Function(error) => Some(Self::Function(error.clone())),
+            Self::Unusable { function, reason } => {
+                Some(Self::Unusable { function: function.clone(), reason: reason.clone() })
+            }
             Self::Output(message) => Some(Self::Output(message.clone())),
             Self::Accumulators(message) => Some(Self::Accumulators(message.clone())),
             Self::Sql { .. } | Self::Run { .. } => None,

@@ -18,6 +18,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use futures::stream;
 
+use crate::origin::{is_traced, origins};
+
 /// An input's rows for one batch, in chunks that partitions read on their own threads.
 pub trait Chunks: Send + Sync {
     /// The number of rows in each chunk, in order.
@@ -127,6 +129,8 @@ pub(crate) struct InputTable {
     pub(crate) slot: Slot,
     /// How many partitions its rows come in, where that is not for the plan to say.
     pub(crate) partitions: Option<usize>,
+    /// The number of the input, where the last column is to say where rows come from and nothing gives it.
+    pub(crate) number: Option<u16>,
 }
 
 impl InputTable {
@@ -142,6 +146,7 @@ impl InputTable {
             slot: slot.clone(),
             is_partitioned: false,
             projection: None,
+            number: None,
             properties: properties(Arc::clone(schema), partitions),
         })
     }
@@ -183,6 +188,7 @@ impl TableProvider for InputTable {
             slot: self.slot.clone(),
             is_partitioned: self.partitions.is_some(),
             projection: projection.cloned(),
+            number: self.number,
             properties: properties(schema, partitions),
         }))
     }
@@ -196,7 +202,32 @@ struct InputExec {
     slot: Slot,
     is_partitioned: bool,
     projection: Option<Vec<usize>>,
+    number: Option<u16>,
     properties: Arc<PlanProperties>,
+}
+
+impl InputExec {
+    /// What the plan sees of a chunk before which there are `before` records.
+    fn seen(
+        rows: RecordBatch,
+        projection: Option<&[usize]>,
+        number: Option<u16>,
+        before: u64,
+        schema: &SchemaRef,
+    ) -> Result<RecordBatch> {
+        let Some(number) = number.filter(|_| is_traced(schema)) else {
+            return match projection {
+                Some(columns) => Ok(rows.project(columns)?),
+                None => Ok(rows),
+            };
+        };
+        let mut columns = match projection {
+            Some([columns @ .., _origin]) => rows.project(columns)?.columns().to_vec(),
+            _ => rows.columns().to_vec(),
+        };
+        columns.push(origins(number, before, rows.num_rows()));
+        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+    }
 }
 
 impl DisplayAs for InputExec {
@@ -238,14 +269,15 @@ impl ExecutionPlan for InputExec {
         })?;
         let partitions = self.properties.partitioning.partition_count();
         let own = chunks.partition(partition).filter(|_| self.is_partitioned);
-        let share = own.unwrap_or_else(|| share(&chunks.rows(), partition, partitions));
-        let projection = self.projection.clone();
+        let rows = chunks.rows();
+        let share = own.unwrap_or_else(|| share(&rows, partition, partitions));
+        let mut before: u64 = rows[..share.start].iter().map(|rows| *rows as u64).sum();
+        let (projection, number, schema) = (self.projection.clone(), self.number, self.schema());
         let batches = share.map(move |chunk| {
-            let rows = chunks.read(chunk);
-            match &projection {
-                Some(columns) => rows.project(columns).map_err(DataFusionError::from),
-                None => Ok(rows),
-            }
+            let read = chunks.read(chunk);
+            let seen = Self::seen(read, projection.as_deref(), number, before, &schema);
+            before += rows[chunk] as u64;
+            seen
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream::iter(batches))))
     }

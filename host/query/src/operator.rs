@@ -5,11 +5,11 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use millstream_model::{Accumulated, BatchTime};
+use millstream_model::{Accumulated, BatchTime, FunctionError};
 
-use crate::QueryError;
 use crate::batch::Run;
 use crate::input::Slot;
+use crate::{Caller, Isolation, QueryError};
 
 /// Rows by partition, in order.
 pub type Partitions = Vec<Vec<RecordBatch>>;
@@ -68,6 +68,29 @@ impl OperatorContext {
     /// The batch's time.
     pub fn time(&self) -> BatchTime {
         self.run.time()
+    }
+
+    /// The calls for so many rows, groups or keys, each of which may be called without the others.
+    pub fn isolate<'r>(&'r self, caller: &'r Caller, units: usize) -> Isolation<'r> {
+        Isolation::of_units(&self.run, caller, units)
+    }
+
+    /// The call for what cannot be divided.
+    pub fn call_whole<'r>(&'r self, caller: &'r Caller, units: usize) -> Isolation<'r> {
+        Isolation::of_all(&self.run, caller, units)
+    }
+
+    /// Puts the rows aside that a function fails on with `error`: `rows` are the columns that it was called with.
+    ///
+    /// # Errors
+    /// Where the batch adds to too many accumulators.
+    pub fn put_aside(
+        &self,
+        caller: &Caller,
+        error: &FunctionError,
+        rows: &RecordBatch,
+    ) -> Result<(), QueryError> {
+        (0..rows.num_rows()).try_for_each(|row| self.run.put_aside(caller, error, rows, row, None))
     }
 
     /// Counts what a call added to accumulators.

@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use millstream_model::{Accumulated, BatchTime};
+use millstream_model::{Accumulated, BatchTime, PoisonRow};
 
-use crate::batch::{CurrentBatch, Run};
+use crate::batch::{CurrentBatch, PoisonRows, Run, Stopwatch};
 use crate::compile::compile;
 use crate::input::{Chunks, Slot};
+use crate::origin::{Origin, decode};
 use crate::stage::Stage;
 use crate::{QueryError, Relations};
 
@@ -31,8 +32,31 @@ pub trait Output: Send + Sync {
 /// A compiled pipeline. It runs one batch at a time.
 pub struct Program {
     pub(crate) inputs: HashMap<String, Slot>,
+    /// The inputs whose rows are traced, by their numbers.
+    pub(crate) numbered: Vec<String>,
     pub(crate) stages: Vec<Arc<Stage>>,
     pub(crate) batch: CurrentBatch,
+    pub(crate) stopwatch: Stopwatch,
+}
+
+/// What a run came to, beside the rows that it put out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Computed {
+    /// What functions added to accumulators: the sum over all calls.
+    pub accumulated: Accumulated,
+    /// The rows that functions failed on and that are to be kept, in an order that is always the same.
+    pub poison: Vec<Poisoned>,
+    /// How many more there were than are kept.
+    pub more_poison: u64,
+}
+
+/// A row that a function failed on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Poisoned {
+    /// The row.
+    pub row: PoisonRow,
+    /// The record that it comes from, where only calls and unions are between.
+    pub origin: Option<Origin>,
 }
 
 impl Program {
@@ -50,20 +74,24 @@ impl Program {
         self.inputs.keys().map(String::as_str)
     }
 
+    /// Goes by `stopwatch` from now on.
+    pub fn measure(&mut self, stopwatch: Stopwatch) {
+        self.stopwatch = stopwatch;
+    }
+
     /// Runs a batch: every wanted relation's rows go to `output`, and nothing is held afterwards.
     ///
-    /// Gives what the functions that were called added to accumulators: the sum over all calls of this run. Of a run that
-    /// fails nothing counts, here or in the next.
+    /// Of a run that fails nothing counts, here or in the next.
     pub async fn run(
         &mut self,
         time: BatchTime,
         inputs: Vec<(String, Arc<dyn Chunks>)>,
         output: Arc<dyn Output>,
-    ) -> Result<Accumulated, QueryError> {
+    ) -> Result<Computed, QueryError> {
         let own = inputs.iter().filter(|(_, chunks)| chunks.is_of_batch());
         let rows: usize = own.flat_map(|(_, chunks)| chunks.rows()).sum();
         let parallel = rows >= PARALLEL_ROWS_MIN;
-        let run = self.batch.begin(time);
+        let run = self.batch.begin(time, &self.stopwatch);
         for (name, chunks) in inputs {
             if let Some(slot) = self.inputs.get(&name) {
                 slot.fill(chunks);
@@ -72,7 +100,24 @@ impl Program {
         let result = self.run_stages(&run, parallel, &output).await;
         self.inputs.values().for_each(Slot::clear);
         self.stages.iter().filter_map(|stage| stage.slot.as_ref()).for_each(Slot::clear);
-        result.and_then(|()| run.accumulated())
+        result?;
+        let accumulated = run.accumulated()?;
+        let PoisonRows { rows, more, .. } = run.poison();
+        let poisoned = |(row, code): (PoisonRow, Option<u64>)| Poisoned {
+            row,
+            origin: code.map(|code| self.origin(code)),
+        };
+        let mut poison: Vec<_> = rows.into_iter().map(poisoned).collect();
+        // Partitions put rows aside in any order.
+        poison.sort_by_cached_key(|poisoned| {
+            (poisoned.origin.clone(), poisoned.row.stream.clone(), format!("{:?}", poisoned.row.row))
+        });
+        Ok(Computed { accumulated, poison, more_poison: more })
+    }
+
+    fn origin(&self, code: u64) -> Origin {
+        let (number, record) = decode(code);
+        Origin { input: self.numbered[number].clone(), record }
     }
 
     async fn run_stages(

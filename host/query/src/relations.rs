@@ -12,15 +12,17 @@ use datafusion::prelude::{SQLOptions, SessionContext};
 use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{ObjectNamePart, visit_relations};
-use millstream_model::Function;
+use millstream_model::pipeline::OnError;
+use millstream_model::{Function, FunctionKind};
 
 use crate::batch::CurrentBatch;
 use crate::call::CallNode;
 use crate::input::{InputTable, Slot};
 use crate::operator::OperatorInput;
+use crate::origin::{traced, traced_plan, untraced_plan};
 use crate::session::session;
 use crate::stage::Plan;
-use crate::{Aggregation, Operator, QueryError};
+use crate::{Aggregation, Caller, Operator, QueryError};
 
 /// The rule that makes two aggregates of one that counts distinct values.
 const SPLITS_AGGREGATES: &str = "single_distinct_aggregation_to_group_by";
@@ -34,6 +36,20 @@ pub struct Call {
     pub columns: Vec<String>,
     /// Whether those columns stay in the result beside the function's output.
     pub keep_columns: bool,
+    /// Who calls, and what happens to rows that the function fails on.
+    pub caller: Arc<Caller>,
+}
+
+impl Call {
+    /// Whether rows that the function fails on are to be found, one by one.
+    pub(crate) fn isolates(&self) -> bool {
+        self.is_by_row() && self.caller.on_error != OnError::Stop
+    }
+
+    /// Whether each row that it gives is of one that it takes.
+    pub(crate) fn is_by_row(&self) -> bool {
+        self.function.description().kind != FunctionKind::Transform
+    }
 }
 
 /// The named relations of a pipeline, each defined over those before it, and planned as it is defined:
@@ -218,7 +234,20 @@ impl Catalog {
         slot: Slot,
         partitions: Option<usize>,
     ) -> Result<(), QueryError> {
-        self.register(name, Arc::new(InputTable { name: name.to_owned(), schema, slot, partitions }))
+        let name = name.to_owned();
+        self.register(&name.clone(), Arc::new(InputTable { name, schema, slot, partitions, number: None }))
+    }
+
+    /// An input with its number, whose rows, held by its slot, are to say where they come from.
+    pub(crate) fn add_traced_input(
+        &self,
+        name: &str,
+        schema: &SchemaRef,
+        slot: Slot,
+        number: u16,
+    ) -> Result<(), QueryError> {
+        let (name, schema, number) = (name.to_owned(), traced(schema), Some(number));
+        self.register(&name.clone(), Arc::new(InputTable { name, schema, slot, partitions: None, number }))
     }
 
     /// Makes room for another relation of that name.
@@ -232,11 +261,35 @@ impl Catalog {
         self.register(name, Arc::new(ViewTable::new(plan, None)))
     }
 
+    /// Lets `name` be what `traced` is without its rows' origins.
+    pub(crate) async fn add_untraced(&self, name: &str, traced: &str) -> Result<(), QueryError> {
+        let plan = self.scan(&[traced.to_owned()]).await.and_then(untraced_plan);
+        self.add_view(name, plan.map_err(|e| QueryError::planning(&e))?)
+    }
+
     pub(crate) async fn plan(&self, meaning: &Meaning, reads: &[String]) -> Result<LogicalPlan, QueryError> {
+        self.plan_as(meaning, reads, false).await
+    }
+
+    /// A plan of a relation whose rows say where they come from, as far as those of `reads` do.
+    pub(crate) async fn plan_traced(
+        &self,
+        meaning: &Meaning,
+        reads: &[String],
+    ) -> Result<LogicalPlan, QueryError> {
+        self.plan_as(meaning, reads, true).await
+    }
+
+    async fn plan_as(
+        &self,
+        meaning: &Meaning,
+        reads: &[String],
+        traced: bool,
+    ) -> Result<LogicalPlan, QueryError> {
         let plan = match meaning {
             Meaning::Sql(sql) => self.plan_sql(sql).await,
-            Meaning::Call(call) => self.plan_call(call, reads).await,
-            Meaning::Union => self.plan_union(reads).await,
+            Meaning::Call(call) => self.plan_call(call, reads, traced).await,
+            Meaning::Union => self.plan_union(reads, traced).await,
             Meaning::Operator(_, OperatorInput::Partial(sql)) => self.plan_sql(sql).await,
             Meaning::Operator(_, OperatorInput::Rows(from)) => self.scan(std::slice::from_ref(from)).await,
             Meaning::Input => self.scan(reads).await,
@@ -278,20 +331,30 @@ impl Catalog {
         Ok(plan)
     }
 
-    async fn plan_call(&self, call: &Call, reads: &[String]) -> Result<LogicalPlan, DataFusionError> {
-        let node = CallNode::new(call.clone(), self.scan(reads).await?, self.batch.clone())?;
+    async fn plan_call(
+        &self,
+        call: &Call,
+        reads: &[String],
+        traced: bool,
+    ) -> Result<LogicalPlan, DataFusionError> {
+        let node = CallNode::new(call.clone(), self.scan(reads).await?, self.batch.clone(), traced)?;
         Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
     }
 
-    async fn plan_union(&self, reads: &[String]) -> Result<LogicalPlan, DataFusionError> {
+    async fn plan_union(&self, reads: &[String], traced: bool) -> Result<LogicalPlan, DataFusionError> {
         let Some((first, others)) = reads.split_first() else {
             return Err(DataFusionError::Plan("a union takes at least one stream".to_owned()));
         };
-        let mut union = LogicalPlanBuilder::from(self.scan(std::slice::from_ref(first)).await?);
+        let mut union = LogicalPlanBuilder::from(self.scan_as(first, traced).await?);
         for other in others {
-            union = union.union(self.scan(std::slice::from_ref(other)).await?)?;
+            union = union.union(self.scan_as(other, traced).await?)?;
         }
         union.build()
+    }
+
+    async fn scan_as(&self, name: &String, traced: bool) -> Result<LogicalPlan, DataFusionError> {
+        let plan = self.scan(std::slice::from_ref(name)).await?;
+        if traced { traced_plan(plan) } else { Ok(plan) }
     }
 
     async fn scan(&self, reads: &[String]) -> Result<LogicalPlan, DataFusionError> {

@@ -12,6 +12,7 @@ use futures::TryStreamExt;
 use crate::batch::Run;
 use crate::input::{Held, Slot};
 use crate::operator::{OperatorContext, Partitions};
+use crate::origin::untraced;
 use crate::{Operator, Output, QueryError, in_parallel};
 
 /// A relation that is computed by a plan of its own.
@@ -105,7 +106,7 @@ impl Stage {
                 held.push(chunk.clone());
             }
             if writes {
-                let written = output.write(&self.relation, partition, chunk).await;
+                let written = output.write(&self.relation, partition, untraced(chunk)).await;
                 written.map_err(QueryError::Output)?;
             }
         }

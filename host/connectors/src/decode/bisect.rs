@@ -3,6 +3,7 @@
 //! The whole block is parsed first. Only if that fails is it halved, and the half that fails halved again, down
 //! to the single record that is at fault: a good block costs one pass, a bad record a few more.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -58,7 +59,7 @@ impl<P: Parse> Records<P> {
     }
 
     /// The records of a block, but for blank ones.
-    fn records(&self, block: &Block, bytes: &[u8]) -> Vec<Record> {
+    fn lines_of(&self, block: &Block, bytes: &[u8]) -> Vec<Record> {
         let mut records = Vec::with_capacity(block.rows);
         let mut start = 0;
         for (number, end) in (0..).zip(memchr_iter(b'\n', bytes).chain([bytes.len()])) {
@@ -123,13 +124,25 @@ impl<P: Parse> Decoder for Records<P> {
         Arc::clone(self.parser.schema())
     }
 
+    /// Neither blank lines nor a header are records of rows.
+    fn records(&self, block: &Block) -> Vec<u64> {
+        let Payload::Lines(bytes) = &block.payload else { return (0..block.rows as u64).collect() };
+        let mut rejected = BTreeSet::new();
+        self.decode(block, &mut |letter| {
+            rejected.insert(letter.position.record.wrapping_sub(block.position.record));
+        });
+        let first = u64::from(block.position.record == 0 && self.parser.has_header());
+        let records = self.lines_of(block, bytes).into_iter().map(|(number, _)| number);
+        records.filter(|number| *number >= first && !rejected.contains(number)).collect()
+    }
+
     fn decode(&self, block: &Block, reject: &mut dyn FnMut(DeadLetter)) -> RecordBatch {
         let bytes = match &block.payload {
             Payload::Lines(bytes) => bytes,
             Payload::Rows(rows) => return rows.clone(),
             Payload::Rejected(_) => return RecordBatch::new_empty(self.schema()),
         };
-        let records = self.records(block, bytes);
+        let records = self.lines_of(block, bytes);
         let mut halving = Halving { bytes, position: &block.position, reject, good: Vec::new() };
         let records = self.without_header(&mut halving, &records);
         self.halve(&mut halving, records);

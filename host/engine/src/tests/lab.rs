@@ -2,7 +2,7 @@
 
 use std::iter;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,13 +11,14 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use millstream_journal::{Archive, Limits};
+use millstream_model::pipeline::OnError;
 use millstream_model::{
     Accumulated, Answer, Answered, Block, CallContext, DataType, DeadLetter, Field as ModelField, Function,
     FunctionDescription, FunctionError, FunctionKind, Metered, Payload, Position, Schema as ModelSchema,
     Version,
 };
 use millstream_platform::{Disk, ManualClock, MemoryDisk, Seeded};
-use millstream_query::{Call, Program, Relations};
+use millstream_query::{Call, Caller, Program, Relations};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -101,22 +102,43 @@ impl Decoder for Lines {
     }
 }
 
-/// Keeps all rows and counts them. A row "wait" waits for the gate, a row "poison" fails as often as it is to.
+/// Keeps all rows and counts them. A row "wait" waits for the gate, a row "poison" fails as often as it is to, a row "trap"
+/// always; and while it ails, rows "crash" and "away" do.
 #[derive(Debug)]
 pub(super) struct Counting {
     description: FunctionDescription,
     pub(super) gate: watch::Sender<bool>,
     pub(super) poisonous: AtomicUsize,
+    pub(super) ails: AtomicBool,
 }
 
 impl Counting {
     pub(super) fn new() -> Arc<Self> {
         let description = filter("counting");
-        Arc::new(Self { description, gate: watch::Sender::new(false), poisonous: AtomicUsize::new(0) })
+        let (gate, poisonous) = (watch::Sender::new(false), AtomicUsize::new(0));
+        Arc::new(Self { description, gate, poisonous, ails: AtomicBool::new(false) })
     }
 
-    pub(super) async fn program(self: &Arc<Self>, inputs: &[&str]) -> Program {
-        program(Arc::clone(self) as Arc<dyn Function>, inputs).await
+    pub(super) async fn program(self: &Arc<Self>, inputs: &[&str], caller: &Arc<Caller>) -> Program {
+        let relations = called_by(caller, Arc::clone(self) as _, inputs).await;
+        Program::compile(&relations, &["out"], 1).await.unwrap()
+    }
+
+    /// How it fails on a text, if it does.
+    fn failure(&self, text: &str) -> Option<FunctionError> {
+        let (function, reason) = ("test.counting".to_owned(), "poisoned".to_owned());
+        let less = |left: usize| left.checked_sub(1);
+        let ails = self.ails.load(Ordering::SeqCst);
+        match text {
+            "poison" => {
+                let left = self.poisonous.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+                left.is_ok().then_some(FunctionError::Broken { function, reason })
+            }
+            "trap" => Some(FunctionError::Broken { function, reason }),
+            "crash" => ails.then_some(FunctionError::Broken { function, reason }),
+            "away" => ails.then_some(FunctionError::Unavailable { function, reason }),
+            _ => None,
+        }
     }
 }
 
@@ -127,6 +149,10 @@ pub(super) async fn program(function: Arc<dyn Function>, inputs: &[&str]) -> Pro
 
 /// The relation "out": what a filter leaves of the rows of all inputs together.
 pub(super) async fn relations(function: Arc<dyn Function>, inputs: &[&str]) -> Relations {
+    called_by(&Arc::default(), function, inputs).await
+}
+
+async fn called_by(caller: &Arc<Caller>, function: Arc<dyn Function>, inputs: &[&str]) -> Relations {
     let mut relations = Relations::new().unwrap();
     for input in inputs {
         relations.add_input(input, schema()).unwrap();
@@ -138,7 +164,8 @@ pub(super) async fn relations(function: Arc<dyn Function>, inputs: &[&str]) -> R
             "all"
         }
     };
-    let call = Call { function, columns: vec!["value".into()], keep_columns: true };
+    let call =
+        Call { function, columns: vec!["value".into()], keep_columns: true, caller: Arc::clone(caller) };
     relations.add_call("out", from, call).await.unwrap();
     relations
 }
@@ -168,12 +195,8 @@ impl Function for Counting {
         if texts.iter().flatten().any(|text| text == "wait") {
             self.gate.subscribe().wait_for(|open| *open).await.unwrap();
         }
-        let less = |left: usize| left.checked_sub(1);
-        if texts.iter().flatten().any(|text| text == "poison")
-            && self.poisonous.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
-        {
-            let (function, reason) = ("counting".to_owned(), "poisoned".to_owned());
-            return Err(FunctionError::Broken { function, reason });
+        if let Some(failure) = texts.iter().flatten().find_map(|text| self.failure(text)) {
+            return Err(failure);
         }
         let added = Accumulated::from([("test.rows".to_owned(), rows.num_rows() as i64)]);
         Ok(Answered { answer: Answer::Selection(BooleanBuffer::new_set(rows.num_rows())), added })
@@ -198,6 +221,7 @@ pub(super) struct Lab {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) kept: Kept,
     pub(super) counting: Arc<Counting>,
+    pub(super) caller: Arc<Caller>,
     pub(super) settings: InletSettings,
     pub(super) policy: Policy,
     pub(super) programs: usize,
@@ -229,6 +253,7 @@ impl Lab {
             sink: Arc::new(Keeping(kept.clone())),
             kept,
             counting: Counting::new(),
+            caller: Arc::default(),
             settings: InletSettings::default(),
             policy: Policy::default(),
             programs: 1,
@@ -250,6 +275,12 @@ impl Lab {
         Self { checkpoint: true, ..Self::new() }
     }
 
+    /// What its stream does with rows that its function fails on.
+    pub(super) fn on_error(self, on_error: OnError) -> Self {
+        let (stream, function) = ("out".to_owned(), "test.counting".to_owned());
+        Self { caller: Arc::new(Caller { stream, function, digest: "d1".to_owned(), on_error }), ..self }
+    }
+
     /// What this lab's pipeline computes.
     pub(super) async fn code(&self, source: Arc<dyn Source>) -> Code {
         let name = self.source.as_ref().map_or("in", |(name, _)| name).to_owned();
@@ -257,7 +288,7 @@ impl Lab {
         for _ in 0..self.programs {
             let tables = self.tables.iter().map(|table| table.name.as_str());
             let inputs: Vec<&str> = iter::once(name.as_str()).chain(tables).collect();
-            programs.push(self.counting.program(&inputs).await);
+            programs.push(self.counting.program(&inputs, &self.caller).await);
         }
         let (settings, parallelism) = (self.settings.clone(), self.parallelism);
         let decoder = Arc::new(Lines);

@@ -2,6 +2,7 @@
 
 mod direct;
 mod events;
+mod isolation;
 mod lab;
 mod letters;
 mod life;

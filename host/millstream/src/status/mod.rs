@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use millstream_engine::{Phase, ReceiverStatus, Status};
+use millstream_engine::{Phase, QuarantineStatus, ReceiverStatus, Status};
 use millstream_journal::Archive;
+use millstream_model::BatchTime;
 use millstream_platform::SystemDisk;
 use serde_json::json;
 
@@ -69,6 +70,9 @@ fn text(running: Option<u32>, status: &Status) -> String {
     for (name, total) in &status.accumulators {
         line("counter", format!("{name} = {total}"));
     }
+    for confined in &status.quarantine {
+        line("QUARANTINE", quarantine_text(confined));
+    }
     for problem in status.trouble.iter().chain(&status.failure) {
         line("PROBLEM", problem.clone());
     }
@@ -88,6 +92,15 @@ fn text(running: Option<u32>, status: &Status) -> String {
         );
     }
     text
+}
+
+fn quarantine_text(confined: &QuarantineStatus) -> String {
+    let QuarantineStatus { plugin, function, reason, batch, since_ms, until_ms, tries } = confined;
+    let (since, until) = (BatchTime::from_ms(*since_ms), BatchTime::from_ms(*until_ms));
+    format!(
+        "plugin \"{plugin}\" since {since}: {function} {reason}; batch {batch} waits after {tries} tries, and is tried again \
+         at {until}"
+    )
 }
 
 fn receiver_text(running: bool, receiver: &ReceiverStatus) -> String {

@@ -194,16 +194,22 @@ fn payload(given: &[Given], schema: &SchemaRef) -> Result<Payload> {
 
 fn is_like(letter: &Value, expected: &ExpectedLetter) -> bool {
     let text = |key: &str| letter.get(key).and_then(Value::as_str).unwrap_or_default();
+    let record = letter.get("record").and_then(Value::as_u64);
     expected.source.as_ref().is_none_or(|source| text("source") == source.value)
+        && expected.stream.as_ref().is_none_or(|stream| text("stream") == stream.value)
+        && expected.record.is_none_or(|expected| record == Some(expected))
         && expected.error.as_ref().is_none_or(|error| text("error").contains(error.as_str()))
         && expected.bytes.as_ref().is_none_or(|bytes| text("bytes") == bytes)
 }
 
 fn show_expected(expected: &ExpectedLetter) -> String {
-    let source = expected.source.as_ref().map(|source| ("source", &source.value));
-    let error = expected.error.as_ref().map(|error| ("error", error));
-    let bytes = expected.bytes.as_ref().map(|bytes| ("bytes", bytes));
-    let said = [source, error, bytes].into_iter().flatten();
-    let said: Vec<_> = said.map(|(key, value)| format!("{key} = {}", Value::from(value.as_str()))).collect();
+    let text = |text: &String| Value::from(text.as_str());
+    let source = expected.source.as_ref().map(|source| ("source", text(&source.value)));
+    let stream = expected.stream.as_ref().map(|stream| ("stream", text(&stream.value)));
+    let record = expected.record.map(|record| ("record", Value::from(record)));
+    let error = expected.error.as_ref().map(|error| ("error", text(error)));
+    let bytes = expected.bytes.as_ref().map(|bytes| ("bytes", text(bytes)));
+    let said = [source, stream, record, error, bytes].into_iter().flatten();
+    let said: Vec<_> = said.map(|(key, value)| format!("{key} = {value}")).collect();
     format!("{{ {} }}", said.join(", "))
 }

@@ -82,4 +82,11 @@ impl Decoder for GivenDecoder {
             Payload::Lines(_) | Payload::Rejected(_) => self.records.decode(block, reject),
         }
     }
+
+    fn records(&self, block: &Block) -> Vec<u64> {
+        match &block.payload {
+            Payload::Rows(rows) => (0..rows.num_rows() as u64).collect(),
+            Payload::Lines(_) | Payload::Rejected(_) => self.records.records(block),
+        }
+    }
 }

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use millstream_connectors::decoder;
 use millstream_engine::{
-    Application, Board, Checkpoint, Code, DeadLetters, Engine, EngineError, InletSettings, Mode, Programs,
-    SinkBinding, SourceBinding, StopHandle, Summary, Tables, Versions,
+    Application, Board, Checkpoint, Code, DeadLetters, Engine, EngineError, InletSettings, Mode, Policy,
+    Programs, SinkBinding, SourceBinding, StopHandle, Summary, Tables, Versions,
 };
 use millstream_journal::{Archive, Limits};
 use millstream_model::pipeline::{Pipeline, SourceSpec, TestSpec};
@@ -76,7 +76,8 @@ impl<'t> World<'t> {
                 versions: Arc::new(OneVersion),
             }),
             state_limits: state_limits(pipeline),
-            policy: policy(pipeline),
+            // A test's clock stands while a batch runs: there is no waiting for a function in it.
+            policy: Policy { quarantine: false, ..policy(pipeline) },
             dead_letters: DeadLetters::file(disk, PathBuf::from(DEAD_LETTERS)),
         };
         let (stop, told) = StopHandle::new();
@@ -207,7 +208,9 @@ fn inlet(settings: InletSettings) -> InletSettings {
 fn wanted<'t>(test: &'t TestSpec, pipeline: &'t Pipeline) -> Vec<&'t str> {
     let streams = test.expect.iter().map(|(stream, _)| stream);
     let states = test.states.iter().map(|(stream, _)| stream);
-    let mut wanted: BTreeSet<&str> = streams.chain(states).map(|stream| stream.value.as_str()).collect();
+    let letters = test.dead_letters.iter().filter_map(|letter| letter.stream.as_ref());
+    let mut wanted: BTreeSet<&str> =
+        streams.chain(states).chain(letters).map(|stream| stream.value.as_str()).collect();
     if test.failure.is_some() || !test.dead_letters.is_empty() {
         wanted.extend(pipeline.sinks.iter().map(|sink| sink.from.value.as_str()));
     }

@@ -287,6 +287,20 @@ pub struct StreamSpec {
     pub from: Vec<Located<String>>,
     /// What it does.
     pub operation: Located<Operation>,
+    /// What happens to rows that its function fails on.
+    pub on_error: OnError,
+}
+
+/// What happens to rows that a function fails on, where it fails on them alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// They go to the dead letters, and the others go on.
+    #[default]
+    DeadLetter,
+    /// They are left out and counted, and the others go on.
+    Skip,
+    /// The batch fails.
+    Stop,
 }
 
 /// `[sinks.NAME]`

@@ -34,6 +34,13 @@ pub enum Operation {
     Repartition(RepartitionSpec),
 }
 
+impl Operation {
+    /// Whether it calls a function of a plugin.
+    pub fn calls(&self) -> bool {
+        matches!(self, Self::Call(_) | Self::Reduce(_) | Self::UpdateState(_))
+    }
+}
+
 /// A call of a plugin's function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallSpec {

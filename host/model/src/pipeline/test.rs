@@ -74,11 +74,15 @@ pub struct ExpectedFailure {
     pub error: String,
 }
 
-/// A record that has to be rejected. What is not said of it may be anything.
+/// A record or a row that has to be rejected. What is not said of it may be anything.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExpectedLetter {
     /// The source that it came through.
     pub source: Option<Located<String>>,
+    /// The stream whose function failed on the row.
+    pub stream: Option<Located<String>>,
+    /// The record's number in what the source is given, counted from 1.
+    pub record: Option<u64>,
     /// A part of the reason.
     pub error: Option<String>,
     /// The record's text.

@@ -177,13 +177,17 @@ fn letters(item: Item<'_>) -> Option<Vec<ExpectedLetter>> {
 fn letter(item: Item<'_>) -> Option<ExpectedLetter> {
     let mut section = item.section("the dead letter that is expected".to_owned(), item.place)?;
     let source = section.optional("source").map(|item| item.string("a source's name"));
+    let stream = section.optional("stream").map(|item| item.string("a stream's name"));
+    let record = section.optional("record").map(Item::count);
     let error = section.optional("error").map(|item| item.string("a string"));
     let bytes = section.optional("bytes").map(Item::text);
     section.finish();
     // What is there has to be readable.
     let source = source.map_or(Some(None), |read| read.map(Some))?;
+    let stream = stream.map_or(Some(None), |read| read.map(Some))?;
+    let record = record.map_or(Some(None), |read| read.map(Some))?;
     let text = |read: Option<Option<Located<String>>>| {
         read.map_or(Some(None), |read| read.map(|text| Some(text.value)))
     };
-    Some(ExpectedLetter { source, error: text(error)?, bytes: text(bytes)? })
+    Some(ExpectedLetter { source, stream, record, error: text(error)?, bytes: text(bytes)? })
 }

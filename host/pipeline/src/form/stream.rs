@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use millstream_model::FunctionKind;
-use millstream_model::pipeline::{Located, Operation, StreamSpec};
+use millstream_model::pipeline::{Located, OnError, Operation, StreamSpec};
 
 use super::Form;
 use super::item::Item;
@@ -65,15 +65,18 @@ pub(super) fn read<'f>(
             None
         }
     };
+    let on_error = on_error(&mut section, &operation);
     let later = refuse_persist(&mut section);
     let sound =
         operation.as_ref().is_none_or(|operation| inputs_fit(&mut section, operation, from_item, &from));
     let from = from.unwrap_or_else(|| Some(Vec::new()));
     let what = section.what.clone();
     section.finish();
-    match (operation, from) {
-        (Some(operation), Some(from)) if sound && !later => Some(StreamSpec { name, from, operation }),
-        (_, from) => {
+    match (operation, from, on_error) {
+        (Some(operation), Some(from), Some(on_error)) if sound && !later => {
+            Some(StreamSpec { name, from, operation, on_error })
+        }
+        (_, from, _) => {
             let loose = from.unwrap_or_default().into_iter().map(|name| (what.clone(), name));
             form.loose_ends.borrow_mut().extend(loose);
             None
@@ -128,6 +131,16 @@ fn one(section: &mut Section<'_>, key: &'static str, interval: Duration) -> Opti
     let place = section.key_place(key)?;
     let (_, read) = OPERATIONS.iter().find(|(name, _)| *name == key)?;
     read(item, Around { stream: &section.what, interval }).map(|value| Located { value, place })
+}
+
+/// What happens to rows that the stream's function fails on; nothing, where what is said of it is wrong.
+fn on_error(section: &mut Section<'_>, operation: &Option<Located<Operation>>) -> Option<OnError> {
+    if operation.as_ref().is_some_and(|operation| !operation.value.calls()) {
+        section.refuse("on-error", "it calls no function");
+        return section.key_place("on-error").is_none().then(OnError::default);
+    }
+    let words = [("dead-letter", OnError::DeadLetter), ("skip", OnError::Skip), ("stop", OnError::Stop)];
+    section.optional("on-error").map_or(Some(OnError::default()), |item| item.choice("reaction", &words))
 }
 
 /// Reports `persist`; says whether it was there.

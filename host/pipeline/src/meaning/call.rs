@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field as ArrowField, Schema as ArrowSchema};
-use millstream_model::pipeline::{CallSpec, Located, Place};
+use millstream_model::pipeline::{CallSpec, Located, Place, StreamSpec};
 use millstream_model::{Field, FunctionDescription, FunctionKind};
-use millstream_query::Call;
+use millstream_query::{Call, Caller};
 
 use super::Faults;
 use super::columns::{absent, type_name};
@@ -35,12 +35,24 @@ impl Binding<'_> {
     /// The call of a transformation, bound to the relation's columns.
     pub(super) fn call(
         &self,
+        stream: &StreamSpec,
         components: &BTreeMap<String, Arc<dyn Component>>,
         complete: bool,
     ) -> Result<Call, Faults> {
-        let Bound { component, index, columns } = self.bind(components, complete)?;
-        let keep_columns = self.spec.keep_columns;
-        Ok(Call { function: component.function(index), columns, keep_columns })
+        let bound = self.bind(components, complete)?;
+        let (keep_columns, caller) = (self.spec.keep_columns, self.caller(stream, &bound));
+        let Bound { component, index, columns } = bound;
+        Ok(Call { function: component.function(index), columns, keep_columns, caller })
+    }
+
+    /// The stream as the one that calls the function.
+    pub(super) fn caller(&self, stream: &StreamSpec, bound: &Bound<'_>) -> Arc<Caller> {
+        Arc::new(Caller {
+            stream: stream.name.value.clone(),
+            function: self.name(),
+            digest: bound.component.digest().to_owned(),
+            on_error: stream.on_error,
+        })
     }
 
     /// The function and the relation's columns that it takes.

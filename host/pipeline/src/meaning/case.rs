@@ -71,6 +71,27 @@ impl Meaning<'_> {
         if let Some(source) = &letter.source {
             self.source(source);
         }
+        if let Some(stream) = &letter.stream {
+            self.caller(stream);
+        }
+    }
+
+    /// Reports the name of what is no stream that calls a function.
+    fn caller(&mut self, name: &Located<String>) {
+        let streams = &self.pipeline.streams;
+        let found = streams.iter().find(|stream| stream.name.value == name.value);
+        let message = match found {
+            Some(stream) if stream.operation.value.calls() => return,
+            Some(_) => format!("\"{name}\" calls no function, so no row of it can be rejected"),
+            None => {
+                let hint =
+                    nearest::hint(&name.value, "streams", streams.iter().map(|s| s.name.value.as_str()));
+                format!("there is no stream \"{name}\"{hint}")
+            }
+        };
+        if found.is_some() || (self.complete && !self.names.contains(&name.value)) {
+            self.report(name.place, message);
+        }
     }
 
     /// The source of that name; reports it where there is none.

@@ -201,7 +201,8 @@ impl Meaning<'_> {
         }
         let description = bound.component.description().functions[bound.index].clone();
         let function = bound.component.reduce(bound.index).expect("its kind was checked");
-        Ok((Folding::new(function, rows, keys, values), description))
+        let caller = binding.caller(defined.stream, &bound);
+        Ok((Folding::new(function, rows, keys, values).called_by(caller), description))
     }
 
     async fn inverse(
@@ -270,7 +271,8 @@ impl Meaning<'_> {
         let keyed = self.states.keyed(defined.name(), spec);
         let function = bound.component.update_state(bound.index).expect("its kind was checked");
         let UpdateSpec { timeout, every_key, .. } = *update;
-        let settings = UpdateSettings { timeout, every_key, initial };
+        let caller = binding.caller(defined.stream, &bound);
+        let settings = UpdateSettings { timeout, every_key, initial, caller };
         let columns = UpdateColumns { input: Arc::clone(&defined.input), keys, values };
         let states = Arc::clone(&self.states);
         let operator = StateUpdate::new(function, columns, keyed, states, settings);

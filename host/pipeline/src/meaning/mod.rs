@@ -267,7 +267,7 @@ impl Meaning<'_> {
                 }
                 let who = format!("stream \"{name}\"");
                 let binding = call::Binding { who: &who, spec, from, input: &input, keys: &[] };
-                let call = binding.call(&self.components, self.complete)?;
+                let call = binding.call(stream, &self.components, self.complete)?;
                 let planned = Box::pin(self.relations.add_call(name, from, call)).await;
                 planned.map_err(|error| vec![at(spec.place, &error)])
             }

@@ -41,6 +41,10 @@ async fn tests_of_the_pipeline() {
             &["3:17 ends with its line", "4:35 did you mean \"lines\"?"],
         ),
         (
+            "[streams.a]\nfrom = \"lines\"\nmap = \"text.shout\"\n[[tests]]\nname = \"t\"\nexpect-dead-letters = [{ stream = \"b\" }, { stream = \"a\" }]",
+            &["6:35 there is no stream \"b\""],
+        ),
+        (
             "[streams.a]\nfrom = \"lines\"\nmap = \"text.shout\"\n[[tests]]\nname = \"t\"\ngiven.a = [[]]\nexpect.a = [[]]",
             &["6:7 is a stream"],
         ),

@@ -63,6 +63,14 @@ async fn reduces_windows_and_aggregates() {
             "[streams.a]\nfrom = \"lines\"\nmap = \"text.shout\"\npersist = \"memory\"",
             &["4:11 not supported"],
         ),
+        (
+            "[streams.a]\nfrom = \"lines\"\nmap = \"text.shout\"\non-error = \"skpi\"",
+            &["4:12 did you mean \"skip\"?"],
+        ),
+        (
+            "[streams.a]\nsql = \"SELECT value FROM lines\"\non-error = \"skip\"",
+            &["3:1 takes no \"on-error\": it calls no function"],
+        ),
         ("[streams.a]\nfrom = \"lines\"\naggregate = { by = [\"value\"] }", &["3:13 has no output"]),
         (
             "[streams.a]\nfrom = \"lines\"\naggregate = { by = [\"value\"], value = \"count(*)\" }",

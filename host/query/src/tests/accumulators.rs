@@ -9,7 +9,8 @@ struct Counting(FunctionDescription);
 fn counting() -> Call {
     let description =
         FunctionDescription { name: "counting".into(), ..native(FunctionKind::Filter).description().clone() };
-    Call { function: Arc::new(Counting(description)), columns: vec!["line".into()], keep_columns: true }
+    let (function, columns) = (Arc::new(Counting(description)), vec!["line".into()]);
+    Call { function, columns, keep_columns: true, caller: Arc::default() }
 }
 
 #[async_trait]
@@ -45,7 +46,7 @@ impl Function for Counting {
 async fn count(program: &mut Program, chunks: &[&[&str]]) -> Result<Vec<(String, i64)>, QueryError> {
     let inputs: Vec<(String, Arc<dyn Chunks>)> = vec![("lines".into(), Arc::new(lines(chunks)))];
     let accumulated = program.run(BatchTime::from_ms(0), inputs, Arc::new(Written::default())).await?;
-    Ok(accumulated.into_iter().collect())
+    Ok(accumulated.accumulated.into_iter().collect())
 }
 
 async fn counting_program(sql: &str) -> Program {

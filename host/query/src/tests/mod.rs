@@ -1,5 +1,6 @@
 mod accumulators;
 mod aggregation;
+mod isolation;
 mod order;
 
 use std::sync::{Arc, Mutex};
@@ -72,7 +73,7 @@ impl Function for Native {
 }
 
 fn call(kind: FunctionKind, keep_columns: bool) -> Call {
-    Call { function: native(kind), columns: vec!["line".into()], keep_columns }
+    Call { function: native(kind), columns: vec!["line".into()], keep_columns, caller: Arc::default() }
 }
 
 /// Collects what a program writes, as text.

@@ -150,6 +150,7 @@ impl Chance {
             }),
             state_limits: self.state_limits,
             policy: Policy {
+                quarantine: true,
                 attempts: 1 + seeded.below(3) as u32,
                 on_failure: OnFailure::Stop,
                 catch_up,

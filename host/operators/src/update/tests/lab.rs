@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::{Field as ArrowField, Schema as ArrowSchema, SchemaRef};
+use millstream_model::pipeline::OnError;
 use millstream_model::{Accumulated, BatchTime, DataType, Field, Schema, UpdateState};
-use millstream_query::{Chunks, OperatorInput, Program, QueryError, Relations, Rows};
+use millstream_query::{Caller, Chunks, OperatorInput, Program, QueryError, Relations, Rows};
 use millstream_state::{Change, KeyedSpec, Limits, States, Store, Tables};
 
 use super::tally::{Poison, Tally};
@@ -25,6 +26,8 @@ pub(super) struct Setup {
     pub(super) ages: bool,
     /// Keys and their totals.
     pub(super) initial: Option<Vec<Row>>,
+    /// What happens to keys that the function fails on; without it, the batch fails.
+    pub(super) on_error: Option<OnError>,
 }
 
 /// A pipeline's tables, and the version of it that runs.
@@ -43,6 +46,8 @@ pub(super) struct Given {
     pub(super) rows: Vec<String>,
     pub(super) states: Vec<String>,
     pub(super) added: Accumulated,
+    /// The rows that were put aside, as JSON.
+    pub(super) poison: Vec<String>,
 }
 
 fn schema(names: &[&str]) -> SchemaRef {
@@ -101,11 +106,12 @@ impl Lab {
         }
         let time = BatchTime::from_ms(time_ms);
         self.states.begin(time);
-        let added = self.program.run(time, inputs, Arc::clone(&written) as _).await?;
+        let computed = self.program.run(time, inputs, Arc::clone(&written) as _).await?;
+        let poison = computed.poison.into_iter().map(|poisoned| format!("{:?}", poisoned.row.row));
         let (mut rows, mut states) = (written.of("tallies"), written.of("snapshot"));
         rows.sort();
         states.sort();
-        Ok(Given { rows, states, added })
+        Ok(Given { rows, states, added: computed.accumulated, poison: poison.collect() })
     }
 
     /// Runs a batch whose function fails, and gives what is staged nevertheless.
@@ -115,6 +121,11 @@ impl Lab {
         assert!(error.contains(&format!("ate {}", poison.key)), "{error}");
         self.tally.poison(None);
         self.staged()
+    }
+
+    /// From now on the function fails on a key, or on none.
+    pub(super) fn poison(&self, key: Option<&str>) {
+        self.tally.poison(key.map(|key| Poison { key: key.to_owned(), after: 0 }));
     }
 
     fn staged(&self) -> Change {
@@ -138,10 +149,13 @@ async fn relations(setup: &Setup, parts: usize, tally: &Arc<Tally>, states: &Arc
     let key = Schema::new([Field::new("key", DataType::Utf8)]);
     let spec = KeyedSpec { key, state: tally.description().state.clone(), version: 0 };
     let initial = setup.initial.as_ref().map(|_| Initial::new("tallies", "begin", vec![0, 1, 2], states));
+    let nobody = Caller::default();
+    let caller = Caller { on_error: setup.on_error.unwrap_or(nobody.on_error), ..nobody };
     let settings = UpdateSettings {
         initial,
         timeout: setup.timeout_ms.map(Duration::from_millis),
         every_key: setup.every_key,
+        caller: Arc::new(caller),
     };
     let columns = UpdateColumns { input, keys: vec![0], values: vec![1] };
     let keyed = states.keyed("tallies", spec);

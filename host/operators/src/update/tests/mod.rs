@@ -5,6 +5,7 @@ mod model;
 mod tally;
 
 use lab::{Given, Lab, Row, Setup};
+use millstream_model::pipeline::OnError;
 use millstream_platform::Seeded;
 use model::Model;
 use tally::{KEEP, Poison, REMOVE};
@@ -110,7 +111,7 @@ async fn states_to_begin_with_are_there_in_the_first_batch_and_never_again() {
 #[tokio::test]
 async fn a_key_that_times_out_is_not_visited_beside_that() {
     let initial = Some(rows(&[("a", 10)]));
-    let setup = Setup { timeout_ms: Some(1_500), every_key: true, ages: false, initial };
+    let setup = Setup { timeout_ms: Some(1_500), every_key: true, initial, ..Setup::default() };
     let steps: &[Step<'_>] = &[
         (&[("b", 1)], &["a visit 10", "b rows 1"], &["a 10 10", "b 1 1"]),
         (&[("b", KEEP)], &["a visit 10", "b rows 1"], &["a 10 10", "b 1 1"]),
@@ -124,7 +125,7 @@ async fn a_key_that_times_out_is_not_visited_beside_that() {
 #[tokio::test]
 async fn a_function_that_fails_in_one_part_leaves_nothing_of_any() {
     let initial = Some(numbered(50));
-    let setup = Setup { initial, every_key: true, ages: true, timeout_ms: None };
+    let setup = Setup { initial, every_key: true, ages: true, ..Setup::default() };
     for parts in PARTS.iter().copied() {
         let (mut lab, mut model) = (Lab::new(&setup, parts).await, Model::new(&setup));
         for batch in 1..=3 {
@@ -180,6 +181,7 @@ fn random_setup(seeded: &Seeded) -> Setup {
         every_key,
         ages: every_key && !has_timeout,
         initial: seeded.chance(1, 2).then(|| numbered(seeded.below(30) as i64)),
+        on_error: None,
     }
 }
 
@@ -211,5 +213,28 @@ async fn whatever_comes_states_are_those_of_the_model() {
     for seed in Seeded::seeds(0..TRIALS) {
         println!("MILLSTREAM_SEED={seed}");
         trial(&Seeded::new(seed)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_the_function_fails_on_keeps_its_state_and_its_rows_are_put_aside() {
+    let setup = Setup { timeout_ms: Some(5_000), on_error: Some(OnError::DeadLetter), ..Setup::default() };
+    for parts in [1, 3] {
+        let mut lab = Lab::new(&setup, parts).await;
+        let row = |key: &str, amount: i64| (key.to_owned(), amount);
+        lab.batch(1_000, &[row("a", 1), row("b", 10), row("c", 100)]).await;
+        lab.poison(Some("b"));
+        let given = lab.batch(2_000, &[row("a", 2), row("b", 20), row("b", 30), row("d", 1_000)]).await;
+        assert_eq!(given.rows, ["a rows 3", "d rows 1000"]);
+        assert_eq!(given.states, ["a 3 2", "b 10 10", "c 100 100", "d 1000 1000"]);
+        let aside =
+            |key: &str, amount: i64| format!("{{\"amount\": Number({amount}), \"key\": String(\"{key}\")}}");
+        assert_eq!(given.poison, [aside("b", 20), aside("b", 30)]);
+        // A key that times out goes, though the function never saw it.
+        let given = lab.batch(7_000, &[row("a", 4), row("d", 1), row("c", 1)]).await;
+        assert_eq!(given.states, ["a 7 4", "c 101 1", "d 1001 1"]);
+        assert_eq!(given.poison, ["{\"key\": String(\"b\")}"]);
+        lab.poison(None);
+        assert_eq!(lab.batch(8_000, &[row("b", 5)]).await.rows, ["b rows 5"]);
     }
 }

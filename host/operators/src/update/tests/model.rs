@@ -44,6 +44,7 @@ impl Model {
             rows: lines,
             states: self.states.iter().map(state).collect(),
             added: added.into_iter().filter(|_| keys > 0).collect(),
+            poison: Vec::new(),
         }
     }
 
