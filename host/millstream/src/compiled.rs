@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
 use clap::Args;
 use millstream_model::Version;
 use millstream_plugins::{Cache, Child, Compiler, PluginError, Sandbox, compile_for_parent};
@@ -54,19 +53,21 @@ pub(crate) fn sandbox(cache: Option<Cache>) -> Result<Sandbox, PluginError> {
 pub(crate) fn cache(checkpoint: &Path) -> Option<Cache> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-    if state.is_none() {
-        tracing::info!(
-            "plugins are compiled at each start: neither XDG_STATE_HOME nor HOME says where to keep a key"
-        );
-    }
     Some(Cache::new(checkpoint.join("compiled"), state?.join("millstream/compiled.key")))
 }
 
-/// Removes the code that none of `versions` needs.
-pub(crate) fn prune(checkpoint: &Path, versions: &[Version]) -> Result<()> {
-    let Some(cache) = cache(checkpoint) else { return Ok(()) };
+/// Keeps the code that was compiled before the checkpoint folder was there, and removes what none of `versions` needs.
+/// Where that fails, the next start compiles.
+pub(crate) fn keep(cache: Option<&Cache>, checkpoint: &Path, versions: &[Version]) {
+    let Some(cache) = cache else {
+        tracing::info!(
+            "plugins are compiled at each start: neither XDG_STATE_HOME nor HOME says where to keep a key"
+        );
+        return;
+    };
     let needed: BTreeSet<&str> =
         versions.iter().flat_map(|version| version.plugins.values()).map(String::as_str).collect();
-    let pruned = cache.prune(|component| needed.contains(component));
-    pruned.with_context(|| format!("removing compiled code from {}", checkpoint.display()))
+    if let Err(error) = cache.settle().and_then(|()| cache.prune(|component| needed.contains(component))) {
+        tracing::warn!("keeping compiled code in {}: {error}", checkpoint.display());
+    }
 }

@@ -27,13 +27,16 @@ pub(crate) type Overrides = BTreeMap<String, PathBuf>;
 /// Reads and checks the pipeline file, plugins and tables included.
 pub(crate) async fn load(file: &Path) -> Result<Checked> {
     let text = read(file)?;
-    check_text(file, &text, Overrides::new(), existing_cache(file, &text)).await
+    check_text(file, &text, Overrides::new(), compiled(file, &text)).await
 }
 
-/// Checks the text of the pipeline file `file`, plugins and tables included, to run it: what is compiled is kept in its
-/// checkpoint folder. `overrides` may not name plugins that it lacks.
-pub(crate) async fn check_components(file: &Path, text: &str, overrides: Overrides) -> Result<Checked> {
-    let compiled = folder(file, text).and_then(|checkpoint| cache(&checkpoint));
+/// Checks the text of the pipeline file `file`, plugins and tables included. `overrides` may not name plugins that it lacks.
+pub(crate) async fn check_components(
+    file: &Path,
+    text: &str,
+    overrides: Overrides,
+    compiled: Option<Cache>,
+) -> Result<Checked> {
     let checked = check_text(file, text, overrides.clone(), compiled).await?;
     let unknown = overrides.keys().find(|name| !checked.components.contains_key(*name));
     match unknown {
@@ -55,14 +58,10 @@ pub(crate) async fn check_text(
     Ok(millstream_pipeline::check(file, text, &components).await?)
 }
 
-/// The compiled code in the checkpoint folder of a pipeline file, if that folder is there: who only looks makes none.
-fn existing_cache(file: &Path, text: &str) -> Option<Cache> {
-    folder(file, text).filter(|checkpoint| checkpoint.is_dir()).and_then(|checkpoint| cache(&checkpoint))
-}
-
-/// The checkpoint folder that the text of a pipeline file names, as far as it can be read.
-fn folder(file: &Path, text: &str) -> Option<PathBuf> {
-    millstream_pipeline::parse(file, text).ok()?.checkpoint
+/// The compiled code in the checkpoint folder that the text of a pipeline file names, as far as that can be read. The
+/// folder need not be there, and is not made.
+pub(crate) fn compiled(file: &Path, text: &str) -> Option<Cache> {
+    millstream_pipeline::parse(file, text).ok()?.checkpoint.as_deref().and_then(cache)
 }
 
 /// The name and the checkpoint folder of the pipeline file `file`.
@@ -102,7 +101,7 @@ pub(crate) struct Subject {
 impl Subject {
     pub(crate) fn new(file: &Path) -> Result<Self> {
         let text = read(file)?;
-        let sandbox = sandbox(existing_cache(file, &text))?;
+        let sandbox = sandbox(compiled(file, &text))?;
         let components = Overridden { sandbox, overrides: Overrides::new() };
         Ok(Self { file: file.to_owned(), text, components, loaded: Mutex::default() })
     }

@@ -13,13 +13,14 @@ use millstream_journal::{Archive, JournalError, Limits};
 use millstream_model::pipeline::Pipeline;
 use millstream_pipeline::Checked;
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness};
+use millstream_plugins::Cache;
 use millstream_state::StateError;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::compiled;
+use crate::compiled::keep;
 use crate::control;
 use crate::host_file::Lock;
-use crate::load::{Overrides, Refused, check_components, read, runtime};
+use crate::load::{self, Overrides, Refused, check_components, read, runtime};
 use crate::supervise::supervise;
 use crate::versions::Store;
 use crate::wire::{dead_letters, dead_letters_file, policy, state_limits, threads, version, wire};
@@ -57,14 +58,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let stop = listen_for_signals()?;
         let overrides: Overrides = options.plugins.iter().cloned().collect();
         let text = read(&options.pipeline)?;
-        let checked = check_components(&options.pipeline, &text, overrides.clone()).await?;
+        let compiled = load::compiled(&options.pipeline, &text);
+        let checked = check_components(&options.pipeline, &text, overrides.clone(), compiled.clone()).await?;
         let lock = checked.pipeline.checkpoint.as_deref().map(Lock::take).transpose()?;
         let screen = Screen::stdout(options.json);
         let pipeline = &checked.pipeline;
         let checkpoint = match &pipeline.checkpoint {
             Some(folder) => {
                 let store = Store::new(folder, &options.pipeline, screen.clone());
-                Some(open(folder, pipeline, &store, &text, &checked, &overrides).await?)
+                Some(open(folder, pipeline, &store, &text, &checked, &overrides, compiled.as_ref()).await?)
             }
             None => None,
         };
@@ -123,6 +125,7 @@ async fn open(
     text: &str,
     checked: &Checked,
     overrides: &Overrides,
+    compiled: Option<&Cache>,
 ) -> Result<Checkpoint> {
     let disk = Arc::new(SystemDisk);
     store.keep(text, checked, overrides)?;
@@ -131,7 +134,7 @@ async fn open(
     let mut versions: Vec<_> = kept.map(|(manifest, _)| manifest.version.clone()).collect();
     versions.push(version(text, checked));
     store.prune(&versions)?;
-    compiled::prune(folder, &versions)?;
+    keep(compiled, folder, &versions);
     let limits = Limits { history_bytes: pipeline.history_bytes, ..Limits::default() };
     let versions = Arc::new(store.clone());
     Ok(Checkpoint { disk, folder: folder.to_owned(), limits, versions })

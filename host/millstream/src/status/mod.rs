@@ -1,5 +1,7 @@
 //! `millstream status`: what a pipeline is doing, or where it was left.
 
+mod usage;
+
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,8 +16,6 @@ use serde_json::json;
 use crate::control;
 use crate::host_file;
 use crate::load::{checkpoint, runtime};
-
-mod usage;
 
 /// Batches that are shown to people.
 const BATCHES_SHOWN: usize = 5;

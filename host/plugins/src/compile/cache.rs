@@ -22,6 +22,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
@@ -41,18 +42,26 @@ const STAGED: &str = ".new";
 const WRITE_BY_OTHERS: u32 = 0o022;
 const ANYTHING_BY_OTHERS: u32 = 0o077;
 
-/// Compiled code in a folder.
-#[derive(Clone, Debug)]
+/// Compiled code in a folder. Clones share what waits to be written.
+#[derive(Clone)]
 pub struct Cache {
     folder: PathBuf,
     key_file: PathBuf,
+    waiting: Arc<Mutex<Vec<Waiting>>>,
+}
+
+/// Code that is kept as soon as there is a place for it.
+struct Waiting {
+    made_by: Sum,
+    component: Sum,
+    code: Vec<u8>,
 }
 
 impl Cache {
-    /// Code in `folder`, authenticated by the key in `key_file`. Both are made when they are needed; the key is never in
-    /// the folder, nor in any that a plugin may read.
+    /// Code in `folder`, authenticated by the key in `key_file`. Both are made when they are needed, but what `folder` is in
+    /// is not: until that is there, code waits for [`Cache::settle`]. The key is not to be in the folder.
     pub fn new(folder: PathBuf, key_file: PathBuf) -> Self {
-        Self { folder, key_file }
+        Self { folder, key_file, waiting: Arc::default() }
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -91,10 +100,27 @@ impl Cache {
 
     /// Keeps the code of a component in place of what there was.
     pub(super) fn put(&self, made_by: &Sum, component: &Sum, code: &[u8]) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        match DirBuilder::new().mode(0o700).create(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let waiting = Waiting { made_by: *made_by, component: *component, code: code.to_vec() };
+                self.waiting().push(waiting);
+                return Ok(());
+            }
+            made => made?,
+        }
         let authentication = authenticate(&self.key()?, made_by, component, code);
         let path = self.path(component);
         write_aside(&path, &[MAGIC, made_by, &authentication, code], |aside| fs::rename(aside, &path))
+    }
+
+    /// Writes what waits, now that there is a place for it.
+    ///
+    /// # Errors
+    /// Something cannot be written; it will be compiled again.
+    pub fn settle(&self) -> io::Result<()> {
+        let waiting = std::mem::take(&mut *self.waiting());
+        waiting.iter().try_for_each(|waiting| self.put(&waiting.made_by, &waiting.component, &waiting.code))
     }
 
     /// Removes the code of components that are not among `needed`, their SHA-256 in hexadecimal, and what was left half
@@ -121,6 +147,10 @@ impl Cache {
             }
         }
         Ok(())
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn path(&self, component: &Sum) -> PathBuf {

@@ -29,11 +29,11 @@ pub use child::{Child, compile_for_parent};
 pub(crate) type Sum = [u8; 32];
 
 /// How components are compiled. Clones share what there is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Compiler {
     /// None: in this process.
     child: Option<Arc<Child>>,
-    cache: Option<Arc<Cache>>,
+    cache: Option<Cache>,
 }
 
 impl Compiler {
@@ -50,7 +50,7 @@ impl Compiler {
 
     /// Looks into `cache` first, and keeps there what was compiled.
     pub fn with_cache(self, cache: Cache) -> Self {
-        Self { cache: Some(Arc::new(cache)), ..self }
+        Self { cache: Some(cache), ..self }
     }
 
     /// Refuses a grant by which a guest could read the key, and so write code that the host would run.

@@ -158,6 +158,20 @@ async fn a_grant_that_reaches_the_key_is_refused() {
 }
 
 #[tokio::test]
+async fn code_waits_for_its_place_and_makes_none() {
+    let place = Place::new();
+    let later = place.0.path().join("later");
+    let cache = Cache::new(later.join("code"), place.key());
+    keep("bare", cache.clone()).await;
+    cache.settle().unwrap();
+    assert!(!later.exists());
+    fs::create_dir(&later).unwrap();
+    assert!(!is_used("bare", cache.clone()).await);
+    cache.settle().unwrap();
+    assert!(is_used("bare", cache).await);
+}
+
+#[tokio::test]
 async fn pruning_leaves_what_is_needed_and_what_is_not_the_caches() {
     let place = Place::new();
     let (bare, keyed) = (keep("bare", place.cache()).await, keep("keyed", place.cache()).await);
