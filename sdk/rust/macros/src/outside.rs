@@ -236,3 +236,6 @@ fn function(parts: Parts) -> TokenStream {
         };
     }
 }
+
+#[cfg(test)]
+mod tests;
