@@ -1,5 +1,7 @@
 //! Receivers and sinks, described and called as the host does it; and in an ordinary test.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::cell::RefCell;
 use std::time::Duration;
 
