@@ -46,7 +46,8 @@ impl Engine {
         randomness: Arc<dyn Randomness>,
     ) -> Result<Self, EngineError> {
         let mut compute = Builder::new_multi_thread();
-        let compute = compute.worker_threads(threads).thread_name(Cpu::COMPUTING).enable_time().build();
+        // Functions may wait for sockets that are granted to them.
+        let compute = compute.worker_threads(threads).thread_name(Cpu::COMPUTING).enable_all().build();
         let compute = Some(compute.map_err(EngineError::Runtime)?);
         Ok(Self { compute, clock, randomness, events: Events::default() })
     }
