@@ -237,7 +237,7 @@ format = "csv"
 }
 
 #[test]
-fn a_plugin_that_traps_fails_the_run_by_its_name_and_leaves_no_output() {
+fn a_plugin_that_traps_fails_the_run_by_its_name_and_leaves_no_output_where_it_is_to_stop() {
     let project = Project::new(
         r#"
 name = "poisoned"
@@ -250,6 +250,7 @@ path = "in"
 [streams.words]
 from = "lines"
 map = "bad.trap-on"
+on-error = "stop"
 [sinks.out]
 from = "words"
 type = "files"

@@ -10,7 +10,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr::{EquivalenceProperties, OrderingRequirements, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -80,8 +80,15 @@ impl ExecutionPlan for CallExec {
         vec![&self.input]
     }
 
+    /// The order that its input promises is kept: a call gives rows in the order in which it takes them.
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        vec![self.input.output_ordering().cloned().map(OrderingRequirements::from)]
+    }
+
+    /// It does, and does not say so: whoever wants its rows in some order would have its input sorted by the columns that have the
+    /// same numbers there, which are others.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![false]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {

@@ -14,6 +14,7 @@ fn decode_at(format: &Format, first: u64, text: &[u8]) -> (Vec<String>, Vec<Dead
     let decoder = decoder("in", format);
     let batch = decoder.decode(&block, &mut |letter| letters.push(letter));
     assert_eq!(batch.schema(), decoder.schema());
+    assert_eq!(decoder.records(&block).len(), batch.num_rows(), "each row is of a record");
     (rows(&batch), letters)
 }
 
@@ -28,6 +29,26 @@ fn check(format: &Format, text: &[u8], expected: &[&str], rejected: &[(u64, &str
     for ((record, error), (expected, part)) in found.into_iter().zip(rejected) {
         assert_eq!(record, *expected, "{error}");
         assert!(error.contains(part), "\"{error}\" should tell of \"{part}\"");
+    }
+}
+
+#[test]
+fn rows_are_of_the_records_that_are_left() {
+    let with_header = Format::Csv { schema: schema(&[("name", DataType::Utf8)]), header: true };
+    let cases: [(&Format, u64, &[u8], &[u64]); 7] = [
+        (&Format::Lines, 0, b"a\n\nb\n", &[0, 1, 2]),
+        (&Format::Lines, 9, b"a\n\xff\nb\n", &[0, 2]),
+        (&json(), 0, b"{}\n\n{\n{}\n", &[0, 3]),
+        (&csv(), 5, b"a,1,2,\n\nb,x,2,\n\nc,1,1,\n", &[0, 4]),
+        (&with_header, 0, b"name\na\n\nb\n", &[1, 3]),
+        (&with_header, 0, b"other\na\n", &[1]),
+        (&with_header, 4, b"a\n\nb\n", &[0, 2]),
+    ];
+    for (format, first, text, expected) in cases {
+        let position = Position { origin: "file".into(), record: first };
+        let rows = text.split_inclusive(|byte| *byte == b'\n').count();
+        let block = Block::lines(Bytes::copy_from_slice(text), rows, position);
+        assert_eq!(decoder("in", format).records(&block), expected, "{:?}", text.escape_ascii().to_string());
     }
 }
 

@@ -225,6 +225,28 @@ async fn shared_streams_and_inputs_are_read_once() {
 }
 
 #[tokio::test]
+async fn rows_are_sorted_before_and_after_a_call_by_the_columns_that_are_named() {
+    let mut relations = relations().await;
+    relations.add_sql("sorted", "SELECT line, number FROM lines ORDER BY number DESC").await.unwrap();
+    relations.add_call("words", "sorted", call(FunctionKind::FlatMap, false)).await.unwrap();
+    relations.add_sql("again", "SELECT word, number FROM words ORDER BY word").await.unwrap();
+    let listed =
+        "SELECT array_agg(word ORDER BY word) AS words, array_agg(number ORDER BY word) AS n FROM words";
+    relations.add_sql("listed", listed).await.unwrap();
+    for (wanted, expected) in [
+        ("words", vec!["2|b", "1|d", "1|a", "0|c"]),
+        ("again", vec!["a|1", "b|2", "c|0", "d|1"]),
+        ("listed", vec!["[a, b, c, d]|[1, 2, 0, 1]"]),
+    ] {
+        for partitions in [1, 2] {
+            let mut program = Program::compile(&relations, &[wanted], partitions).await.unwrap();
+            let written = run(&mut program, 0, lines(&[&["c", "d a"], &["b"]])).await.unwrap();
+            assert_eq!(written.rows(wanted), expected, "{wanted}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn only_needed_columns_and_streams_are_planned() {
     let mut relations = relations().await;
     relations.add_call("words", "lines", call(FunctionKind::FlatMap, true)).await.unwrap();
