@@ -12,6 +12,7 @@ mod conformance;
 mod crash;
 mod durability;
 mod event_time;
+mod grants;
 mod hostile;
 mod isolation;
 mod mistakes;

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{
     ArrayRef, BinaryViewArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringViewArray,
@@ -9,8 +10,10 @@ use arrow::datatypes::Field as ArrowField;
 use millstream_model::{DataType, Field, Schema};
 
 use crate::contract::{Column, ColumnIn, Lists, Table, TableIn, Values, ValuesIn, Varying, VaryingIn};
+use crate::http::Destination;
 use crate::lift::{check_origins, lift, lift_bits};
 use crate::lower::Lowered;
+use crate::output::{LogRate, Printed};
 
 /// What a guest holds that was handed a table and hands it back.
 fn echo(table: &TableIn<'_>) -> Table {
@@ -193,4 +196,65 @@ fn nulls_need_a_description_that_allows_them() {
     assert!(lift(echo(&lowered.table()), &loose).is_ok());
     let refused = lift(echo(&lowered.table()), &strict).unwrap_err();
     assert!(refused.contains("column \"n\": has nulls"), "{refused}");
+}
+
+#[test]
+fn a_log_takes_so_much_a_second_and_counts_the_rest() {
+    let rate = LogRate::new(100, 50);
+    let start = tokio::time::Instant::now();
+    let at =
+        |ms, lines: usize| rate.admit(vec!["123456789".to_owned(); lines], start + Duration::from_millis(ms));
+    assert_eq!(at(0, 10).len(), 10, "what a second allows, at once");
+    let told = at(10, 3);
+    assert!(told.len() == 1 && told[0].starts_with("(30 bytes more"), "{told:?}");
+    assert_eq!(at(20, 1_000), Vec::<String>::new(), "not told again within the second");
+    assert_eq!(at(510, 5).len(), 5, "half a second fills it by half");
+    let told = at(2_000, 11);
+    assert_eq!(told.len(), 11, "it holds no more than a second's share");
+    assert!(told[10].starts_with("(10010 bytes more"), "{told:?}");
+    assert_eq!(at(60_000, 11).len(), 11);
+}
+
+#[test]
+fn what_is_printed_is_kept_up_to_the_limit_of_a_call_without_control_characters() {
+    let rate = Arc::new(LogRate::new(100, 50));
+    let printed = Printed::new(10, &rate);
+    printed.push(b"a \"b\"\n\x1b[2J");
+    printed.push(b"and more");
+    let lines = printed.take_lines();
+    assert_eq!(lines[..2], ["a \"b\"".to_owned(), "\\u{1b}[2J".to_owned()]);
+    assert!(lines[2].starts_with("(8 bytes more than limit.log = 10 B"), "{lines:?}");
+    assert!(printed.take_lines().is_empty(), "they are taken once");
+}
+
+#[test]
+fn a_host_is_granted_exactly_as_it_is_written() {
+    let cases = [
+        ("api.example.com", "https://API.example.com/rates", true),
+        ("API.example.com", "http://api.example.com", true),
+        ("api.example.com", "https://api.example.com:443/", true),
+        ("api.example.com", "https://api.example.com:80/", false),
+        ("api.example.com", "http://api.example.com:8080/", false),
+        ("api.example.com:8080", "http://api.example.com:8080/", true),
+        ("api.example.com:8080", "https://api.example.com:8080/", true),
+        ("api.example.com:8080", "https://api.example.com/", false),
+        ("api.example.com:443", "https://api.example.com/", true),
+        ("example.com", "https://api.example.com/", false),
+        ("api.example.com", "https://api.example.com.evil.org/", false),
+        ("api.example.com", "https://api.example.com./", false),
+        ("api.example.com", "https://evil@api.example.com/", false),
+        ("api.example.com", "https://api.example.com:99999/", false),
+        ("api.example.com", "https://api.example.com:/", false),
+        ("[::1]:8080", "http://[::1]:8080/", true),
+        ("[::1]", "http://[::1]/", true),
+        ("::1", "http://[::1]/", false),
+        ("a@b", "http://b/", false),
+        ("a b", "http://b/", false),
+        ("", "http://b/", false),
+    ];
+    for (granted, asked, expected) in cases {
+        let destination = Destination::parse(granted);
+        let admitted = asked.parse().is_ok_and(|uri| destination.is_some_and(|d| d.admits_uri(&uri)));
+        assert_eq!(admitted, expected, "{granted:?} and {asked}");
+    }
 }

@@ -28,6 +28,8 @@ fn grant(item: Item<'_>, plugin: &str) -> Option<Grant> {
     let network = section.optional("network").and_then(|item| {
         item.each("a list of addresses such as [\"127.0.0.1:9999\"]", |address| address.address(false))
     });
+    let http = section.optional("http");
+    let http = http.and_then(|item| item.each("a list of hosts such as [\"api.example.com\"]", Item::host));
     let mut folders = |key| {
         let item = section.optional(key)?;
         let folders = item.each("a list of folders such as [\"./dictionary\"]", Item::path)?;
@@ -39,6 +41,7 @@ fn grant(item: Item<'_>, plugin: &str) -> Option<Grant> {
     section.finish();
     Some(Grant {
         network: values(network),
+        http: values(http),
         read: read.unwrap_or_default(),
         write: write.unwrap_or_default(),
         environment: values(environment),
@@ -51,17 +54,29 @@ fn values(located: Option<Vec<Located<String>>>) -> Vec<String> {
 
 fn limit(item: Item<'_>, plugin: &str) -> Option<Limit> {
     let mut section = item.section(format!("the limit of {plugin}"), item.place)?;
-    let memory = section.optional("memory").and_then(Item::size);
-    let time = section.optional("time").and_then(Item::duration);
-    let compile_memory = section.optional("compile-memory").and_then(Item::size);
-    let compile_time = section.optional("compile-time").and_then(Item::duration);
-    section.finish();
     let default = Limit::default();
+    let mut size = |key, default| section.optional(key).and_then(Item::size).unwrap_or(default);
+    let memory_bytes = size("memory", default.memory_bytes);
+    let answer_bytes = size("answer", default.answer_bytes);
+    let log_bytes = size("log", default.log_bytes);
+    let log_bytes_per_second = size("log-rate", default.log_bytes_per_second);
+    let http_body_bytes = size("http-body", default.http_body_bytes);
+    let compile_memory_bytes = size("compile-memory", default.compile_memory_bytes);
+    let mut duration = |key, default| section.optional(key).and_then(Item::duration).unwrap_or(default);
+    let time = duration("time", default.time);
+    let compile_time = duration("compile-time", default.compile_time);
+    let table_elements = section.optional("table").and_then(Item::count).unwrap_or(default.table_elements);
+    section.finish();
     Some(Limit {
-        memory_bytes: memory.unwrap_or(default.memory_bytes),
-        time: time.unwrap_or(default.time),
-        compile_memory_bytes: compile_memory.unwrap_or(default.compile_memory_bytes),
-        compile_time: compile_time.unwrap_or(default.compile_time),
+        memory_bytes,
+        time,
+        table_elements,
+        answer_bytes,
+        log_bytes,
+        log_bytes_per_second,
+        http_body_bytes,
+        compile_memory_bytes,
+        compile_time,
     })
 }
 

@@ -1,4 +1,5 @@
-//! Components through the host: what is asked of them, what is believed of what they answer, and what they count.
+//! Components through the host: what is asked of them, what is believed of what they answer, what they count, and what they
+//! reach of the world outside.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod accumulators;
@@ -6,5 +7,6 @@ mod cache;
 mod exports;
 mod keyed;
 mod lies;
+mod reach;
 mod support;
 mod usage;

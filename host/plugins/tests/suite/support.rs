@@ -25,7 +25,7 @@ pub(crate) fn component(name: &str) -> PathBuf {
     root.join("plugins/bin").join(name).with_extension("wasm").canonicalize().unwrap()
 }
 
-/// A component as the plugin of its name, with one key of configuration.
+/// A component as the plugin of its name, with one key of configuration and no grants.
 pub(crate) fn spec(name: &str, config: Option<(&str, &str)>) -> PluginSpec {
     let config = config.map(|(key, value)| (key.to_owned(), value.into()));
     PluginSpec {
