@@ -238,4 +238,5 @@ fn function(parts: Parts) -> TokenStream {
 }
 
 #[cfg(test)]
+#[path = "outside_tests.rs"]
 mod tests;
