@@ -241,6 +241,7 @@ expect-failure = { batch = 2, error = "sum" }
 #[test]
 fn a_failed_batch_leaves_nothing_behind() {
     let pipeline = PIPELINE.replace("checkpoint =", "on-failure = \"continue\"\ncheckpoint =");
+    let pipeline = pipeline.replace("[streams.added]\n", "[streams.added]\non-error = \"stop\"\n");
     let tested = Project::new(&format!("{pipeline}{FAILING}")).run("test", &[]);
     assert_eq!(tested.status.code(), Some(0), "{}{}", stdout(&tested), stderr(&tested));
     assert!(stdout(&tested).contains("1 passed, 0 failed"), "{}", stdout(&tested));
