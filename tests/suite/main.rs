@@ -10,6 +10,8 @@ mod conformance;
 mod crash;
 mod durability;
 mod event_time;
+mod faults;
+mod handmade;
 mod hostile;
 mod mistakes;
 mod new_project;

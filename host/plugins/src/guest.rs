@@ -75,7 +75,7 @@ impl Terms {
             config: Arc::clone(&self.config),
             wasi: self.wasi(&printed, &clock)?,
             resources: ResourceTable::new(),
-            limiter: Limiter { memory_bytes: self.memory_bytes, broken: None },
+            limiter: Limiter::new(self.memory_bytes),
             printed,
             clock,
             additions: Additions::default(),
@@ -164,35 +164,49 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     })
 }
 
-/// Refuses growth beyond the limits, and remembers which one was broken.
+/// Refuses growth beyond the limits, and remembers which one was broken. All memories of an instance have one limit
+/// together, and so have its tables.
 #[derive(Debug)]
 pub(crate) struct Limiter {
+    memory_bytes_max: usize,
     memory_bytes: usize,
+    table_elements: usize,
     pub(crate) broken: Option<String>,
+}
+
+impl Limiter {
+    fn new(memory_bytes_max: usize) -> Self {
+        Self { memory_bytes_max, memory_bytes: 0, table_elements: 0, broken: None }
+    }
 }
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(
         &mut self,
-        _now: usize,
+        now: usize,
         wanted: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if wanted <= self.memory_bytes {
+        if maximum.is_some_and(|maximum| wanted > maximum) {
+            return Ok(false);
+        }
+        let bytes = self.memory_bytes.saturating_add(wanted - now);
+        if bytes <= self.memory_bytes_max {
+            self.memory_bytes = bytes;
             return Ok(true);
         }
-        let mebibytes = self.memory_bytes as f64 / f64::from(1 << 20);
+        let mebibytes = self.memory_bytes_max as f64 / f64::from(1 << 20);
         self.broken = Some(format!("needs more memory than its limit of {mebibytes} MiB"));
         Err(wasmtime::Error::msg("out of memory"))
     }
 
-    fn table_growing(
-        &mut self,
-        _now: usize,
-        wanted: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        if wanted <= TABLE_ELEMENTS_MAX {
+    fn table_growing(&mut self, now: usize, wanted: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| wanted > maximum) {
+            return Ok(false);
+        }
+        let elements = self.table_elements.saturating_add(wanted - now);
+        if elements <= TABLE_ELEMENTS_MAX {
+            self.table_elements = elements;
             return Ok(true);
         }
         self.broken = Some(format!("needs a table of more than {TABLE_ELEMENTS_MAX} elements"));

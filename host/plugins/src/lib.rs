@@ -15,6 +15,8 @@ mod contract;
 mod description;
 mod error;
 mod function;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod guest;
 mod instance;
 mod lift;
