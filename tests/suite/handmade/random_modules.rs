@@ -260,7 +260,7 @@ async fn components_made_by_chance_are_refused_or_survived() {
     let short = Limit { time: Duration::from_millis(20), ..limit() };
     let well = load_in(&sandbox, &counting().component(), limit()).await.unwrap();
     let (mut loaded, mut answered) = (0, 0);
-    let seeds = Seeded::seeds(0..300);
+    let seeds = Seeded::seeds(0..150);
     let replayed = seeds.end - seeds.start == 1;
     for (round, seed) in (1..).zip(seeds) {
         println!("MILLSTREAM_SEED={seed}");
@@ -278,5 +278,5 @@ async fn components_made_by_chance_are_refused_or_survived() {
         assert_eq!(calls_of_instance(&well).await, round, "another plugin is well");
     }
     println!("{loaded} of them loaded, {answered} calls answered");
-    assert!(replayed || loaded > 100, "{loaded} loaded: they are not what components are made around");
+    assert!(replayed || loaded > 50, "{loaded} loaded: they are not what components are made around");
 }
