@@ -13,7 +13,7 @@ async fn other_calls_go_on_while_a_thread_has_calls_that_never_end() {
     let sandbox = Sandbox::new().unwrap();
     let component = counting().component();
     let patient = Limit { time: Duration::from_secs(3_600), ..limit() };
-    let endless = load_in(&sandbox, &component, patient.clone()).await.unwrap();
+    let endless = load_in(&sandbox, &component, patient).await.unwrap();
     let well = load_in(&sandbox, &component, patient).await.unwrap();
     let mut image = calls();
     image[4] = Deed::Loop as u8;

@@ -266,7 +266,7 @@ async fn components_made_by_chance_are_refused_or_survived() {
         println!("MILLSTREAM_SEED={seed}");
         let guest = counting();
         let component = component(module(&Seeded::new(seed), &guest).as_slice(), &guest);
-        if let Ok(plugin) = load_in(&sandbox, &component, short.clone()).await {
+        if let Ok(plugin) = load_in(&sandbox, &component, short).await {
             loaded += 1;
             for _ in 0..3 {
                 if let Ok(rows) = call(&plugin, &calls()).await {

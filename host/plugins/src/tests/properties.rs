@@ -107,8 +107,8 @@ fn spoil(table: &mut Table, random: &Seeded) {
         _ => {
             let rows = table.rows;
             let chosen = random.below(columns as u64) as usize;
-            let all = table.columns.iter_mut().chain(&mut table.items);
-            spoil_column(all.skip(chosen).next().expect("it is one of them"), random, rows);
+            let mut all = table.columns.iter_mut().chain(&mut table.items);
+            spoil_column(all.nth(chosen).expect("it is one of them"), random, rows);
         }
     }
 }
