@@ -11,9 +11,10 @@ use millstream_state::Store;
 static RIGHT: LazyLock<Checkpoint> = LazyLock::new(|| block_on(Checkpoint::of_states()));
 
 fuzz_target!(|edits: &[u8]| {
+    let right = &*RIGHT;
     block_on(async {
-        let disk = RIGHT.edited(&["state", "snapshot"], edits).await;
-        let Ok(store) = Store::open(disk, Path::new(FOLDER), limits(), RIGHT.end).await else { return };
+        let disk = right.edited(&["state", "snapshot"], edits).await;
+        let Ok(store) = Store::open(disk, Path::new(FOLDER), limits(), right.end).await else { return };
         if let Ok(table) = store.keyed("running", keyed()) {
             table.scan().for_each(drop);
         }

@@ -12,8 +12,9 @@ use millstream_platform::ManualClock;
 static RIGHT: LazyLock<Checkpoint> = LazyLock::new(|| block_on(Checkpoint::of_journal()));
 
 fuzz_target!(|edits: &[u8]| {
+    let right = &*RIGHT;
     block_on(async {
-        let disk = RIGHT.edited(&["wal"], edits).await;
+        let disk = right.edited(&["wal"], edits).await;
         let at = Path::new(FOLDER);
         drop(examine(Arc::clone(&disk), at).await);
         if let Ok(archive) = Archive::open(Arc::clone(&disk), at).await {
