@@ -53,7 +53,8 @@ impl Checkpoint {
                 wal.wait_durable(entry).await.expect("memory is durable");
             }
             let time = BatchTime::from_ms(1_000 * (batch as i64 + 1));
-            let records = Records::Logged(LoggedRange { records: 10 * batch..10 * (batch + 1), resume: None });
+            let records =
+                Records::Logged(LoggedRange { records: 10 * batch..10 * (batch + 1), resume: None });
             let inputs = vec![LaneInput { lane: lane(), records }];
             let manifest = Manifest { time, inputs, version: Version::default() };
             batches.begin(manifest).await.expect("it is the next batch");
