@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::toolchain::{PLUGIN_TARGET, need_component, need_plugin_target};
 use crate::workspace::{Workspace, cargo, run as run_command, succeeds};
-use crate::{features, plugins, test};
+use crate::{features, fuzz, plugins, test};
 
 /// A step's name and what it does.
 type Step = (&'static str, fn() -> Result<Outcome>);
@@ -33,10 +33,15 @@ const STEPS: &[Step] = &[
     ("licences and advisories", deny),
 ];
 
-pub(crate) fn run() -> Result<()> {
+/// What takes too long for every change.
+const LONG_STEPS: &[Step] = &[("fuzzing", || fuzz::run(None, fuzz::SECONDS).map(passed))];
+
+/// All steps, and the long ones too where they are wanted.
+pub(crate) fn run(long: bool) -> Result<()> {
     let mut report = Vec::new();
     let mut failed = 0;
-    for (name, step) in STEPS {
+    let steps: Vec<_> = STEPS.iter().chain(LONG_STEPS.iter().filter(|_| long)).collect();
+    for (name, step) in &steps {
         println!("\n== {name}");
         let (outcome, took) = timed(step);
         let word = match outcome {
@@ -52,7 +57,7 @@ pub(crate) fn run() -> Result<()> {
     }
     println!("\n== summary\n{}", report.join("\n"));
     if failed > 0 {
-        bail!("{failed} of {} steps failed", STEPS.len());
+        bail!("{failed} of {} steps failed", steps.len());
     }
     Ok(())
 }

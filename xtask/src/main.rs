@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod crash;
 mod features;
+mod fuzz;
 mod plugins;
 mod test;
 mod toolchain;
@@ -28,7 +29,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// The whole gate: format, lints, plugins, tests, docs, features, licences and advisories
-    Check,
+    Check {
+        /// With fuzzing as well, each target for a short time; it needs a nightly toolchain and cargo-fuzz
+        #[arg(long)]
+        long: bool,
+    },
     /// Measures the word count against hand-written code: files, socket, tiny batches
     Bench {
         /// One measure alone
@@ -39,6 +44,14 @@ enum Command {
         /// How often
         #[arg(default_value_t = 1000)]
         rounds: u64,
+    },
+    /// Throws bytes at all that reads some which nobody vouches for: each target, or one, for so many seconds
+    Fuzz {
+        /// One target alone
+        only: Option<String>,
+        /// How long each runs
+        #[arg(long, default_value_t = fuzz::SECONDS)]
+        seconds: u32,
     },
     /// Builds the plugins into plugins/bin
     Plugins,
@@ -52,9 +65,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Check => check::run(),
+        Command::Check { long } => check::run(long),
         Command::Bench { only } => bench::run(only.as_deref()),
         Command::Crash { rounds } => crash::run(rounds),
+        Command::Fuzz { only, seconds } => fuzz::run(only.as_deref(), seconds),
         Command::Plugins => plugins::run(),
         Command::Test => test::run(),
         Command::Wordcount => wordcount::run(),

@@ -67,6 +67,25 @@ pub fn decoder(spec: &SourceSpec) -> Arc<dyn Decoder> {
     decode::decoder(&spec.name.value, &spec.format)
 }
 
+/// Cuts bytes into blocks, as a source does whose reads have these sizes, again and again; for fuzzing.
+#[cfg(fuzzing)]
+pub fn cut(mut bytes: &[u8], sizes: &[u8]) -> Vec<millstream_model::Block> {
+    let mut cutter =
+        cut::Cutter::new("fuzzing", 1 + sizes.iter().map(|size| usize::from(*size)).sum::<usize>());
+    let mut blocks = Vec::new();
+    for size in sizes.iter().cycle() {
+        let (read, rest) = bytes.split_at(bytes.len().min(1 + usize::from(*size)));
+        cutter.room(read.len()).extend_from_slice(read);
+        blocks.extend(std::iter::from_fn(|| cutter.cut()));
+        bytes = rest;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    blocks.extend(cutter.finish());
+    blocks
+}
+
 /// The table that `spec` describes, with the columns `schema`. Nothing is opened before it is read.
 pub fn table(spec: &TableSpec, schema: Schema) -> Arc<dyn Table> {
     Arc::new(table::FileTable::new(spec, schema))

@@ -42,6 +42,8 @@ use millstream_platform::{Clock, Disk};
 
 pub use archive::Archive;
 pub use error::JournalError;
+#[cfg(fuzzing)]
+pub use frame::reseal;
 pub use log::{BatchLog, Cut, Failure, Ledger, LedgerError, Record, Taken};
 pub use outbox::{Outbox, OutboxBatch};
 pub use repair::repair;

@@ -13,6 +13,9 @@ use crate::meter::Entry;
 use crate::plugin::Shared;
 use crate::volume::{Measured, Volume};
 
+/// Bytes that are kept of what a guest says about why it refuses rows.
+const REASON_BYTES_MAX: usize = 4_096;
+
 /// A function of a plugin. The modules of the kinds make it callable.
 pub(crate) struct Callee {
     pub(crate) plugin: Arc<Shared>,
@@ -98,8 +101,10 @@ impl Callee {
     pub(crate) fn refused(&self, refusal: CallError) -> FunctionError {
         let function = self.name.clone();
         match refusal {
-            CallError::Rejected(reason) => FunctionError::Rejected { function, reason },
-            CallError::Unavailable(reason) => FunctionError::Unavailable { function, reason },
+            CallError::Rejected(reason) => FunctionError::Rejected { function, reason: shortened(reason) },
+            CallError::Unavailable(reason) => {
+                FunctionError::Unavailable { function, reason: shortened(reason) }
+            }
         }
     }
 }
@@ -108,6 +113,16 @@ impl fmt::Debug for Callee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
+}
+
+/// The beginning of a text that is too long for people, and how long it was.
+fn shortened(mut reason: String) -> String {
+    let length = reason.len();
+    if length > REASON_BYTES_MAX {
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+        reason.push_str(&format!("... ({length} bytes in all)"));
+    }
+    reason
 }
 
 /// What a guest is told of a call's place.

@@ -17,6 +17,9 @@ const NEEDS_MAX: usize = 100;
 /// The description, if it keeps the contract and its limits.
 pub(crate) fn description(said: contract::Plugin) -> Result<PluginDescription, String> {
     let contract::Plugin { name, version, documentation, functions, needs } = said;
+    if name.len().max(version.len()).max(documentation.len()) > TEXT_BYTES_MAX {
+        return Err(format!("describes itself with a text of more than {TEXT_BYTES_MAX} bytes"));
+    }
     if functions.len() > FUNCTIONS_MAX {
         return Err(format!("describes {} functions; {FUNCTIONS_MAX} are the most", functions.len()));
     }

@@ -206,10 +206,13 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     })
 }
 
-/// Refuses growth beyond the limits, and remembers which one was broken.
+/// Refuses growth beyond the limits, and remembers which one was broken. All memories of an instance have one limit
+/// together, and so have its tables.
 #[derive(Debug)]
 pub(crate) struct Limiter {
+    memory_bytes_max: u64,
     memory_bytes: u64,
+    table_elements_max: u64,
     table_elements: u64,
     pub(crate) largest: Largest,
     pub(crate) broken: Option<String>,
@@ -218,8 +221,10 @@ pub(crate) struct Limiter {
 impl Limiter {
     fn new(limit: &Limit) -> Self {
         Self {
-            memory_bytes: limit.memory_bytes,
-            table_elements: limit.table_elements,
+            memory_bytes_max: limit.memory_bytes,
+            memory_bytes: 0,
+            table_elements_max: limit.table_elements,
+            table_elements: 0,
             largest: Largest::default(),
             broken: None,
         }
@@ -229,28 +234,33 @@ impl Limiter {
 impl ResourceLimiter for Limiter {
     fn memory_growing(
         &mut self,
-        _now: usize,
+        now: usize,
         wanted: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if wanted as u64 <= self.memory_bytes {
-            self.largest.see(wanted);
+        if maximum.is_some_and(|maximum| wanted > maximum) {
+            return Ok(false);
+        }
+        let bytes = self.memory_bytes.saturating_add((wanted - now) as u64);
+        if bytes <= self.memory_bytes_max {
+            self.memory_bytes = bytes;
+            self.largest.see(usize::try_from(bytes).unwrap_or(usize::MAX));
             return Ok(true);
         }
-        self.broken = Some(Limit::broken("needs more memory than", self.memory_bytes, "memory"));
+        self.broken = Some(Limit::broken("needs more memory than", self.memory_bytes_max, "memory"));
         Err(wasmtime::Error::msg("out of memory"))
     }
 
-    fn table_growing(
-        &mut self,
-        _now: usize,
-        wanted: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        if wanted as u64 <= self.table_elements {
+    fn table_growing(&mut self, now: usize, wanted: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| wanted > maximum) {
+            return Ok(false);
+        }
+        let elements = self.table_elements.saturating_add((wanted - now) as u64);
+        if elements <= self.table_elements_max {
+            self.table_elements = elements;
             return Ok(true);
         }
-        let limit = self.table_elements;
+        let limit = self.table_elements_max;
         self.broken = Some(format!(
             "needs a table of more elements than its limit of {limit}; raise limit.table in the pipeline file"
         ));

@@ -18,6 +18,8 @@ mod contract;
 mod description;
 mod error;
 mod function;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod guest;
 mod hex;
 mod http;

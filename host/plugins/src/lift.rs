@@ -20,10 +20,15 @@ use crate::contract::{Column, Lists, Table, Values, Varying};
 
 /// Values that are short enough to lie in their view.
 const INLINE_BYTES_MAX: usize = 12;
+/// Rows of one answer. Columns of bits, or none, would let a small answer stand for rows beyond number.
+const ROWS_MAX: usize = 1 << 24;
 
 /// The rows of `table`, if they are what `schema` says. The error says what is wrong, of which column.
 pub(crate) fn lift(table: Table, schema: &Schema) -> Result<RecordBatch, String> {
     let rows = table.rows as usize;
+    if rows > ROWS_MAX {
+        return Err(format!("answered with {rows} rows; {ROWS_MAX} are the most"));
+    }
     if table.columns.len() != schema.fields.len() {
         let (given, described) = (table.columns.len(), schema.fields.len());
         return Err(format!("answered with {given} columns where it describes {described}"));

@@ -53,6 +53,8 @@ async fn a_pipeline_keeps_what_its_file_says() {
         log_bytes: 1 << 10,
         log_bytes_per_second: 2 << 10,
         http_body_bytes: 3 << 10,
+        compile_memory_bytes: 1 << 30,
+        compile_time: Duration::from_secs(60),
     };
     assert_eq!(pipeline.plugins[0].limit, limit);
     assert_eq!(pipeline.plugins[0].config["deep"]["limits"][1], 2.5);
