@@ -10,6 +10,7 @@ mod durability;
 mod limit;
 mod measure;
 mod native;
+mod numbered;
 mod pipeline;
 mod poison;
 mod state;

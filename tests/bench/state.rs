@@ -16,19 +16,16 @@ use arrow::compute::sum;
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use bytes::Bytes;
-use millstream_engine::{Inlet, Mode, Recovery, Sink, SinkBatch, SinkError, Source, SourceError, StopHandle};
-use millstream_model::{BatchTime, Block, Position};
+use millstream_engine::{Mode, Recovery, Sink, SinkBatch, SinkError, Source, StopHandle};
+use millstream_model::BatchTime;
 use millstream_plugins::Sandbox;
 use millstream_state::Limits as StateLimits;
 
-use crate::corpus::Random;
 use crate::measure::peak_memory_bytes;
+use crate::numbered::Numbered;
 use crate::pipeline::{Job, execute};
 
 const ROUNDS: usize = 3;
-/// So that a batch of many rows is decoded on all cores.
-const BLOCK_ROWS: u64 = 10_000;
 /// The batches on both sides that a batch is compared with.
 const NEIGHBOURS: usize = 5;
 
@@ -175,7 +172,7 @@ pub(crate) fn measure(name: &str) -> Result<()> {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let watch = Arc::new(Watch::new(*case));
     let (_keep_running, stop) = StopHandle::new();
-    let source = Some(Arc::new(Numbered(*case)) as Arc<dyn Source>);
+    let source = Some(Arc::new(Numbered { rows: case.rows(), keys: case.keys }) as Arc<dyn Source>);
     let sink = Arc::new(Watched(Arc::clone(&watch)));
     let snapshot_every = if case.snapshots { StateLimits::default().snapshot_every } else { u64::MAX };
     let job = Job { text: text(case, folder.path()), source, mode: Mode::Once, sink, snapshot_every, stop };
@@ -243,52 +240,6 @@ impl Case {
     fn rows(&self) -> u64 {
         (self.first_batches() + self.batches) * self.batch_rows
     }
-
-    /// The key of a row: each once, far from its neighbours, and then any.
-    fn key(&self, row: u64) -> u64 {
-        match row < self.keys {
-            true => row * 7_919 % self.keys,
-            false => Random(row).next() % self.keys,
-        }
-    }
-}
-
-/// Sends the rows of a case.
-struct Numbered(Case);
-
-#[async_trait]
-impl Source for Numbered {
-    async fn run(&self, inlet: Inlet) -> Result<(), SourceError> {
-        let Self(case) = self;
-        for first in (0..case.rows()).step_by(BLOCK_ROWS as usize) {
-            let rows = first..case.rows().min(first + BLOCK_ROWS);
-            let mut text = Vec::with_capacity(rows.clone().count() * 12);
-            for row in rows.clone() {
-                push_number(&mut text, case.key(row));
-                text.extend_from_slice(b",1\n");
-            }
-            let position = Position { origin: "memory".into(), record: first };
-            if inlet.send(Block::lines(Bytes::from(text), rows.count(), position)).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// In decimal, which the standard library takes five times as long for.
-fn push_number(text: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [b'0'; 20];
-    let mut from = digits.len();
-    loop {
-        from -= 1;
-        digits[from] += (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    text.extend_from_slice(&digits[from..]);
 }
 
 /// Looks at what comes out, and when.

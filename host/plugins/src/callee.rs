@@ -32,6 +32,11 @@ impl Callee {
         Self { plugin, name, description, index: index as u32 }
     }
 
+    /// `plugin.function`.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Makes a call on an instance, and gives what `check` made of the answer with what the call counts for. An instance
     /// that answered well is kept; one that failed, or lied, is gone. Whatever comes of it, what it took is written down.
     pub(crate) async fn cross<In, Out, T>(

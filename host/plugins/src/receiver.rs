@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use millstream_model::{Delivery, FunctionDescription, FunctionError, Receiver, Receiving};
+use millstream_model::{BatchTime, Delivery, FunctionDescription, FunctionError, Receiver, Receiving};
 use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, ComponentType, Lift, Lower};
 
 use crate::callee::Callee;
@@ -14,6 +14,10 @@ use crate::instance::Instance;
 use crate::lift::lift;
 use crate::outside::outside;
 use crate::plugin::export;
+use crate::volume::{Measured, Volume};
+
+/// Receivers are called between batches: what a call takes is counted with the next batch.
+const NO_BATCH: BatchTime = BatchTime::from_ms(0);
 
 /// The functions of the interface.
 pub(crate) struct ReceiverExports {
@@ -72,17 +76,20 @@ impl Life {
     ) -> Result<Out, FunctionError>
     where
         In: ComponentNamedList + Lower + Send + Sync + 'static,
-        Out: ComponentType + Lift + Send + Sync + 'static,
+        Out: ComponentType + Lift + Measured + Send + Sync + 'static,
     {
-        let (answer,) = self.call::<In, (Result<Out, CallError>,)>(export, input, more).await?;
+        let volume = |(answer,): &(Result<Out, CallError>,)| answer.as_ref().ok().map(Out::volume);
+        let (answer,) = self.call(export, input, more, volume).await?;
         answer.map_err(|refusal| self.callee.refused(refusal))
     }
 
+    /// Makes a call. It has succeeded where `volume` says how much it answered with.
     async fn call<In, Out>(
         &mut self,
         export: fn(&ReceiverExports) -> ComponentExportIndex,
         input: In,
         more: Duration,
+        volume: fn(&Out) -> Option<Volume>,
     ) -> Result<Out, FunctionError>
     where
         In: ComponentNamedList + Lower + Send + Sync + 'static,
@@ -94,7 +101,17 @@ impl Life {
         let exports = self.callee.plugin.receiver_exports();
         let export = export(exports.ok_or_else(|| broken(format!("does not export {RECEIVER}")))?);
         let time = self.callee.plugin.time + more;
-        let called = outside(async move { instance.call::<In, Out>(&export, input, time).await }).await;
+        let callee = Arc::clone(&self.callee);
+        let called = outside(async move {
+            let mut entry = callee.plugin.meter.enter(callee.name(), NO_BATCH, Volume::default());
+            entry.runs_in(instance.memory());
+            let called = entry.time(instance.call::<In, Out>(&export, input, time)).await;
+            if let Some(answered) = called.as_ref().ok().and_then(|(_, answer)| volume(answer)) {
+                entry.answered(answered);
+            }
+            called
+        })
+        .await;
         let (instance, answer) =
             called.and_then(|called| called).map_err(|reason| self.callee.broken(reason))?;
         self.instance = Some(instance);
@@ -140,6 +157,7 @@ impl Receiving for Life {
     }
 
     async fn stop(&mut self) -> Result<(), FunctionError> {
-        self.call(|exports| exports.stop, (self.callee.index,), Duration::ZERO).await
+        let volume = |(): &()| Some(Volume::default());
+        self.call(|exports| exports.stop, (self.callee.index,), Duration::ZERO, volume).await
     }
 }

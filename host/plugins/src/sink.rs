@@ -11,6 +11,7 @@ use crate::callee::Callee;
 use crate::contract::{Batch, CallError, SINK};
 use crate::instance::Instance;
 use crate::outside::outside;
+use crate::volume::Volume;
 
 /// A sink, and the instance that it keeps from call to call, with its connections; none at first and after a failure.
 pub(crate) struct PluginSink {
@@ -62,7 +63,13 @@ async fn write(
     let input = (callee.index, Batch { time_ms: batch_time.as_ms(), part, parts }, lowered.table());
     let export = callee.plugin.export(FunctionKind::Sink);
     let export = export.ok_or_else(|| callee.broken(format!("does not export {SINK}")))?;
-    let called = instance.call::<_, (Result<(), CallError>,)>(export, input, callee.plugin.time).await;
+    let mut entry = callee.plugin.meter.enter(callee.name(), batch_time, lowered.table().volume());
+    entry.runs_in(instance.memory());
+    let call = instance.call::<_, (Result<(), CallError>,)>(export, input, callee.plugin.time);
+    let called = entry.time(call).await;
     let (instance, (answer,)) = called.map_err(|reason| callee.broken(reason))?;
+    if answer.is_ok() {
+        entry.answered(Volume::default());
+    }
     Ok((instance, answer))
 }

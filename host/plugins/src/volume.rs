@@ -1,6 +1,8 @@
 //! How much crosses the boundary.
 
-use crate::contract::{Answer, Column, ColumnIn, Expansion, Outcome, Table, TableIn, Values, ValuesIn};
+use crate::contract::{
+    Answer, Column, ColumnIn, Delivery, Expansion, Outcome, Table, TableIn, Values, ValuesIn,
+};
 
 /// Rows, and the bytes of the buffers that they are in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +41,18 @@ impl Measured for Outcome {
     fn volume(&self) -> Volume {
         let Self { fates, states, output, origins } = self;
         output.volume().and(states.volume().bytes).and(bytes(fates)).and(bytes(origins))
+    }
+}
+
+impl Measured for Delivery {
+    fn volume(&self) -> Volume {
+        self.rows.volume().and(self.position.as_ref().map_or(0, |position| bytes(position)))
+    }
+}
+
+impl Measured for () {
+    fn volume(&self) -> Volume {
+        Volume::default()
     }
 }
 

@@ -185,6 +185,8 @@ pub mod text;
 mod value;
 mod varying;
 #[cfg(target_family = "wasm")]
+mod wasi_http;
+#[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod wasm;
 

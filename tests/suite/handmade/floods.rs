@@ -9,7 +9,7 @@ use super::{
 };
 
 /// What the host says that has read as much as it reads of one answer.
-const STOPPED: &str = "fuel";
+const STOPPED: &str = "hands over more than its limit of 128 MiB";
 
 #[tokio::test]
 async fn columns_that_are_all_the_same_bytes_are_stopped_early() {
@@ -100,7 +100,11 @@ async fn more_than_a_component_may_have_is_refused_when_it_starts() {
             Guest { pages: 65_536, ..counting() },
             "needs more memory than its limit of 16 MiB",
         ),
-        ("a large table", Guest { table_elements: 10_000_000, ..counting() }, "a table of more than 100000"),
+        (
+            "a large table",
+            Guest { table_elements: 10_000_000, ..counting() },
+            "a table of more elements than its limit of 100000",
+        ),
         ("many instances", Guest { more_instances: 1_000, ..counting() }, "instance"),
         // Of 4 MiB each but small enough in number: together more than the limit.
         ("many memories", Guest { more_instances: 40, more_pages: 64, ..counting() }, "needs more memory"),

@@ -7,7 +7,7 @@ const STOPPED: [(Deed, &str); 5] = [
     (Deed::Trap, "trapped: unreachable code"),
     (Deed::Loop, "within its limit of 200ms"),
     (Deed::Recurse, "trapped: the stack overflowed"),
-    (Deed::GrowTable, "needs a table of more than 100000 elements"),
+    (Deed::GrowTable, "needs a table of more elements than its limit of 100000"),
     (Deed::GrowMemory, "needs more memory than its limit of 16 MiB"),
 ];
 

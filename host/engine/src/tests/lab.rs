@@ -2,26 +2,21 @@
 
 use std::iter;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arrow::array::{AsArray, RecordBatch, StringViewArray};
-use arrow::buffer::BooleanBuffer;
+use arrow::array::{RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use millstream_journal::{Archive, Limits};
 use millstream_model::pipeline::OnError;
-use millstream_model::{
-    Accumulated, Answer, Answered, Block, CallContext, DataType, DeadLetter, Field as ModelField, Function,
-    FunctionDescription, FunctionError, FunctionKind, Metered, Payload, Position, Schema as ModelSchema,
-    Version,
-};
+use millstream_model::{Block, DeadLetter, Metered, Payload, Position, Version};
 use millstream_platform::{Disk, ManualClock, MemoryDisk, Seeded};
-use millstream_query::{Call, Caller, Program, Relations};
+use millstream_query::Caller;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+pub(super) use super::counting::{Counting, filter, program, relations};
 use super::events::Hears;
 use super::sink::{Keeping, Kept};
 use crate::{
@@ -99,107 +94,6 @@ impl Decoder for Lines {
             }
         }
         RecordBatch::try_new(schema(), vec![Arc::new(StringViewArray::from_iter_values(lines))]).unwrap()
-    }
-}
-
-/// Keeps all rows and counts them. A row "wait" waits for the gate, a row "poison" fails as often as it is to, a row "trap"
-/// always; and while it ails, rows "crash" and "away" do.
-#[derive(Debug)]
-pub(super) struct Counting {
-    description: FunctionDescription,
-    pub(super) gate: watch::Sender<bool>,
-    pub(super) poisonous: AtomicUsize,
-    pub(super) ails: AtomicBool,
-}
-
-impl Counting {
-    pub(super) fn new() -> Arc<Self> {
-        let description = filter("counting");
-        let (gate, poisonous) = (watch::Sender::new(false), AtomicUsize::new(0));
-        Arc::new(Self { description, gate, poisonous, ails: AtomicBool::new(false) })
-    }
-
-    pub(super) async fn program(self: &Arc<Self>, inputs: &[&str], caller: &Arc<Caller>) -> Program {
-        let relations = called_by(caller, Arc::clone(self) as _, inputs).await;
-        Program::compile(&relations, &["out"], 1).await.unwrap()
-    }
-
-    /// How it fails on a text, if it does.
-    fn failure(&self, text: &str) -> Option<FunctionError> {
-        let (function, reason) = ("test.counting".to_owned(), "poisoned".to_owned());
-        let less = |left: usize| left.checked_sub(1);
-        let ails = self.ails.load(Ordering::SeqCst);
-        match text {
-            "poison" => {
-                let left = self.poisonous.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
-                left.is_ok().then_some(FunctionError::Broken { function, reason })
-            }
-            "trap" => Some(FunctionError::Broken { function, reason }),
-            "crash" => ails.then_some(FunctionError::Broken { function, reason }),
-            "away" => ails.then_some(FunctionError::Unavailable { function, reason }),
-            _ => None,
-        }
-    }
-}
-
-/// Calls a filter on the rows of all inputs together.
-pub(super) async fn program(function: Arc<dyn Function>, inputs: &[&str]) -> Program {
-    Program::compile(&relations(function, inputs).await, &["out"], 1).await.unwrap()
-}
-
-/// The relation "out": what a filter leaves of the rows of all inputs together.
-pub(super) async fn relations(function: Arc<dyn Function>, inputs: &[&str]) -> Relations {
-    called_by(&Arc::default(), function, inputs).await
-}
-
-async fn called_by(caller: &Arc<Caller>, function: Arc<dyn Function>, inputs: &[&str]) -> Relations {
-    let mut relations = Relations::new().unwrap();
-    for input in inputs {
-        relations.add_input(input, schema()).unwrap();
-    }
-    let from = match inputs {
-        [input] => input,
-        _ => {
-            relations.add_union("all", inputs).await.unwrap();
-            "all"
-        }
-    };
-    let call =
-        Call { function, columns: vec!["value".into()], keep_columns: true, caller: Arc::clone(caller) };
-    relations.add_call("out", from, call).await.unwrap();
-    relations
-}
-
-/// A filter of the column "text", as a plugin describes it.
-pub(super) fn filter(name: &str) -> FunctionDescription {
-    FunctionDescription {
-        name: name.into(),
-        kind: FunctionKind::Filter,
-        input: ModelSchema::new([ModelField::new("text", DataType::Utf8)]),
-        output: ModelSchema::default(),
-        keys: ModelSchema::default(),
-        state: ModelSchema::default(),
-        state_version: 0,
-        documentation: String::new(),
-    }
-}
-
-#[async_trait]
-impl Function for Counting {
-    fn description(&self) -> &FunctionDescription {
-        &self.description
-    }
-
-    async fn call(&self, _context: CallContext, rows: RecordBatch) -> Result<Answered, FunctionError> {
-        let texts = rows.column(0).as_string_view();
-        if texts.iter().flatten().any(|text| text == "wait") {
-            self.gate.subscribe().wait_for(|open| *open).await.unwrap();
-        }
-        if let Some(failure) = texts.iter().flatten().find_map(|text| self.failure(text)) {
-            return Err(failure);
-        }
-        let added = Accumulated::from([("test.rows".to_owned(), rows.num_rows() as i64)]);
-        Ok(Answered { answer: Answer::Selection(BooleanBuffer::new_set(rows.num_rows())), added })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The engine from outside: a fed source, a keeping sink, and an application between them.
 
+mod counting;
 mod direct;
 mod events;
 mod isolation;

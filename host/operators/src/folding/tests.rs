@@ -110,7 +110,8 @@ async fn the_rows_of_a_key_that_the_function_fails_on_are_put_aside_and_other_ke
         (0..100).filter(|key| *key != 7).map(|key| (key, of(key).sum())).collect();
     assert_eq!(sums, expected);
     let mut expected: Vec<i64> = of(7).collect();
-    (aside.sort_unstable(), expected.sort_unstable());
+    aside.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(aside, expected);
 }
 

@@ -1,9 +1,10 @@
 //! What calls are said to take: all of them, whatever comes of them, once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
-use millstream_model::{BatchTime, CallContext, Function, Metered, Usage};
+use millstream_model::{BatchTime, CallContext, Function, Metered, SinkPart, Usage};
 use millstream_plugins::Plugin;
 
 use crate::support::{context, description, index, load, texts, update};
@@ -50,6 +51,25 @@ async fn functions_of_all_kinds_are_counted() {
     let usage = taken(&plugin, "update-well");
     assert_eq!((usage.calls, usage.rows_in, usage.rows_out), (1, 3, 4));
     assert!(usage.bytes_in > 0 && usage.bytes_out > 0, "{usage:?}");
+}
+
+#[tokio::test]
+async fn receivers_and_sinks_are_counted_too() {
+    let plugin = load("outside").await;
+    let mut numbers = plugin.receiver(index(&plugin, "numbers")).unwrap().start(None).await.unwrap();
+    let delivered = numbers.poll(Duration::from_millis(1)).await.unwrap();
+    numbers.stop().await.unwrap();
+    let sink = plugin.sink(index(&plugin, "refuse")).unwrap();
+    let part = SinkPart { batch_time: context().batch_time, part: 0, parts: 1 };
+    sink.write(part, texts("value", &["a", "b"])).await.unwrap_err();
+    let usages = plugin.take_usage(context().batch_time);
+    let [numbers, refuse] = ["outside.numbers", "outside.refuse"].map(|name| usages[name]);
+    assert_eq!((numbers.calls, numbers.failed_calls), (3, 0));
+    assert_eq!((numbers.rows_in, numbers.rows_out), (0, delivered.rows.num_rows() as u64));
+    assert_eq!((refuse.calls, refuse.failed_calls, refuse.rows_in), (1, 1, 2));
+    for usage in [numbers, refuse] {
+        assert!(usage.cpu_ns > 0 && usage.memory_bytes_max > 0, "{usage:?}");
+    }
 }
 
 #[tokio::test]

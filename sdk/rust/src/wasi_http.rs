@@ -8,13 +8,13 @@ use wasip2::http::types::{
 };
 use wasip2::io::streams::StreamError;
 
-use super::{Failure, Request, Response};
+use crate::http::{Failure, Request, Response};
 
 /// What a stream takes and gives at once.
 const CHUNK_BYTES: usize = 4096;
 const READ_BYTES: u64 = 64 << 10;
 
-pub(super) fn send(request: &Request) -> Result<Response, Failure> {
+pub(crate) fn send(request: &Request) -> Result<Response, Failure> {
     let failed = |why: &str| Failure::new(format_args!("{} {}: {why}", request.method, request.url));
     let outgoing = outgoing(request).map_err(|why| failed(&why))?;
     let body = outgoing.body().map_err(|()| failed("it has a wrong content-length"))?;

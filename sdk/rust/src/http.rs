@@ -25,13 +25,10 @@
 
 use std::fmt::{self, Display};
 
-#[cfg(target_family = "wasm")]
-mod wasi;
-
 #[cfg(not(target_family = "wasm"))]
 use crate::testing as world;
 #[cfg(target_family = "wasm")]
-use wasi as world;
+use crate::wasi_http as world;
 
 /// A request that can be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
