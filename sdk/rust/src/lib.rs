@@ -167,6 +167,7 @@ pub mod fold;
 #[doc(hidden)]
 pub mod function;
 mod host;
+pub mod lines;
 mod list;
 mod option;
 #[doc(hidden)]
