@@ -14,6 +14,7 @@ mod hostile;
 mod mistakes;
 mod new_project;
 mod operations;
+mod outside;
 mod pipeline_tests;
 mod process;
 mod running;

@@ -27,21 +27,22 @@ impl Committer {
                 let waits = matches!(source, SinkError::Full(_) | SinkError::Unavailable(_));
                 failures += u32::from(!waits);
                 let is_last = failures >= self.processor.policy.attempts.max(1);
-                if is_last || stopping || matches!(source, SinkError::Unsynced(_)) {
-                    let source = if stopping { self.left_behind(source) } else { source };
+                let is_outside = matches!(source, SinkError::Unavailable(_));
+                if is_last || matches!(source, SinkError::Unsynced(_)) || (is_outside && stopping) {
+                    let source = if is_outside { self.left_behind(source) } else { source };
                     return Err(EngineError::Sink { time, sink: binding.name.clone(), source });
                 }
                 self.tell(binding, time, &source, &mut told);
                 tokio::select! {
                     biased;
                     // Once more, and no longer.
-                    () = self.stop.told() => stopping = true,
+                    () = self.stop.told(), if is_outside => stopping = true,
                     () = self.processor.pause(&mut backoff) => {}
                 }
             }
             match binding.sink.recover(time).await {
                 Ok(recovery) => {
-                    self.processor.board.update(|status| status.trouble = None);
+                    self.processor.board.sink_trouble(None);
                     return Ok(recovery);
                 }
                 Err(source) => fault = Some(source),
@@ -51,13 +52,14 @@ impl Committer {
 
     /// Says why the pipeline waits, in the log once for each reason.
     fn tell(&self, binding: &SinkBinding, time: BatchTime, source: &SinkError, told: &mut String) {
-        let trouble =
-            format!("batch {time}: sink \"{}\": {source}; trying again until it works", binding.name);
+        let waits = matches!(source, SinkError::Full(_) | SinkError::Unavailable(_));
+        let how = if waits { "trying again until it works" } else { "trying again" };
+        let trouble = format!("batch {time}: sink \"{}\": {source}; {how}", binding.name);
         if trouble != *told {
             tracing::warn!("{trouble}");
             told.clone_from(&trouble);
         }
-        self.processor.board.update(|status| status.trouble = Some(trouble));
+        self.processor.board.sink_trouble(Some(trouble));
     }
 
     /// What becomes of a batch that the pipeline stopped to wait for.

@@ -131,6 +131,8 @@ struct Shown {
     status: Status,
     /// Tables that are older than they should be, and why.
     table_trouble: Option<String>,
+    /// The sink that the batches wait for, and why.
+    sink_trouble: Option<String>,
     recent: VecDeque<BatchStatus>,
 }
 
@@ -158,13 +160,19 @@ impl Board {
         let shown = self.shown();
         let mut status = shown.status.clone();
         status.recent = shown.recent.iter().cloned().collect();
-        status.trouble = status.trouble.or_else(|| shown.table_trouble.clone());
+        let others = || shown.sink_trouble.clone().or_else(|| shown.table_trouble.clone());
+        status.trouble = status.trouble.or_else(others);
         status
     }
 
     /// Says what is wrong with tables, until they are read again.
     pub(crate) fn table_trouble(&self, trouble: Option<String>) {
         self.shown().table_trouble = trouble;
+    }
+
+    /// Says why a sink does not take a batch, until it has; whatever becomes of other batches meanwhile.
+    pub(crate) fn sink_trouble(&self, trouble: Option<String>) {
+        self.shown().sink_trouble = trouble;
     }
 
     /// Waits until the pipeline has finished what an earlier process left: from then on its batches go by the clock.

@@ -12,3 +12,4 @@ mod status;
 mod storage;
 mod tables;
 mod ticks;
+mod waiting;

@@ -59,7 +59,7 @@ struct FakeComponent(PluginDescription);
 
 impl FakeComponent {
     fn text() -> Self {
-        use DataType::{Float64, Int64, Utf8};
+        use DataType::{Float64, Int64, Timestamp, Utf8};
         use FunctionKind as K;
         let functions = vec![
             function("split-words", K::FlatMap, &[("line", Utf8)], &[("word", Utf8)]),
@@ -69,6 +69,11 @@ impl FakeComponent {
             function("tag", K::Map, &[("value", Utf8), ("word", Utf8)], &[("tag", Utf8)]),
             function("sort", K::Transform, &[("value", Utf8)], &[("value", Utf8)]),
             function("add", K::Reduce, &[("amount", Float64)], &[("amount", Float64)]),
+            function("tail", K::Receiver, &[], &[("line", Utf8), ("at", Timestamp)]),
+            FunctionDescription {
+                input: nullable(&[("user", Utf8), ("amount", Float64)]),
+                ..function("post", K::Sink, &[], &[])
+            },
             FunctionDescription {
                 state: Schema::new([Field::new("state", Int64)]),
                 ..function("count", K::UpdateState, &[], &[("count", Int64)])
@@ -106,6 +111,14 @@ impl Component for FakeComponent {
     fn update_state(&self, index: usize) -> Option<Arc<dyn UpdateState>> {
         self.is(index, FunctionKind::UpdateState).then(|| Arc::new(self.fake(index)) as Arc<dyn UpdateState>)
     }
+}
+
+fn nullable(fields: &[(&str, DataType)]) -> Schema {
+    let field = |(name, data_type): &(&str, DataType)| Field {
+        nullable: true,
+        ..Field::new(*name, data_type.clone())
+    };
+    Schema::new(fields.iter().map(field))
 }
 
 fn function(

@@ -6,7 +6,7 @@ mod fake;
 mod form;
 mod good;
 mod meaning;
-
+mod outside;
 mod streams;
 mod tables;
 mod toml;
