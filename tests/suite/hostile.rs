@@ -108,7 +108,7 @@ async fn answers_that_lie_are_not_believed() {
 #[tokio::test]
 async fn an_answer_beyond_the_size_limit_is_stopped() {
     let limit = Limit { memory_bytes: 1 << 30, ..Limit::default() };
-    check(limit, &[("huge", "fuel")]).await;
+    check(limit, &[("huge", "hands over more than its limit of 128 MiB")]).await;
 }
 
 #[tokio::test]
@@ -143,8 +143,8 @@ async fn what_is_granted_is_reached() {
     spec.grant = Grant {
         network: vec!["127.0.0.1:9".into()],
         read: vec!["/etc".into()],
-        write: Vec::new(),
         environment: vec!["PATH".into()],
+        ..Grant::default()
     };
     let plugin = Plugin::load(&Sandbox::new().unwrap(), &spec).await.unwrap();
     let refused_by_the_peer = words(&plugin, "connect", &["a"]).await;

@@ -10,6 +10,7 @@ mod conformance;
 mod crash;
 mod durability;
 mod event_time;
+mod grants;
 mod hostile;
 mod mistakes;
 mod new_project;

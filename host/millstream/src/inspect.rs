@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use millstream_model::pipeline::{Grant, Limit, Located, Place, PluginSpec};
-use millstream_model::{FunctionDescription, Schema};
+use millstream_model::{FunctionDescription, Need, Schema};
 use millstream_plugins::{Plugin, Sandbox};
 use serde_json::json;
 
@@ -41,14 +41,50 @@ fn as_text(plugin: &Plugin) -> String {
     for function in &description.functions {
         text += &function_text(function);
     }
-    let (own, wasi): (Vec<_>, Vec<_>) =
-        plugin.imports().iter().partition(|import| import.name.starts_with("millstream:"));
-    text += "\nimports of Millstream\n";
-    text.extend(own.iter().map(|import| format!("  {}\n", import.name)));
-    text +=
-        "\nimports of WASI (a toolchain imports more than the code uses; all are denied unless granted)\n";
-    text.extend(wasi.iter().map(|import| format!("  {}\n", import.name)));
+    text += &imports_text(plugin);
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// The needs, and the imports by what they mean.
+fn imports_text(plugin: &Plugin) -> String {
+    let mut text = String::new();
+    let needs = &plugin.description().needs;
+    if !needs.is_empty() {
+        text += "\nneeds\n";
+        text.extend(needs.iter().map(|need| format!("  {}  {}\n", need.grant, need.what)));
+    }
+    text += "\nimports (a toolchain imports more than the code uses)\n";
+    let mut imports: Vec<&str> = plugin.imports().iter().map(|import| import.name.as_str()).collect();
+    imports.sort_unstable_by_key(|import| rank(import));
+    for group in imports.chunk_by(|a, b| rank(a) == rank(b)) {
+        let (_, what, hint) = IMPORTS[rank(group[0])];
+        text += &format!("  {what}: {hint}\n");
+        text.extend(group.iter().map(|import| format!("    {import}\n")));
+    }
+    text
+}
+
+/// The beginnings of imports, what they are for, and what it takes to use them. The last stands for all others.
+const IMPORTS: &[(&str, &str, &str)] = &[
+    ("millstream:", "Millstream", "given to all"),
+    ("wasi:http/", "http", "granted by http = [\"api.example.com\"]; denied otherwise"),
+    ("wasi:sockets/", "network", "granted by network = [\"127.0.0.1:9999\"]; denied otherwise"),
+    (
+        "wasi:filesystem/",
+        "folders",
+        "granted by read = [\"./folder\"] or write = [\"./folder\"]; none otherwise",
+    ),
+    ("wasi:cli/environment", "environment", "granted by environment = [\"NAME\"]; empty otherwise"),
+    ("wasi:clocks/", "clocks", "given to all; the time of day is the batch's"),
+    ("wasi:random/", "random", "given to all; seeded by the batch"),
+    ("wasi:cli/", "output", "given to all; goes to the host's log, within limits"),
+    ("wasi:io/", "streams", "given to all; what the others read and write by"),
+    ("", "others", "given to all"),
+];
+
+fn rank(import: &str) -> usize {
+    let found = IMPORTS.iter().position(|(begin, ..)| import.starts_with(begin));
+    found.expect("the last stands for all")
 }
 
 fn function_text(function: &FunctionDescription) -> String {
@@ -81,12 +117,14 @@ fn as_json(plugin: &Plugin) -> serde_json::Value {
             "documentation": function.documentation,
         })
     };
+    let need = |need: &Need| json!({ "grant": need.grant.name(), "what": need.what });
     json!({
         "name": description.name,
         "version": description.version,
         "documentation": description.documentation,
         "digest": plugin.digest(),
         "functions": description.functions.iter().map(function).collect::<Vec<_>>(),
+        "needs": description.needs.iter().map(need).collect::<Vec<_>>(),
         "imports": plugin.imports().iter().map(|import| &import.name).collect::<Vec<_>>(),
     })
 }

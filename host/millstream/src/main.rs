@@ -5,6 +5,7 @@
 
 mod check;
 mod control;
+mod grants;
 mod host_file;
 mod inspect;
 mod load;
@@ -128,9 +129,12 @@ fn main() -> ExitCode {
     }
 }
 
+/// What is logged unless `RUST_LOG` says otherwise. What a guest's requests fail by is in its own log, which has a limit.
+const LOGGED: &str = "info,wasmtime_wasi_http=error";
+
 /// Logs go to stderr; `RUST_LOG` chooses which.
 fn start_logging() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -1,5 +1,6 @@
 //! `millstream replay`: runs a batch of the past again, aside, and compares what comes out with what came out then.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,10 +8,11 @@ use anyhow::{Context, Result, bail};
 use millstream_connectors::Screen;
 use millstream_engine::{Replayed, replay as run_again};
 use millstream_journal::Archive;
-use millstream_model::BatchTime;
+use millstream_model::{BatchTime, Granted};
 use millstream_platform::SystemDisk;
 use serde_json::json;
 
+use crate::grants;
 use crate::load::{Refused, checkpoint, runtime};
 use crate::versions::Store;
 use crate::wire::wire;
@@ -19,7 +21,7 @@ use crate::wire::wire;
 pub(crate) fn replay(file: &Path, time: i64, as_json: bool) -> Result<()> {
     let (_, checkpoint) = checkpoint(file)?;
     let time = BatchTime::from_ms(time);
-    let replayed = runtime()?.block_on(async {
+    let (replayed, grants) = runtime()?.block_on(async {
         let archive = Archive::open(Arc::new(SystemDisk), &checkpoint).await?;
         let Some((manifest, commit)) = archive.batch(time) else {
             return Err(unknown(&archive, time).into());
@@ -30,11 +32,12 @@ pub(crate) fn replay(file: &Path, time: i64, as_json: bool) -> Result<()> {
         let loaded = store.checked(&manifest.version).await;
         let (text, checked) = loaded.context("loading the version of the pipeline that ran the batch")?;
         let code = wire(&text, &checked, &screen, 1).await?;
-        anyhow::Ok(run_again(&archive, manifest, commit, &code).await?)
+        let replayed = run_again(&archive, manifest, commit, &code).await?;
+        anyhow::Ok((replayed, manifest.version.grants.clone()))
     })?;
     match as_json {
-        true => println!("{}", as_object(time, &replayed)),
-        false => print!("{}", as_text(time, &replayed)),
+        true => println!("{}", as_object(time, &replayed, &grants)),
+        false => print!("{}{}", as_text(time, &replayed), grants::as_text(&grants)),
     }
     match replayed.is_equal() {
         true => Ok(()),
@@ -52,7 +55,7 @@ fn unknown(archive: &Archive, time: BatchTime) -> Refused {
     Refused(format!("there is no batch of the time {time}; {kept}"))
 }
 
-fn as_object(time: BatchTime, replayed: &Replayed) -> serde_json::Value {
+fn as_object(time: BatchTime, replayed: &Replayed, grants: &BTreeMap<String, Granted>) -> serde_json::Value {
     let sinks = replayed.sinks.iter().map(|(sink, (now, then))| {
         let then_rows = then.map(|then| then.rows);
         let outcome = json!({ "rows": now.rows, "rows-then": then_rows, "equal": then.is_none_or(|then| then == *now) });
@@ -60,7 +63,7 @@ fn as_object(time: BatchTime, replayed: &Replayed) -> serde_json::Value {
     });
     let sinks: serde_json::Map<_, _> = sinks.collect();
     let committed = replayed.committed;
-    json!({ "batch": time, "records": replayed.records, "committed": committed, "equal": replayed.is_equal(), "sinks": sinks })
+    json!({ "batch": time, "records": replayed.records, "committed": committed, "equal": replayed.is_equal(), "sinks": sinks, "grants": grants })
 }
 
 fn as_text(time: BatchTime, replayed: &Replayed) -> String {

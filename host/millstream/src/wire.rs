@@ -19,6 +19,7 @@ use millstream_query::Program;
 use millstream_state::Limits as StateLimits;
 use sha2::{Digest, Sha256};
 
+use crate::grants::granted;
 use crate::load::Refused;
 
 /// Threads that compute.
@@ -31,7 +32,8 @@ pub(crate) fn version(text: &str, checked: &Checked) -> Version {
     let digest = |(name, component): (&String, &Arc<dyn millstream_pipeline::Component>)| {
         (name.clone(), component.digest().to_owned())
     };
-    Version { pipeline: sha256(text.as_bytes()), plugins: checked.components.iter().map(digest).collect() }
+    let plugins = checked.components.iter().map(digest).collect();
+    Version { pipeline: sha256(text.as_bytes()), plugins, grants: granted(&checked.pipeline.plugins) }
 }
 
 /// The SHA-256 of `bytes` in hexadecimal.

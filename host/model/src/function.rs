@@ -6,6 +6,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use thiserror::Error;
 
+use crate::pipeline::{Grant, GrantKind};
 use crate::{BatchTime, Schema};
 
 mod keyed;
@@ -92,6 +93,28 @@ pub struct PluginDescription {
     pub documentation: String,
     /// In the order in which calls number them.
     pub functions: Vec<FunctionDescription>,
+    /// What it cannot do without.
+    pub needs: Vec<Need>,
+}
+
+/// Something that a plugin cannot do without, and that only a grant gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// What has to be granted.
+    pub grant: GrantKind,
+    /// A variable's name; otherwise for people, such as "the service that knows exchange rates".
+    pub what: String,
+}
+
+impl Need {
+    /// Whether a grant gives this. Only of a variable is it known which.
+    pub fn is_met(&self, grant: &Grant) -> bool {
+        match self.grant {
+            GrantKind::Environment => grant.environment.contains(&self.what),
+            GrantKind::Read => !grant.read.is_empty() || !grant.write.is_empty(),
+            kind => !grant.values(kind).is_empty(),
+        }
+    }
 }
 
 /// Where a call's rows stand in the stream.

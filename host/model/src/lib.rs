@@ -17,13 +17,13 @@ pub use block::{Block, Payload, Position, Rejected};
 pub use dead_letter::DeadLetter;
 pub use function::{
     Accumulated, Answer, Answered, CallContext, Delivery, Expansion, Fate, Folded, Function,
-    FunctionDescription, FunctionError, FunctionKind, Groups, Inverse, PluginDescription, Receiver,
+    FunctionDescription, FunctionError, FunctionKind, Groups, Inverse, Need, PluginDescription, Receiver,
     Receiving, Reduce, Sink, SinkPart, Update, UpdateState, Updated,
 };
 pub use manifest::{
-    Commit, FileEnd, Lane, LaneInput, LoggedRange, Manifest, OriginRange, Records, RowsDigest, StateEnd,
-    Version,
+    Commit, FileEnd, Granted, Lane, LaneInput, LoggedRange, Manifest, OriginRange, Records, RowsDigest,
+    StateEnd, Version,
 };
-pub use quantity::{ParseQuantityError, parse_duration, parse_size};
+pub use quantity::{ParseQuantityError, format_size, parse_duration, parse_size};
 pub use schema::{DataType, Field, Schema, SchemaError};
 pub use time::BatchTime;

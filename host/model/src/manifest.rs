@@ -88,7 +88,10 @@ pub struct OriginRange {
     pub forgotten: bool,
 }
 
-/// The code of a batch, by digests: hexadecimal SHA-256.
+/// What is granted to a plugin: by the key of the pipeline file, such as `http`; folders as absolute paths.
+pub type Granted = BTreeMap<String, Vec<String>>;
+
+/// The code of a batch, by digests: hexadecimal SHA-256; and what it may touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Version {
@@ -96,6 +99,9 @@ pub struct Version {
     pub pipeline: String,
     /// The component of each plugin.
     pub plugins: BTreeMap<String, String>,
+    /// What each plugin may touch that may touch something. Manifests of before this was kept have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub grants: BTreeMap<String, Granted>,
 }
 
 /// That a batch is done: what came out, and what else changes with it. Once it is on disk, the batch has happened.

@@ -51,6 +51,18 @@ pub fn parse_size(text: &str) -> Result<u64, ParseQuantityError> {
     parse(text, SIZE_UNITS_BYTES, "size", "64KiB or 1GiB")
 }
 
+/// Writes a size for people, in the largest unit that it is a whole number of.
+///
+/// ```
+/// # use millstream_model::format_size;
+/// assert_eq!((format_size(65_536), format_size(1_500)), ("64 KiB".to_owned(), "1500 B".to_owned()));
+/// ```
+pub fn format_size(bytes: u64) -> String {
+    let fits = |(_, factor): &&(&str, u64)| bytes >= *factor && bytes.is_multiple_of(*factor);
+    let (unit, factor) = SIZE_UNITS_BYTES.iter().rev().find(fits).unwrap_or(&("B", 1));
+    format!("{} {unit}", bytes / factor)
+}
+
 fn parse(
     text: &str,
     units: &[(&str, u64)],

@@ -15,6 +15,8 @@ pub(crate) const UPDATE_STATE: &str = "millstream:plugin/update-state@0.1.0";
 pub(crate) const RECEIVER: &str = "millstream:plugin/receiver@0.1.0";
 /// The interface of sinks.
 pub(crate) const SINK: &str = "millstream:plugin/sink@0.1.0";
+/// What a component imports that sends HTTP requests, in whatever version.
+pub(crate) const HTTP: &str = "wasi:http/outgoing-handler@";
 /// The interfaces that the host offers.
 pub(crate) const HOST: &str = "millstream:plugin/host@0.1.0";
 pub(crate) const ACCUMULATORS: &str = "millstream:plugin/accumulators@0.1.0";
@@ -257,6 +259,31 @@ pub(crate) struct Plugin {
     pub(crate) version: String,
     pub(crate) documentation: String,
     pub(crate) functions: Vec<Function>,
+    pub(crate) needs: Vec<Need>,
+}
+
+#[derive(Clone, Copy, Debug, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+#[allow(dead_code, reason = "made only by lifting")]
+pub(crate) enum GrantKind {
+    #[component(name = "network")]
+    Network,
+    #[component(name = "http")]
+    Http,
+    #[component(name = "read")]
+    Read,
+    #[component(name = "write")]
+    Write,
+    #[component(name = "environment")]
+    Environment,
+}
+
+#[derive(Debug, ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct Need {
+    pub(crate) grant: GrantKind,
+    pub(crate) what: String,
 }
 
 #[derive(Clone, Copy, Debug, ComponentType, Lift)]

@@ -1,6 +1,7 @@
 //! What a component says of itself: not believed either, but checked and bounded before anything is made of it.
 
-use millstream_model::{DataType, Field, FunctionDescription, FunctionKind, PluginDescription, Schema};
+use millstream_model::pipeline::GrantKind;
+use millstream_model::{DataType, Field, FunctionDescription, FunctionKind, Need, PluginDescription, Schema};
 
 use crate::contract;
 
@@ -10,12 +11,17 @@ const NESTING_MAX: usize = 8;
 /// Fields of a schema; bytes of a name or a line of documentation.
 const FIELDS_MAX: usize = 1_000;
 const TEXT_BYTES_MAX: usize = 4_096;
+/// Needs that a component may have.
+const NEEDS_MAX: usize = 100;
 
 /// The description, if it keeps the contract and its limits.
 pub(crate) fn description(said: contract::Plugin) -> Result<PluginDescription, String> {
-    let contract::Plugin { name, version, documentation, functions } = said;
+    let contract::Plugin { name, version, documentation, functions, needs } = said;
     if functions.len() > FUNCTIONS_MAX {
         return Err(format!("describes {} functions; {FUNCTIONS_MAX} are the most", functions.len()));
+    }
+    if needs.len() > NEEDS_MAX || needs.iter().any(|need| need.what.len() > TEXT_BYTES_MAX) {
+        return Err(format!("has more than {NEEDS_MAX} needs, or one of more than {TEXT_BYTES_MAX} bytes"));
     }
     let described = functions.into_iter().map(function);
     let functions = described.collect::<Result<Vec<FunctionDescription>, _>>()?;
@@ -24,7 +30,20 @@ pub(crate) fn description(said: contract::Plugin) -> Result<PluginDescription, S
             return Err(format!("describes two functions with the name \"{}\"", function.name));
         }
     }
-    Ok(PluginDescription { name, version, documentation, functions })
+    let needs = needs.into_iter().map(need).collect();
+    Ok(PluginDescription { name, version, documentation, functions, needs })
+}
+
+fn need(said: contract::Need) -> Need {
+    use contract::GrantKind as K;
+    let grant = match said.grant {
+        K::Network => GrantKind::Network,
+        K::Http => GrantKind::Http,
+        K::Read => GrantKind::Read,
+        K::Write => GrantKind::Write,
+        K::Environment => GrantKind::Environment,
+    };
+    Need { grant, what: said.what }
 }
 
 fn function(said: contract::Function) -> Result<FunctionDescription, String> {

@@ -1,5 +1,5 @@
 //! What the host holds for a guest: its WASI world, cut down to its grants; its limits; its clock and randomness;
-//! what it adds to accumulators.
+//! what it sends over HTTP; what it adds to accumulators.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -7,27 +7,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use millstream_model::pipeline::{Grant, PluginSpec};
+use millstream_model::pipeline::{Grant, Limit, PluginSpec};
 use millstream_model::{Accumulated, CallContext};
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{ResourceLimiter, StoreContextMut};
 use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::{FsPerms, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use crate::PluginError;
 use crate::additions::Additions;
 use crate::contract::{ACCUMULATORS, HOST, Level};
-use crate::output::Printed;
+use crate::http::{Destination, Http};
+use crate::output::{LogRate, Printed};
 
-/// Tables, memories and core instances of a component; table elements. Far above what any toolchain makes.
+/// Tables, memories and core instances of a component. Far above what any toolchain makes.
 const PARTS_MAX: usize = 64;
-const TABLE_ELEMENTS_MAX: usize = 100_000;
+/// What an instance may hold at once that the host keeps for it: open files, sockets, requests, their headers.
+pub(crate) const HANDLES_MAX: usize = 500;
+/// Random bytes that may be asked for at once.
+pub(crate) const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
 /// The data of a guest's store.
 pub(crate) struct Guest {
     plugin: Arc<str>,
     config: Arc<BTreeMap<String, String>>,
     wasi: WasiCtx,
+    http: Http,
     resources: ResourceTable,
     pub(crate) limiter: Limiter,
     pub(crate) printed: Printed,
@@ -51,7 +57,9 @@ pub(crate) struct Terms {
     config: Arc<BTreeMap<String, String>>,
     grant: Grant,
     network: Arc<Vec<SocketAddr>>,
-    memory_bytes: usize,
+    http: Arc<[Destination]>,
+    pub(crate) limit: Limit,
+    log_rate: Arc<LogRate>,
 }
 
 impl Terms {
@@ -71,29 +79,38 @@ impl Terms {
             config: Arc::new(config.collect()),
             grant: spec.grant.clone(),
             network: Arc::new(network.collect()),
-            memory_bytes: usize::try_from(spec.limit.memory_bytes).unwrap_or(usize::MAX),
+            http: Destination::granted(spec)?,
+            limit: spec.limit,
+            log_rate: Arc::new(LogRate::new(spec.limit.log_bytes_per_second, spec.limit.log_bytes)),
         };
-        terms.wasi(World::Batch, &Printed::default(), &BatchClock::default())?;
+        terms.wasi(World::Batch, &terms.printed(), &BatchClock::default())?;
         Ok(terms)
     }
 
     pub(crate) fn guest(&self, world: World) -> Result<Guest, PluginError> {
-        let (printed, clock) = (Printed::default(), BatchClock::default());
+        let (printed, clock) = (self.printed(), BatchClock::default());
+        let mut resources = ResourceTable::new();
+        resources.set_max_capacity(HANDLES_MAX);
         Ok(Guest {
             plugin: Arc::clone(&self.plugin),
             config: Arc::clone(&self.config),
             wasi: self.wasi(world, &printed, &clock)?,
-            resources: ResourceTable::new(),
-            limiter: Limiter { memory_bytes: self.memory_bytes, broken: None },
+            http: Http::new(&self.http, &self.limit, &printed),
+            resources,
+            limiter: Limiter::new(&self.limit),
             printed,
             clock,
             additions: Additions::default(),
         })
     }
 
+    fn printed(&self) -> Printed {
+        Printed::new(self.limit.log_bytes, &self.log_rate)
+    }
+
     fn wasi(&self, world: World, printed: &Printed, clock: &BatchClock) -> Result<WasiCtx, PluginError> {
         let mut wasi = WasiCtxBuilder::new();
-        wasi.stdout(printed.clone()).stderr(printed.clone());
+        wasi.stdout(printed.clone()).stderr(printed.clone()).max_random_size(RANDOM_BYTES_MAX);
         if world == World::Batch {
             wasi.wall_clock(clock.clone()).secure_random(clock.random());
             wasi.insecure_random(clock.random()).insecure_random_seed(0);
@@ -112,14 +129,18 @@ impl Terms {
                 wasi.env(name, value);
             }
         }
-        if !self.network.is_empty() {
-            let granted = Arc::clone(&self.network);
-            wasi.allow_tcp(true).allow_udp(false).allow_ip_name_lookup(false);
-            wasi.socket_addr_check(move |address, usage| {
-                let allowed = may_use(&granted, address, usage);
-                Box::pin(async move { allowed })
-            });
-        }
+        wasi.allow_tcp(true).allow_udp(false).allow_ip_name_lookup(false);
+        let (granted, printed) = (Arc::clone(&self.network), printed.clone());
+        wasi.socket_addr_check(move |address, usage| {
+            let allowed = may_use(&granted, address, usage);
+            if !allowed && matches!(usage, SocketAddrUse::TcpConnect) {
+                let line = format!(
+                    "Warn: a connection to {address} was denied; if it may be made, write grant = {{ network = [\"{address}\"] }}\n"
+                );
+                printed.push(line.as_bytes());
+            }
+            Box::pin(async move { allowed })
+        });
         Ok(wasi.build())
     }
 }
@@ -136,6 +157,13 @@ fn may_use(granted: &[SocketAddr], address: SocketAddr, usage: SocketAddrUse) ->
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.resources }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let Http { context, requests } = &mut self.http;
+        WasiHttpCtxView { hooks: requests, table: &mut self.resources, ctx: context }
     }
 }
 
@@ -160,8 +188,9 @@ impl Guest {
     }
 }
 
-/// Offers the interfaces `host` and `accumulators` to guests.
+/// Offers HTTP and the interfaces `host` and `accumulators` to guests.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     let mut host = linker.instance(HOST)?;
     host.func_wrap("log", |guest: StoreContextMut<'_, Guest>, (level, message): (Level, String)| {
         guest.data().log(level, &message);
@@ -179,8 +208,15 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
 /// Refuses growth beyond the limits, and remembers which one was broken.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    memory_bytes: usize,
+    memory_bytes: u64,
+    table_elements: u64,
     pub(crate) broken: Option<String>,
+}
+
+impl Limiter {
+    fn new(limit: &Limit) -> Self {
+        Self { memory_bytes: limit.memory_bytes, table_elements: limit.table_elements, broken: None }
+    }
 }
 
 impl ResourceLimiter for Limiter {
@@ -190,11 +226,10 @@ impl ResourceLimiter for Limiter {
         wanted: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if wanted <= self.memory_bytes {
+        if wanted as u64 <= self.memory_bytes {
             return Ok(true);
         }
-        let mebibytes = self.memory_bytes as f64 / f64::from(1 << 20);
-        self.broken = Some(format!("needs more memory than its limit of {mebibytes} MiB"));
+        self.broken = Some(Limit::broken("needs more memory than", self.memory_bytes, "memory"));
         Err(wasmtime::Error::msg("out of memory"))
     }
 
@@ -204,10 +239,13 @@ impl ResourceLimiter for Limiter {
         wanted: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if wanted <= TABLE_ELEMENTS_MAX {
+        if wanted as u64 <= self.table_elements {
             return Ok(true);
         }
-        self.broken = Some(format!("needs a table of more than {TABLE_ELEMENTS_MAX} elements"));
+        let limit = self.table_elements;
+        self.broken = Some(format!(
+            "needs a table of more elements than its limit of {limit}; raise limit.table in the pipeline file"
+        ));
         Err(wasmtime::Error::msg("table too large"))
     }
 

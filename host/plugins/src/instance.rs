@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use millstream_model::{Accumulated, CallContext};
+use millstream_model::pipeline::Limit;
+use millstream_model::{Accumulated, CallContext, format_size};
 use tokio::time::timeout;
 use wasmtime::component::{
     ComponentExportIndex, ComponentNamedList, ComponentType, Instance as Raw, InstancePre, Lift, Lower,
+    ResourceTableError,
 };
 use wasmtime::{Engine, Store, Trap};
+use wasmtime_wasi_http::FieldMapError;
 
 use crate::contract::{CallError, Plugin};
-use crate::guest::{Guest, Terms, World};
-
-/// What a guest may hand over in one answer. Larger ones fail while they are read.
-const ANSWER_BYTES_MAX: usize = 128 << 20;
+use crate::guest::{Guest, HANDLES_MAX, RANDOM_BYTES_MAX, Terms, World};
+use crate::http::HEADER_BYTES_MAX;
 
 /// An instance that is well: the calls that find otherwise consume it.
 pub(crate) struct Instance {
@@ -32,7 +33,7 @@ impl Instance {
         let guest = terms.guest(world).map_err(|error| error.to_string())?;
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.limiter);
-        store.set_hostcall_fuel(ANSWER_BYTES_MAX);
+        store.set_hostcall_fuel(usize::try_from(terms.limit.answer_bytes).unwrap_or(usize::MAX));
         // Before anything of the guest runs: without a deadline its first check would trap.
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
@@ -94,11 +95,11 @@ impl Instance {
         let result = match answered {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(explain(&mut self.store, &error)),
-            Err(_) => Err(format!("ran longer than its limit of {time:?}")),
+            Err(_) => Err(format!(
+                "ran longer than its limit of {time:?}; raise limit.time in the pipeline file, or do less in a call"
+            )),
         };
-        for line in self.store.data().printed.take_lines() {
-            tracing::info!(plugin = self.store.data().plugin(), "{line}");
-        }
+        self.store.data().printed.write_to_log(self.store.data().plugin());
         Ok((self, result?))
     }
 }
@@ -115,10 +116,31 @@ fn explain(store: &mut Store<Guest>, error: &wasmtime::Error) -> String {
         .filter(|line| !line.starts_with("note: run with"))
         .collect::<Vec<_>>();
     let said = if panic.is_empty() { String::new() } else { format!(" ({})", panic.join(" ")) };
+    if let Some(broken) = broken_limit(store, error) {
+        return broken;
+    }
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => format!("trapped: the stack overflowed its limit{said}"),
         Some(Trap::UnreachableCodeReached) => format!("trapped: unreachable code, as after a panic{said}"),
         Some(trap) => format!("trapped: {trap}{said}"),
         None => format!("failed: {}{said}", error.root_cause()),
     }
+}
+
+/// The limit that the host's side of a call found broken.
+fn broken_limit(store: &Store<Guest>, error: &wasmtime::Error) -> Option<String> {
+    if let Some(ResourceTableError::Full) = error.downcast_ref() {
+        return Some(format!("holds more than {HANDLES_MAX} handles at once: open files, sockets, requests"));
+    }
+    if let Some(FieldMapError::TooManyFields | FieldMapError::TotalSizeTooBig) = error.downcast_ref() {
+        let limit = format_size(HEADER_BYTES_MAX as u64);
+        return Some(format!("makes HTTP headers of more than {limit}, with what it takes to hold them"));
+    }
+    // The engine tells these by their words alone.
+    let cause = error.root_cause().to_string();
+    if cause.starts_with("requested len") {
+        return Some(format!("asks for more random bytes at once than {}", format_size(RANDOM_BYTES_MAX)));
+    }
+    let is_answer = cause.contains("fuel allocated for hostcalls");
+    is_answer.then(|| Limit::broken("hands over more than", store.hostcall_fuel() as u64, "answer"))
 }

@@ -6,7 +6,9 @@
 //!
 //! Reading order: `sandbox` is the engine that all plugins share, `plugin` a loaded component, `description` what it says of
 //! itself; `callee` is the way of every call, and `function`, `reduce` and `update_state` are what crosses for each kind and
-//! what has to be true of its answer; `receiver` and `sink` keep their instances, and run them `outside`. Under them `lower` and `lift` carry tables over the boundary, whose types are in
+//! what has to be true of its answer; `receiver` and `sink` keep their instances, and run them `outside`. `guest` is what the
+//! host holds for a guest, `http` what may leave over HTTP, `output` what may enter the host's log. Under them `lower` and
+//! `lift` carry tables over the boundary, whose types are in
 //! `contract`, and `additions` holds what a call counts.
 
 mod additions;
@@ -16,6 +18,7 @@ mod description;
 mod error;
 mod function;
 mod guest;
+mod http;
 mod instance;
 mod lift;
 mod lower;

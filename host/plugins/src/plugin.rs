@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use millstream_model::pipeline::PluginSpec;
+use millstream_model::pipeline::{GrantKind, PluginSpec};
 use millstream_model::{
-    Function, FunctionKind, Inverse, PluginDescription, Receiver, Reduce, Sink, UpdateState,
+    Function, FunctionKind, Inverse, Need, PluginDescription, Receiver, Reduce, Sink, UpdateState,
 };
 use millstream_pipeline::{self as pipeline, Components, LoadError};
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use crate::callee::Callee;
-use crate::contract::{DESCRIPTION, RECEIVER, REDUCE, SINK, TRANSFORM, UPDATE_STATE};
+use crate::contract::{DESCRIPTION, HTTP, RECEIVER, REDUCE, SINK, TRANSFORM, UPDATE_STATE};
 use crate::description::description;
 use crate::guest::{Guest, Terms, World};
 use crate::instance::Instance;
@@ -167,12 +167,14 @@ impl Plugin {
         let instance = shared.instance().await.map_err(refused)?;
         let said = instance.describe(&describe, spec.limit.time).await;
         let said = said.map_err(|reason| refused(format!("does not describe itself: {reason}")))?;
-        let description = description(said).map_err(refused)?;
+        let mut description = description(said).map_err(refused)?;
         check_exports(&description, &shared).map_err(refused)?;
         let imports = component.component_type();
         let imports = imports.imports(&sandbox.engine).map(|(name, _)| Import { name: name.to_owned() });
+        let imports: Vec<Import> = imports.collect();
+        add_imported_need(&mut description, &imports);
         Ok(Self {
-            imports: Arc::new(imports.collect()),
+            imports: Arc::new(imports),
             shared: Arc::new(shared),
             description: Arc::new(description),
             digest: hex(&Sha256::digest(&bytes)),
@@ -318,6 +320,16 @@ fn check_exports(description: &PluginDescription, shared: &Shared) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// HTTP is imported by no component but one that uses it, so the import is a need, said or not.
+fn add_imported_need(description: &mut PluginDescription, imports: &[Import]) {
+    let imported = imports.iter().find(|import| import.name.starts_with(HTTP));
+    let said = description.needs.iter().any(|need| need.grant == GrantKind::Http);
+    if let (Some(import), false) = (imported, said) {
+        let what = format!("its import {}", import.name);
+        description.needs.push(Need { grant: GrantKind::Http, what });
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

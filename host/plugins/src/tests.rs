@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{
     ArrayRef, BinaryViewArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringViewArray,
@@ -11,6 +12,7 @@ use millstream_model::{DataType, Field, Schema};
 use crate::contract::{Column, ColumnIn, Lists, Table, TableIn, Values, ValuesIn, Varying, VaryingIn};
 use crate::lift::{check_origins, lift, lift_bits};
 use crate::lower::Lowered;
+use crate::output::{LogRate, Printed};
 
 /// What a guest holds that was handed a table and hands it back.
 fn echo(table: &TableIn<'_>) -> Table {
@@ -193,4 +195,33 @@ fn nulls_need_a_description_that_allows_them() {
     assert!(lift(echo(&lowered.table()), &loose).is_ok());
     let refused = lift(echo(&lowered.table()), &strict).unwrap_err();
     assert!(refused.contains("column \"n\": has nulls"), "{refused}");
+}
+
+#[test]
+fn a_log_takes_so_much_a_second_and_counts_the_rest() {
+    let rate = LogRate::new(100, 50);
+    let start = tokio::time::Instant::now();
+    let at =
+        |ms, lines: usize| rate.admit(vec!["123456789".to_owned(); lines], start + Duration::from_millis(ms));
+    assert_eq!(at(0, 10).len(), 10, "what a second allows, at once");
+    let told = at(10, 3);
+    assert!(told.len() == 1 && told[0].starts_with("(30 bytes more"), "{told:?}");
+    assert_eq!(at(20, 1_000), Vec::<String>::new(), "not told again within the second");
+    assert_eq!(at(510, 5).len(), 5, "half a second fills it by half");
+    let told = at(2_000, 11);
+    assert_eq!(told.len(), 11, "it holds no more than a second's share");
+    assert!(told[10].starts_with("(10010 bytes more"), "{told:?}");
+    assert_eq!(at(60_000, 11).len(), 11);
+}
+
+#[test]
+fn what_is_printed_is_kept_up_to_the_limit_of_a_call_without_control_characters() {
+    let rate = Arc::new(LogRate::new(100, 50));
+    let printed = Printed::new(10, &rate);
+    printed.push(b"a \"b\"\n\x1b[2J");
+    printed.push(b"and more");
+    let lines = printed.take_lines();
+    assert_eq!(lines[..2], ["a \"b\"".to_owned(), "\\u{1b}[2J".to_owned()]);
+    assert!(lines[2].starts_with("(8 bytes more than limit.log = 10 B"), "{lines:?}");
+    assert!(printed.take_lines().is_empty(), "they are taken once");
 }

@@ -11,6 +11,7 @@ use crate::accumulators;
 use crate::bits::Bits;
 use crate::error::Error;
 use crate::fold::Groups;
+use crate::need::Need;
 use crate::outside::{Fault, Receiving, Writing};
 use crate::row::WriteRow;
 use crate::schema::Schema;
@@ -244,6 +245,8 @@ pub struct Plugin {
     pub documentation: &'static str,
     /// The functions.
     pub functions: &'static [Function],
+    /// What the plugin cannot do without.
+    pub needs: &'static [Need],
 }
 
 impl Plugin {

@@ -151,7 +151,7 @@
 //! # What else there is
 //!
 //! [`config`] reads the plugin's configuration, [`log()`] writes to the host's log, and [`accumulators::add`] counts what is
-//! worth counting, once for each batch that commits.
+//! worth counting, once for each batch that commits. [`http`] calls services that the pipeline grants.
 //!
 //! **How it works**, from the outside in: `wasm` is the component's edge; [`function`](mod@function), [`fold`](mod@fold) and
 //! [`state`](mod@state) hold the loops over rows, groups and keys; `row` turns rows into columns and `value`, `varying`, `option` and `list` turn values into buffers, both ways.
@@ -167,8 +167,10 @@ pub mod fold;
 #[doc(hidden)]
 pub mod function;
 mod host;
+pub mod http;
 pub mod lines;
 mod list;
+mod need;
 mod option;
 #[doc(hidden)]
 pub mod outside;
@@ -195,6 +197,7 @@ pub use list::{Iter, List, Rows};
 pub use millstream_sdk_macros::{
     Row, filter, flat_map, inverse, map, receiver, reduce, sink, transform, update_state,
 };
+pub use need::{GrantKind, Need};
 pub use outside::{Batch, Delivery, Fault, Poll, Position, Receiver, Receiving, Sink, Writing};
 pub use row::{Columns, ReadRow, Row, WriteRow};
 pub use schema::{DataType, Field, Schema};
@@ -229,15 +232,32 @@ macro_rules! function {
 }
 
 /// Makes the crate a plugin of the functions named, in that order. Its name, version and description are the package's.
+///
+/// Behind the functions stands what the plugin cannot do without, if there is such: `network`, `http`, `read` and `write` with
+/// what they are for, in words for people, and `environment` with a variable's name. A pipeline that does not grant one
+/// of these is refused, with the line that would grant it.
+///
+/// ```
+/// # use millstream_sdk::prelude::*;
+/// #[map]
+/// fn greet(name: &str) -> String {
+///     let greeting = std::env::var("GREETING").unwrap_or_default();
+///     format!("{greeting}, {name}!")
+/// }
+///
+/// millstream_sdk::export!(greet; needs: environment("GREETING"), read("the names of all users"));
+/// # fn main() {}
+/// ```
 #[macro_export]
 macro_rules! export {
-    ($($($name:ident)::+),+ $(,)?) => {
+    ($($($name:ident)::+),+ $(,)? $(; needs: $($need:ident($what:expr)),+ $(,)?)?) => {
         #[doc(hidden)]
         pub const MILLSTREAM_PLUGIN: $crate::Plugin = $crate::Plugin {
             name: ::core::env!("CARGO_PKG_NAME"),
             version: ::core::env!("CARGO_PKG_VERSION"),
             documentation: ::core::env!("CARGO_PKG_DESCRIPTION"),
             functions: &[$($crate::function!($($name)::+)),+],
+            needs: &[$($($crate::Need::$need($what)),+)?],
         };
 
         #[cfg(target_family = "wasm")]

@@ -1,4 +1,4 @@
-//! The host's part in an ordinary `cargo test`: what each thread's test configures, and what its plugin logged
+//! The host's part in an ordinary `cargo test`: what each thread's test configures and answers, and what its plugin logged
 //! and counted.
 
 use std::cell::RefCell;
@@ -6,9 +6,14 @@ use std::collections::BTreeMap;
 
 use crate::accumulators;
 use crate::host::Level;
+use crate::http::{Failure, Request, Response};
+
+/// What stands for the services that a plugin calls.
+type Service = Box<dyn Fn(&Request) -> Result<Response, Failure>>;
 
 #[derive(Default)]
 struct World {
+    service: Option<Service>,
     config: BTreeMap<String, String>,
     log: Vec<(Level, String)>,
 }
@@ -20,6 +25,11 @@ thread_local! {
 /// Sets a key of the plugin's configuration to a value in JSON, for this thread.
 pub fn set_config(key: &str, json: &str) {
     WORLD.with_borrow_mut(|world| world.config.insert(key.to_owned(), json.to_owned()));
+}
+
+/// Answers the HTTP requests of this thread from now on.
+pub fn answer_http(service: impl Fn(&Request) -> Result<Response, Failure> + 'static) {
+    WORLD.with_borrow_mut(|world| world.service = Some(Box::new(service)));
 }
 
 /// Takes the lines that this thread logged since the last call.
@@ -40,4 +50,11 @@ pub(crate) fn log(level: Level, message: &str) {
 
 pub(crate) fn config(key: &str) -> Option<String> {
     WORLD.with_borrow(|world| world.config.get(key).cloned())
+}
+
+pub(crate) fn send(request: &Request) -> Result<Response, Failure> {
+    let unanswered = || Failure::new("nothing is sent in a test; answer requests by `testing::answer_http`");
+    WORLD.with_borrow(|world| {
+        world.service.as_ref().map_or_else(|| Err(unanswered()), |service| service(request))
+    })
 }

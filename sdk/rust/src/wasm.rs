@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::fold::Groups;
 use crate::function::{Answer, Context, Kind, Plugin};
 use crate::host::Level;
+use crate::need::{GrantKind, Need};
 use crate::outside::{Batch, Delivery, Fault, Receiving, Writing};
 use crate::schema::{DataType, Field, Schema};
 use crate::state::{Outcome, Updates};
@@ -43,6 +44,7 @@ impl<C: Component> description::Guest for C {
             version: C::PLUGIN.version.to_owned(),
             documentation: C::PLUGIN.documentation.to_owned(),
             functions: C::PLUGIN.functions.iter().map(function).collect(),
+            needs: C::PLUGIN.needs.iter().map(need).collect(),
         }
     }
 }
@@ -195,6 +197,17 @@ pub(crate) fn log(level: Level, message: &str) {
 
 pub(crate) fn config(key: &str) -> Option<String> {
     host::config(key)
+}
+
+fn need(need: &Need) -> description::Need {
+    let grant = match need.grant {
+        GrantKind::Network => description::GrantKind::Network,
+        GrantKind::Http => description::GrantKind::Http,
+        GrantKind::Read => description::GrantKind::Read,
+        GrantKind::Write => description::GrantKind::Write,
+        GrantKind::Environment => description::GrantKind::Environment,
+    };
+    description::Need { grant, what: need.what.to_owned() }
 }
 
 fn function(function: &crate::Function) -> description::Function {

@@ -2,6 +2,7 @@
 //!
 //! Names and references carry their place in the file, so that every later check can point at them.
 
+mod grant;
 mod operation;
 mod test;
 
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 use crate::Schema;
 
+pub use grant::{Grant, GrantKind, Limit};
 pub use operation::{
     AggregateSpec, CallSpec, JoinKind, JoinSpec, Operation, ReduceSpec, RepartitionSpec, UpdateSpec,
     WindowSpec,
@@ -138,34 +140,6 @@ pub struct PluginSpec {
     pub limit: Limit,
     /// Handed to the plugin as it is.
     pub config: BTreeMap<String, Value>,
-}
-
-/// What a plugin may touch; by default nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Grant {
-    /// Addresses it may connect to, as `host:port`.
-    pub network: Vec<String>,
-    /// Folders it may read.
-    pub read: Vec<PathBuf>,
-    /// Folders it may read and write.
-    pub write: Vec<PathBuf>,
-    /// Environment variables it may see.
-    pub environment: Vec<String>,
-}
-
-/// What a plugin may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
-    /// Linear memory of an instance.
-    pub memory_bytes: u64,
-    /// One call.
-    pub time: Duration,
-}
-
-impl Default for Limit {
-    fn default() -> Self {
-        Self { memory_bytes: 256 << 20, time: Duration::from_secs(10) }
-    }
 }
 
 /// `[sources.NAME]`

@@ -163,6 +163,19 @@ impl<'f> Item<'f> {
         }
     }
 
+    /// A host that is asked over HTTP, with its port or without.
+    pub(super) fn host(self) -> Option<Located<String>> {
+        let host = self.string("a host such as \"api.example.com\" or \"127.0.0.1:8080\"")?;
+        match host_fault(&host.value) {
+            None => Some(host),
+            Some(fault) => {
+                let host = &host.value;
+                self.report(format!("\"{host}\" is no host: {fault}; write host or host:port"));
+                None
+            }
+        }
+    }
+
     /// One of several words.
     pub(super) fn choice<T: Copy>(self, what: &str, choices: &[(&str, T)]) -> Option<T> {
         let words = choices.iter().map(|(word, _)| *word);
@@ -283,4 +296,19 @@ fn address_fault(address: &str, listens: bool) -> Option<&'static str> {
         Ok(0) if !listens => Some("port 0 cannot be connected to"),
         Ok(_) => None,
     }
+}
+
+fn host_fault(host: &str) -> Option<&'static str> {
+    if host.contains("://") || host.contains('/') {
+        return Some("it is a URL, or a part of one");
+    }
+    if host.contains('*') {
+        return Some("each host is named by itself");
+    }
+    let is_of_host = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    if !host.chars().all(is_of_host) {
+        return Some("it has a character that no host has");
+    }
+    let has_port = !host.ends_with(']') && host.contains(':');
+    if has_port { address_fault(host, false) } else { None }
 }

@@ -28,6 +28,8 @@ fn grant(item: Item<'_>, plugin: &str) -> Option<Grant> {
     let network = section.optional("network").and_then(|item| {
         item.each("a list of addresses such as [\"127.0.0.1:9999\"]", |address| address.address(false))
     });
+    let http = section.optional("http");
+    let http = http.and_then(|item| item.each("a list of hosts such as [\"api.example.com\"]", Item::host));
     let mut folders = |key| {
         let item = section.optional(key)?;
         let folders = item.each("a list of folders such as [\"./dictionary\"]", Item::path)?;
@@ -39,6 +41,7 @@ fn grant(item: Item<'_>, plugin: &str) -> Option<Grant> {
     section.finish();
     Some(Grant {
         network: values(network),
+        http: values(http),
         read: read.unwrap_or_default(),
         write: write.unwrap_or_default(),
         environment: values(environment),
@@ -51,11 +54,25 @@ fn values(located: Option<Vec<Located<String>>>) -> Vec<String> {
 
 fn limit(item: Item<'_>, plugin: &str) -> Option<Limit> {
     let mut section = item.section(format!("the limit of {plugin}"), item.place)?;
-    let memory = section.optional("memory").and_then(Item::size);
-    let time = section.optional("time").and_then(Item::duration);
-    section.finish();
     let default = Limit::default();
-    Some(Limit { memory_bytes: memory.unwrap_or(default.memory_bytes), time: time.unwrap_or(default.time) })
+    let mut size = |key, default| section.optional(key).and_then(Item::size).unwrap_or(default);
+    let (memory_bytes, answer_bytes) =
+        (size("memory", default.memory_bytes), size("answer", default.answer_bytes));
+    let (log_bytes, log_bytes_per_second) =
+        (size("log", default.log_bytes), size("log-rate", default.log_bytes_per_second));
+    let http_body_bytes = size("http-body", default.http_body_bytes);
+    let time = section.optional("time").and_then(Item::duration).unwrap_or(default.time);
+    let table = section.optional("table").and_then(Item::count).unwrap_or(default.table_elements);
+    section.finish();
+    Some(Limit {
+        memory_bytes,
+        time,
+        table_elements: table,
+        answer_bytes,
+        log_bytes,
+        log_bytes_per_second,
+        http_body_bytes,
+    })
 }
 
 fn config(item: Item<'_>) -> Option<BTreeMap<String, serde_json::Value>> {

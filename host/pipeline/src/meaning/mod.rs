@@ -11,6 +11,7 @@ mod graph;
 mod initial;
 mod join;
 mod keyed;
+mod needs;
 mod outside;
 mod sink;
 mod slides;
@@ -113,10 +114,14 @@ impl Meaning<'_> {
     }
 
     async fn load(&mut self, components: &dyn Components) {
+        // Where the form is wrong, a grant may be one that could not be read.
+        let reads_grants = self.diagnostics.is_empty();
         for plugin in &self.pipeline.plugins {
             let name = plugin.name.value.clone();
             match components.load(plugin).await {
                 Ok(component) => {
+                    let needs = reads_grants.then_some(&component.description().needs);
+                    self.diagnostics.extend(needs::check(plugin, needs.into_iter().flatten()));
                     self.components.insert(name, component);
                 }
                 Err(reason) => {

@@ -3,15 +3,15 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, StringViewArray};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use millstream_model::pipeline::{PluginSpec, TableSpec};
+use millstream_model::pipeline::{GrantKind, PluginSpec, TableSpec};
 use millstream_model::{
     Answered, CallContext, DataType, Field, Folded, Function, FunctionDescription, FunctionError,
-    FunctionKind, Groups, Inverse, PluginDescription, Reduce, Schema, Update, UpdateState, Updated,
+    FunctionKind, Groups, Inverse, Need, PluginDescription, Reduce, Schema, Update, UpdateState, Updated,
 };
 
 use crate::{Component, Components, LoadError, LoadedTable};
 
-/// Knows one component, `text.wasm`.
+/// Knows two components: `text.wasm`, and `needy.wasm`, which is the same and cannot do without some grants.
 pub(super) struct FakeComponents;
 
 #[async_trait]
@@ -19,6 +19,7 @@ impl Components for FakeComponents {
     async fn load(&self, plugin: &PluginSpec) -> Result<Arc<dyn Component>, LoadError> {
         match plugin.component.value.to_str() {
             Some("folder/text.wasm") => Ok(Arc::new(FakeComponent::text())),
+            Some("folder/needy.wasm") => Ok(Arc::new(FakeComponent::needy())),
             _ => Err("no such file".into()),
         }
     }
@@ -80,6 +81,16 @@ impl FakeComponent {
             },
         ];
         Self(PluginDescription { name: "text".to_owned(), functions, ..PluginDescription::default() })
+    }
+
+    fn needy() -> Self {
+        let need = |(grant, what): (GrantKind, &str)| Need { grant, what: what.to_owned() };
+        let needs = [
+            (GrantKind::Http, "the rates"),
+            (GrantKind::Environment, "LANG"),
+            (GrantKind::Read, "a dictionary"),
+        ];
+        Self(PluginDescription { needs: needs.map(need).to_vec(), ..Self::text().0 })
     }
 
     fn is(&self, index: usize, kind: FunctionKind) -> bool {

@@ -41,6 +41,14 @@ async fn plugins() {
             "[plugins.p]\ncomponent = \"text.wasm\"\nlimit = { memory = \"64\", time = 1 }",
             &["3:20 no size", "3:33 expected a duration"],
         ),
+        (
+            "[plugins.p]\ncomponent = \"text.wasm\"\ngrant = { http = [\"https://a.b/c\", \"*.a.b\", \"a.b:x\", \"a b\"] }",
+            &["3:20 it is a URL", "3:37 named by itself", "3:46 the port is no number", "3:55 no host has"],
+        ),
+        (
+            "[plugins.p]\ncomponent = \"text.wasm\"\nlimit = { answer = \"0B\", tabel = 1, log = 5 }",
+            &["3:20 more than nothing", "3:26 did you mean \"table\"?", "3:43 expected a size"],
+        ),
         ("[plugins.p]\ncomponent = \"text.wasm\"\nconfig = { x = inf }", &["3:16 beyond the numbers"]),
         ("[plugins.\"p q\"]\ncomponent = \"text.wasm\"", &["1:10 cannot have that name"]),
     ];

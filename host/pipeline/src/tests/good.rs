@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use millstream_model::pipeline::{Format, SourceKind};
+use millstream_model::pipeline::{Format, Limit, SourceKind};
 
 use super::{check, check_file, check_whole};
 use crate::parse;
@@ -12,8 +13,8 @@ checkpoint = "./checkpoint"
 
 [plugins.text]
 component = "text.wasm"
-grant = { network = ["127.0.0.1:9999"], read = ["dictionary"], environment = ["LANG"] }
-limit = { memory = "64MiB", time = "1s" }
+grant = { network = ["127.0.0.1:9999"], http = ["api.example.com", "[::1]:8080"], read = ["dictionary"], environment = ["LANG"] }
+limit = { memory = "64MiB", time = "1s", table = 500, answer = "8MiB", log = "1KiB", log-rate = "2KiB", http-body = "3KiB" }
 config = { separator = " ", deep = { limits = [1, 2.5, true] } }
 
 [sources.lines]
@@ -43,7 +44,17 @@ async fn a_pipeline_keeps_what_its_file_says() {
     let checked = check_whole(WORD_COUNT).await.expect("it has no mistake");
     let pipeline = &checked.pipeline;
     assert_eq!(pipeline.checkpoint, Some(PathBuf::from("folder/./checkpoint")));
-    assert_eq!(pipeline.plugins[0].limit.memory_bytes, 64 << 20);
+    assert_eq!(pipeline.plugins[0].grant.http, ["api.example.com", "[::1]:8080"]);
+    let limit = Limit {
+        memory_bytes: 64 << 20,
+        time: Duration::from_secs(1),
+        table_elements: 500,
+        answer_bytes: 8 << 20,
+        log_bytes: 1 << 10,
+        log_bytes_per_second: 2 << 10,
+        http_body_bytes: 3 << 10,
+    };
+    assert_eq!(pipeline.plugins[0].limit, limit);
     assert_eq!(pipeline.plugins[0].config["deep"]["limits"][1], 2.5);
     assert!(matches!(pipeline.sources[0].kind, SourceKind::SocketListen { .. }));
     assert_eq!(pipeline.sources[0].format, Format::Lines);

@@ -25,16 +25,21 @@ fn component(name: &str) -> PathBuf {
     root.join("plugins/bin").join(name).with_extension("wasm").canonicalize().unwrap()
 }
 
-/// Loads a component as the plugin of its name, with one key of configuration.
-pub(crate) async fn try_load(name: &str, config: Option<(&str, &str)>) -> Result<Plugin, PluginError> {
-    let config = config.map(|(key, value)| (key.to_owned(), value.into()));
-    let spec = PluginSpec {
+/// A component as the plugin of its name, without grants.
+pub(crate) fn spec(name: &str) -> PluginSpec {
+    PluginSpec {
         name: Located { value: name.to_owned(), place: Place::default() },
         component: Located { value: component(name), place: Place::default() },
         grant: Grant::default(),
         limit: Limit::default(),
-        config: BTreeMap::from_iter(config),
-    };
+        config: BTreeMap::new(),
+    }
+}
+
+/// Loads a component as the plugin of its name, with one key of configuration.
+pub(crate) async fn try_load(name: &str, config: Option<(&str, &str)>) -> Result<Plugin, PluginError> {
+    let config = config.map(|(key, value)| (key.to_owned(), value.into()));
+    let spec = PluginSpec { config: BTreeMap::from_iter(config), ..spec(name) };
     Plugin::load(&Sandbox::new().unwrap(), &spec).await
 }
 

@@ -27,6 +27,7 @@ impl description::Guest for Bare {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             documentation: env!("CARGO_PKG_DESCRIPTION").to_owned(),
             functions: std::iter::once(same).chain(untrue(wanted.trim_matches('"'))).collect(),
+            needs: vec![],
         }
     }
 }

@@ -38,6 +38,7 @@ impl description::Guest for Hostile {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             documentation: env!("CARGO_PKG_DESCRIPTION").to_owned(),
             functions: functions.map(|(name, kind)| describe(name, kind)).collect(),
+            needs: vec![],
         }
     }
 }

@@ -1,0 +1,168 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use millstream_model::pipeline::{Grant, Limit};
+use tempfile::TempDir;
+
+use super::{Reach, SHORT};
+
+/// A folder with a secret in it, and in it two folders that are granted: `read` and `write`, each with a file and with
+/// links that lead out.
+struct Ground(TempDir);
+
+impl Ground {
+    fn new() -> Self {
+        let ground = Self(tempfile::tempdir().unwrap());
+        fs::write(ground.at("secret"), "secret").unwrap();
+        for folder in ["read", "write"] {
+            fs::create_dir(ground.at(folder)).unwrap();
+            fs::write(ground.at(folder) + "/file", "file").unwrap();
+            symlink("../secret", ground.at(folder) + "/relative").unwrap();
+            symlink(ground.at("secret"), ground.at(folder) + "/absolute").unwrap();
+            symlink("/etc", ground.at(folder) + "/etc").unwrap();
+            symlink("..", ground.at(folder) + "/up").unwrap();
+        }
+        ground
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    async fn reach(&self) -> Reach {
+        let folder = |name| vec![self.at(name).into()];
+        Reach::granted(Grant { read: folder("read"), write: folder("write"), ..Grant::default() }).await
+    }
+
+    /// The same in every row, where `@` stands for the ground.
+    fn rows<'r>(&'r self, rows: &'r [&str]) -> impl Iterator<Item = String> + 'r {
+        rows.iter().map(|row| row.replace('@', self.0.path().to_str().unwrap()))
+    }
+
+    fn check_untouched(&self) {
+        assert_eq!(fs::read_to_string(self.at("secret")).unwrap(), "secret");
+        let mut names: Vec<_> =
+            fs::read_dir(self.0.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["read", "secret", "write"], "nothing came out");
+    }
+}
+
+#[tokio::test]
+async fn what_is_granted_is_read_and_written() {
+    let ground = Ground::new();
+    let reach = ground.reach().await;
+    for folder in ["read", "write"] {
+        reach.succeeds(&format!("read {}/file", ground.at(folder)), "file").await;
+    }
+    reach.succeeds(&format!("write {}/new new", ground.at("write")), "").await;
+    assert_eq!(fs::read_to_string(ground.at("write/new")).unwrap(), "new");
+    fs::create_dir(ground.at("write/inner")).unwrap();
+    reach.succeeds(&format!("read {}/inner/../new", ground.at("write")), "new").await;
+}
+
+#[tokio::test]
+async fn nothing_beside_a_granted_folder_is_read() {
+    let ground = Ground::new();
+    let reach = ground.reach().await;
+    let rows = [
+        "read /etc/passwd",
+        "read @/secret",
+        "read @/read/../secret",
+        "read @/write/../../../../etc/passwd",
+        "read @/read/relative",
+        "read @/write/absolute",
+        "read @/write/etc/passwd",
+        "read @/read/up/secret",
+        "list @",
+        "list @/write/up",
+        "list @/read/etc",
+        "list /",
+    ];
+    for row in ground.rows(&rows) {
+        reach.fails(&row, "").await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_written_moved_or_linked_out_of_a_granted_folder() {
+    let ground = Ground::new();
+    let reach = ground.reach().await;
+    let rows = [
+        "write @/out out",
+        "write @/write/../out out",
+        "write @/write/up/out out",
+        "write @/write/relative changed",
+        "write @/write/absolute changed",
+        "rename @/write/file @/out",
+        "rename @/write/file @/write/../out",
+        "rename @/write/file @/write/up/out",
+        "rename @/secret @/write/in",
+        "rename @/write/../secret @/write/in",
+        "link @/secret @/write/in",
+        "link @/write/../secret @/write/in",
+        "link @/write/up/secret @/write/in",
+        "link @/write/file @/write/up/out",
+        "remove @/secret",
+        "remove @/write/../secret",
+        "remove @/write/up/secret",
+    ];
+    for row in ground.rows(&rows) {
+        reach.fails(&row, "").await;
+        ground.check_untouched();
+    }
+    assert!(!Path::new(&ground.at("write/in")).exists() && Path::new(&ground.at("write/file")).exists());
+}
+
+#[tokio::test]
+async fn a_link_that_a_plugin_makes_leads_it_nowhere() {
+    let ground = Ground::new();
+    let reach = ground.reach().await;
+    for target in ["../secret", "@/secret", "up/secret", "../write/../secret"] {
+        let (link, target) = (ground.at("write/made"), target.replace('@', &ground.at("")));
+        // It need not be made. Where it is not, what is written is a file of the folder.
+        reach.says(&format!("symlink {target} {link}")).await;
+        reach.fails(&format!("read {link}"), "").await;
+        let is_link = fs::symlink_metadata(&link).is_ok();
+        let written = reach.says(&format!("write {link} changed")).await;
+        assert!(!is_link || written.starts_with("failed"), "{target}: {written}");
+        ground.check_untouched();
+        drop(fs::remove_file(&link));
+    }
+}
+
+#[tokio::test]
+async fn nothing_changes_in_a_folder_that_is_granted_to_be_read() {
+    let ground = Ground::new();
+    let reach = ground.reach().await;
+    let rows = [
+        "write @/read/file changed",
+        "write @/read/new new",
+        "remove @/read/file",
+        "rename @/read/file @/read/other",
+        "rename @/read/file @/write/other",
+        "rename @/write/file @/read/other",
+        "link @/read/file @/read/other",
+        "link @/read/file @/write/other",
+        "symlink file @/read/other",
+    ];
+    for row in ground.rows(&rows) {
+        reach.fails(&row, "").await;
+    }
+    assert_eq!(fs::read_to_string(ground.at("read/file")).unwrap(), "file");
+    assert_eq!(fs::read_dir(ground.at("read")).unwrap().count(), 5);
+    assert!(!Path::new(&ground.at("write/other")).exists());
+}
+
+#[tokio::test]
+async fn a_file_that_blocks_ends_the_call_at_its_time() {
+    let ground = Ground::new();
+    let pipe = ground.at("read/pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let grant = Grant { read: vec![ground.at("read").into()], ..Grant::default() };
+    let reach = Reach::load(grant, Limit { time: SHORT, ..Limit::default() }).await;
+    reach.breaks(&format!("read {pipe}"), "raise limit.time").await;
+    // Whoever still waits for a writer has one now.
+    fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+}

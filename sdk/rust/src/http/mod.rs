@@ -1,0 +1,137 @@
+//! HTTP requests to services that the pipeline file grants, as in `grant = { http = ["api.example.com"] }`.
+//!
+//! ```
+//! use millstream_sdk::http::{Failure, Request};
+//! use millstream_sdk::prelude::*;
+//!
+//! /// What an amount is in euros.
+//! #[map]
+//! fn in_euros(currency: &str, amount: f64) -> Result<f64, Failure> {
+//!     let response = Request::get(&format!("https://rates.example.com/{currency}")).send()?;
+//!     let rate: f64 = response.text()?.trim().parse().map_err(Failure::new)?;
+//!     Ok(amount * rate)
+//! }
+//!
+//! // In an ordinary test nothing is sent. The test answers instead.
+//! millstream_sdk::testing::answer_http(|request| {
+//!     assert_eq!(request.url, "https://rates.example.com/usd");
+//!     Ok(millstream_sdk::http::Response { status: 200, headers: vec![], body: b"0.9".to_vec() })
+//! });
+//! assert_eq!(in_euros("usd", 10.0), Ok(9.0));
+//! ```
+//!
+//! A request takes a part of the call's time, and each is made anew where a batch is run again, which may then give other
+//! rows. One request for a chunk of rows, by a transform, costs less than one for each.
+
+use std::fmt::{self, Display};
+
+#[cfg(target_family = "wasm")]
+mod wasi;
+
+#[cfg(not(target_family = "wasm"))]
+use crate::testing as world;
+#[cfg(target_family = "wasm")]
+use wasi as world;
+
+/// A request that can be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// GET, POST or another.
+    pub method: String,
+    /// From `http://` or `https://` on.
+    pub url: String,
+    /// Names and values. `host` is set by the host.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// What is sent.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// A request to read.
+    #[must_use]
+    pub fn get(url: &str) -> Self {
+        Self::new("GET", url)
+    }
+
+    /// A request that sends `body`.
+    #[must_use]
+    pub fn post(url: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self { body: body.into(), ..Self::new("POST", url) }
+    }
+
+    /// A request of any method.
+    #[must_use]
+    pub fn new(method: &str, url: &str) -> Self {
+        Self { method: method.to_owned(), url: url.to_owned(), headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// The same with one header more.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Sends it, and waits for the whole response. A redirect is a response like any other.
+    ///
+    /// # Errors
+    /// If the host is not granted, cannot be reached or does not answer in time, or a limit is broken. A status that says
+    /// that something failed is no error.
+    pub fn send(&self) -> Result<Response, Failure> {
+        world::send(self)
+    }
+
+    /// The URL's scheme, authority, and path with query.
+    #[cfg(target_family = "wasm")]
+    fn parts(&self) -> Option<(&str, &str, String)> {
+        let (scheme, rest) = self.url.split_once("://")?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let path = path.split('#').next().unwrap_or_default();
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        Some((scheme, authority, format!("{slash}{path}")))
+    }
+}
+
+/// What a service answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// Such as 200.
+    pub status: u16,
+    /// Names, in lower case, and values.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// All of it.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The body of a response whose status says that all went well.
+    ///
+    /// # Errors
+    /// If the status is another, or the body is not UTF-8.
+    pub fn text(&self) -> Result<&str, Failure> {
+        if !(200..300).contains(&self.status) {
+            return Err(Failure::new(format_args!("the service answered with the status {}", self.status)));
+        }
+        std::str::from_utf8(&self.body).map_err(Failure::new)
+    }
+}
+
+/// Why there is no response, or none of use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure(String);
+
+impl Failure {
+    /// A failure with a reason.
+    pub fn new(reason: impl Display) -> Self {
+        Self(reason.to_string())
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
