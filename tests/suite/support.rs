@@ -70,7 +70,7 @@ impl Project {
 
     pub(crate) fn write_pipeline(&self, pipeline: &str) {
         let mut text = pipeline.to_owned();
-        for name in ["text", "tail", "lines-tcp", "hostile", "outside", "reach"] {
+        for name in ["text", "tail", "lines-tcp", "http-post", "hostile", "outside", "reach"] {
             let place = format!("{{{name}}}");
             if text.contains(&place) {
                 text = text.replace(&place, component(name).to_str().unwrap());

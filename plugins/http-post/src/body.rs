@@ -1,6 +1,9 @@
 //! The body of a request: the values of rows as text or as JSON.
 
+use std::fmt::Write;
+
 use millstream_sdk::prelude::*;
+use serde_json::json;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,45 +36,20 @@ impl Format {
         }
     }
 
-    pub(crate) fn body<'a>(self, values: impl Iterator<Item = &'a str>) -> String {
+    pub(crate) fn body<'a>(self, values: impl Iterator<Item = Option<&'a str>>) -> String {
         let mut body = String::new();
         for value in values {
-            match self {
-                Self::Lines => body.push_str(value),
-                Self::JsonLines => push_object(&mut body, value),
-                Self::Json => {
-                    body.push(if body.is_empty() { '[' } else { ',' });
-                    push_object(&mut body, value);
-                    continue;
-                }
-            }
-            body.push('\n');
+            let object = json!({ "value": value });
+            let written = match self {
+                Self::Lines => writeln!(body, "{}", value.unwrap_or_default()),
+                Self::JsonLines => writeln!(body, "{object}"),
+                Self::Json => write!(body, "{}{object}", if body.is_empty() { '[' } else { ',' }),
+            };
+            written.expect("a text takes every text");
         }
         if self == Self::Json {
             body.push(']');
         }
         body
     }
-}
-
-fn push_object(body: &mut String, value: &str) {
-    body.push_str(r#"{"value":"#);
-    push_text(body, value);
-    body.push('}');
-}
-
-/// A text in JSON (RFC 8259, section 7).
-fn push_text(body: &mut String, text: &str) {
-    body.push('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => body.extend(['\\', character]),
-            '\n' => body.push_str("\\n"),
-            '\r' => body.push_str("\\r"),
-            '\t' => body.push_str("\\t"),
-            '\0'..='\x1f' => body.push_str(&format!("\\u{:04x}", u32::from(character))),
-            _ => body.push(character),
-        }
-    }
-    body.push('"');
 }

@@ -4,6 +4,7 @@
 //! does a key's work once has each row once.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use millstream_sdk::http::{Request, Response};
@@ -30,25 +31,25 @@ pub struct Post {
     url: String,
     /// What every key begins with.
     name: String,
-    headers: Vec<(String, String)>,
+    headers: BTreeMap<String, String>,
     format: Format,
 }
 
 /// Posts rows to `url`, with the header `Idempotency-Key: <name>-<batch time>-<part>`.
 #[sink]
 impl Sink for Post {
-    type Row = &'static str;
+    type Row = Option<&'static str>;
 
     fn open() -> Result<Self, Fault> {
         Ok(Self {
             url: required_config("url")?.text()?,
             name: required_config("name")?.text()?,
-            headers: config("headers").map_or(Ok(Vec::new()), |headers| headers.texts())?,
+            headers: headers()?,
             format: Format::configured()?,
         })
     }
 
-    fn write(&mut self, rows: Rows<'_, &'static str>, batch: Batch) -> Result<(), Fault> {
+    fn write(&mut self, rows: Rows<'_, Option<&'static str>>, batch: Batch) -> Result<(), Fault> {
         if NOT_BEFORE.get().is_some_and(|time| Instant::now() < time) {
             return Err(Fault::unavailable("the endpoint asked to be left alone for a while"));
         }
@@ -66,6 +67,13 @@ impl Sink for Post {
         NOT_BEFORE.set(pause(&response).map(|pause| Instant::now() + pause));
         judge(&response)
     }
+}
+
+/// The headers that the configuration adds to every request.
+fn headers() -> Result<BTreeMap<String, String>, Fault> {
+    let Some(headers) = config("headers") else { return Ok(BTreeMap::new()) };
+    serde_json::from_str(headers.json())
+        .map_err(|error| Fault::rejected(format!("`headers` is no table of texts: {error}")))
 }
 
 /// What a status says of the rows.
