@@ -82,4 +82,4 @@ fn is_late(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
-millstream_sdk::export!(Resume);
+millstream_sdk::export!(Resume; needs: network("the server that sends lines"));

@@ -192,4 +192,4 @@ fn give(line: &millstream_sdk::lines::Line<'_>, next: &mut u64, lines: &mut Outp
     *next += line.bytes;
 }
 
-millstream_sdk::export!(Lines);
+millstream_sdk::export!(Lines; needs: read("the folder of the log"));
