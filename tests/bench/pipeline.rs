@@ -12,14 +12,15 @@ use arrow::compute::sum;
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use millstream_connectors::{decoder, source};
+use millstream_connectors::{Plugins, decoder, source};
 use millstream_engine::{
     Application, Board, Checkpoint, Code, DeadLetters, Engine, InletSettings, Mode, Policy, Programs,
     Recovery, Sink, SinkBatch, SinkBinding, SinkError, Source, SourceBinding, Stop, StopHandle, Summary,
     Versions,
 };
 use millstream_journal::Limits;
-use millstream_model::{BatchTime, Version};
+use millstream_model::pipeline::CallSpec;
+use millstream_model::{BatchTime, Receiver, Version};
 use millstream_pipeline::{Checked, Components, check};
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness};
 use millstream_query::Program;
@@ -153,7 +154,7 @@ async fn wire(
         programs: Programs::new(vec![Program::compile(&checked.relations, &[wanted], threads()?).await?]),
         sources: vec![SourceBinding {
             name: spec.name.value.clone(),
-            source: instead.unwrap_or_else(|| source(spec)),
+            source: instead.unwrap_or_else(|| source(spec, &NoPlugins)),
             decoder: decoder(spec),
             parallelism: 1,
             settings,
@@ -242,5 +243,18 @@ impl SinkBatch for CountedBatch {
             stop.gracefully();
         }
         Ok(())
+    }
+}
+
+/// The pipelines of benches have no receivers and no sinks of plugins.
+struct NoPlugins;
+
+impl Plugins for NoPlugins {
+    fn receiver(&self, call: &CallSpec) -> Arc<dyn Receiver> {
+        panic!("no bench receives by {}.{}", call.plugin, call.function)
+    }
+
+    fn sink(&self, call: &CallSpec) -> Arc<dyn millstream_model::Sink> {
+        panic!("no bench writes by {}.{}", call.plugin, call.function)
     }
 }

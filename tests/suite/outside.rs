@@ -328,6 +328,39 @@ fn rows_that_a_sink_never_will_take_stop_the_pipeline() {
 }
 
 #[test]
+fn a_function_connects_to_where_it_may() {
+    let address = "127.0.0.1:9";
+    let project = Project::new(&format!(
+        r#"
+name = "connecting"
+batch-interval = "1s"
+[plugins.hostile]
+component = "{{hostile}}"
+grant = {{ network = ["{address}"] }}
+[sources.lines]
+type = "files"
+path = "in"
+[streams.told]
+from = "lines"
+map = "hostile.connect"
+[sinks.out]
+from = "told"
+type = "files"
+path = "out"
+format = "text"
+"#
+    ));
+    project.write("in/a.txt", "a\n");
+    let ran = project.run("run", &["--once"]);
+    assert!(ran.status.success(), "{}", stderr(&ran));
+    assert!(
+        out(&project)[0].contains("refused"),
+        "nobody listens there, but it may ask: {:?}",
+        out(&project)
+    );
+}
+
+#[test]
 fn a_pipelines_tests_give_rows_to_receivers_and_call_no_sink() {
     let tests = r#"
 [[tests]]

@@ -44,7 +44,8 @@ impl Engine {
         randomness: Arc<dyn Randomness>,
     ) -> Result<Self, EngineError> {
         let mut compute = Builder::new_multi_thread();
-        let compute = compute.worker_threads(threads).thread_name("batch").enable_time().build();
+        // Functions may wait for sockets that are granted to them.
+        let compute = compute.worker_threads(threads).thread_name("batch").enable_all().build();
         Ok(Self { compute: Some(compute.map_err(EngineError::Runtime)?), clock, randomness })
     }
 

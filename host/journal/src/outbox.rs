@@ -1,9 +1,9 @@
 //! Batches that wait for a sink which cannot stage them itself: a file for each, from before its commit until the sink has
 //! taken it.
 //!
-//! A file is a header, whose number is the batch's time, and a frame for each part: how many rows it has, as four bytes, and
-//! 40 bytes of nothing, behind which the columns need not be copied when they are read; then an Arrow IPC stream of
-//! one batch. A file appears whole or not at all, and is never changed.
+//! A file is a header, whose number is the batch's time, and a frame for each part: how many rows it has and how many parts
+//! the batch has, four bytes each, and 36 bytes of nothing, behind which the columns need not be copied when they are read;
+//! then an Arrow IPC stream of one batch. A file appears whole or not at all, and is never changed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -48,7 +48,8 @@ impl Outbox {
     /// `Full`, and nothing was changed; `Disk`; `TooLarge` where a part is.
     pub async fn put(&self, time: BatchTime, parts: &[RecordBatch]) -> Result<(), JournalError> {
         let number = number(time);
-        let bodies = parts.iter().map(body).collect::<Result<Vec<_>, _>>()?;
+        let count = u32::try_from(parts.len()).expect("a batch has a bounded number of parts");
+        let bodies = parts.iter().map(|rows| body(rows, count)).collect::<Result<Vec<_>, _>>()?;
         segment::make_folder(self.folder.disk.as_ref(), &self.folder.path).await?;
         let (buffers, _) = segment::first_frames(number, &bodies);
         self.folder.replace(number, buffers).await
@@ -76,7 +77,7 @@ impl Outbox {
             parts.push((offset, bytes));
             offset += bytes as u64;
         }
-        // A file is renamed when it is whole: one that ends early or late was changed.
+        // A file is renamed when it is whole: one that ends early or late was changed. Each part knows how many there are.
         match offset == length && !parts.is_empty() {
             true => Ok(Some(OutboxBatch { number, parts })),
             false => Err(damaged(length, "it ends within a part")),
@@ -93,7 +94,7 @@ impl Outbox {
         let &(offset, length) = place.ok_or_else(|| damaged(0, "it has fewer parts than were asked for"))?;
         let bytes = self.folder.read_at(batch.number, offset, length).await?;
         let frame = frame::parse(batch.number, offset, &bytes).map_err(|tear| damaged(offset, tear.what))?;
-        rows(frame.body).map_err(|what| damaged(offset, what))
+        rows(frame.body, batch.parts.len()).map_err(|what| damaged(offset, what))
     }
 
     /// Removes a batch, if it is in the outbox: no crash brings it back.
@@ -133,10 +134,11 @@ fn number(time: BatchTime) -> u64 {
     time.as_ms().cast_unsigned()
 }
 
-fn body(rows: &RecordBatch) -> Result<Body, JournalError> {
+fn body(rows: &RecordBatch, parts: u32) -> Result<Body, JournalError> {
     let count = u32::try_from(rows.num_rows()).expect("a part has a bounded number of rows");
     let mut prefix = vec![0; PREFIX_BYTES];
     prefix[..4].copy_from_slice(&count.to_le_bytes());
+    prefix[4..8].copy_from_slice(&parts.to_le_bytes());
     let mut body = Body::from(Bytes::from(prefix));
     columns::encode(rows).into_iter().for_each(|piece| body.push(piece));
     match body.len() <= BODY_BYTES_MAX {
@@ -145,14 +147,17 @@ fn body(rows: &RecordBatch) -> Result<Body, JournalError> {
     }
 }
 
-fn rows(mut body: Bytes) -> Result<RecordBatch, &'static str> {
+fn rows(mut body: Bytes, parts: usize) -> Result<RecordBatch, &'static str> {
     if body.len() < PREFIX_BYTES {
         return Err("a part is cut short");
     }
     let prefix = body.split_to(PREFIX_BYTES);
-    let count = u32::from_le_bytes(prefix[..4].try_into().expect("four bytes")) as usize;
+    let number = |at: usize| u32::from_le_bytes(prefix[at..at + 4].try_into().expect("four bytes")) as usize;
+    if number(4) != parts {
+        return Err("it has another number of parts than it says");
+    }
     let rows = columns::decode(body)?;
-    match rows.num_rows() == count {
+    match rows.num_rows() == number(0) {
         true => Ok(rows),
         false => Err("a part has another number of rows than it says"),
     }

@@ -123,10 +123,13 @@ pub enum Call {
     /// update-state: keys with their states and new rows.
     Update(fn(&Updates<'_>, Context) -> Result<Outcome, Error>),
     /// receiver: where to go on.
-    Receive(fn(Option<&[u8]>) -> Result<Box<dyn Receiving>, Fault>),
+    Receive(fn(Option<&[u8]>) -> Started),
     /// sink.
     Write(fn() -> Result<Box<dyn Writing>, Fault>),
 }
+
+/// A receiver that was started, or why it was not.
+pub type Started = Result<Box<dyn Receiving>, Fault>;
 
 /// No columns.
 pub fn no_fields(_: &mut Schema) {}
@@ -211,7 +214,7 @@ impl Function {
     ///
     /// # Errors
     /// Those of the receiver, or if the function is none.
-    pub fn start(&self, position: Option<&[u8]>) -> Result<Box<dyn Receiving>, Fault> {
+    pub fn start(&self, position: Option<&[u8]>) -> Started {
         match self.call {
             Call::Receive(start) => start(position),
             _ => Err(self.wrong_kind().into()),

@@ -1,14 +1,13 @@
 //! A batch's rows in parts of bounded size, in an order that depends on nothing but the rows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::array::GenericByteViewArray;
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{ByteViewType, DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use millstream_model::SinkPart;
-use std::sync::Arc;
 
 /// Bytes of values in a part, unless it is one row: a guest has to hold it.
 const BYTES_MAX: usize = 8 << 20;

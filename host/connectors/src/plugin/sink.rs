@@ -26,8 +26,7 @@ use millstream_platform::crash_point;
 use super::Outbox;
 use super::parts::Parts;
 
-/// The sink of a plugin's function. Clones are the same.
-#[derive(Clone)]
+/// The sink of a plugin's function.
 pub(crate) struct PluginSink(Arc<Shared>);
 
 struct Shared {

@@ -2,6 +2,7 @@ mod codec;
 mod damage;
 mod fixture;
 mod log;
+mod outbox;
 mod repair;
 mod simulation;
 mod state_log;

@@ -101,7 +101,7 @@ fn implemented_sink(attribute: TokenStream, item: &ItemImpl) -> Result<TokenStre
 
 /// A parameter of a sink, in order.
 enum Parameter {
-    Rows { name: String, row: Type },
+    Rows { name: String, row: Box<Type> },
     Batch,
 }
 
@@ -176,7 +176,7 @@ fn parameter(input: &mut syn::FnArg) -> Result<Parameter> {
         return Err(Error::new_spanned(&parameter.ty, message));
     };
     types::check(&row)?;
-    Ok(Parameter::Rows { name: signature::column(parameter)?, row })
+    Ok(Parameter::Rows { name: signature::column(parameter)?, row: Box::new(row) })
 }
 
 /// The type that implements the trait, and the function's name.
@@ -236,3 +236,7 @@ fn function(parts: Parts) -> TokenStream {
         };
     }
 }
+
+#[cfg(test)]
+#[path = "outside_tests.rs"]
+mod tests;

@@ -31,6 +31,7 @@ impl Receiver for Numbers {
         Ok(Self { next: position.unwrap_or(0), until })
     }
 
+    #[allow(clippy::disallowed_methods, reason = "numbers come slowly, as from outside")]
     fn poll(&mut self, deadline: Duration, rows: &mut Output<Numbered<'static>>) -> Result<Poll<i64>, Fault> {
         let end = self.next + POLL_NUMBERS;
         let end = self.until.map_or(end, |until| until.min(end));
