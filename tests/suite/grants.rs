@@ -25,15 +25,13 @@ map = "reach.reach"
 from = "outcomes"
 type = "files"
 path = "outcomes"
-format = "lines"
+format = "text"
 "#;
 
 fn project(granted: &str) -> Project {
     let project = Project::new(&PIPELINE.replace("GRANTED", granted));
-    project.write(
-        "rows.txt",
-        "environment REACH\nread {}/notes/note\n".replace("{}", project.path("").to_str().unwrap()),
-    );
+    let note = project.path("notes/note");
+    project.write("rows.txt", format!("environment REACH\nread {}\n", note.display()));
     project.write("notes/note", "a note");
     project
 }

@@ -37,7 +37,7 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let authority: Authority = text.parse().ok()?;
         let port = authority.port().map_or(0, |port| 1 + port.as_str().len());
         // Neither a user before the host, nor a colon behind which is no port.
@@ -54,6 +54,12 @@ impl Destination {
             })
         };
         spec.grant.http.iter().map(destination).collect()
+    }
+
+    /// Whether a request for `uri` may be sent because of this.
+    #[cfg(test)]
+    pub(crate) fn admits_uri(&self, uri: &Uri) -> bool {
+        Asked::of(uri).is_ok_and(|asked| self.admits(&asked))
     }
 
     fn admits(&self, asked: &Asked) -> bool {

@@ -10,6 +10,7 @@ use arrow::datatypes::Field as ArrowField;
 use millstream_model::{DataType, Field, Schema};
 
 use crate::contract::{Column, ColumnIn, Lists, Table, TableIn, Values, ValuesIn, Varying, VaryingIn};
+use crate::http::Destination;
 use crate::lift::{check_origins, lift, lift_bits};
 use crate::lower::Lowered;
 use crate::output::{LogRate, Printed};
@@ -224,4 +225,36 @@ fn what_is_printed_is_kept_up_to_the_limit_of_a_call_without_control_characters(
     assert_eq!(lines[..2], ["a \"b\"".to_owned(), "\\u{1b}[2J".to_owned()]);
     assert!(lines[2].starts_with("(8 bytes more than limit.log = 10 B"), "{lines:?}");
     assert!(printed.take_lines().is_empty(), "they are taken once");
+}
+
+#[test]
+fn a_host_is_granted_exactly_as_it_is_written() {
+    let cases = [
+        ("api.example.com", "https://API.example.com/rates", true),
+        ("API.example.com", "http://api.example.com", true),
+        ("api.example.com", "https://api.example.com:443/", true),
+        ("api.example.com", "https://api.example.com:80/", false),
+        ("api.example.com", "http://api.example.com:8080/", false),
+        ("api.example.com:8080", "http://api.example.com:8080/", true),
+        ("api.example.com:8080", "https://api.example.com:8080/", true),
+        ("api.example.com:8080", "https://api.example.com/", false),
+        ("api.example.com:443", "https://api.example.com/", true),
+        ("example.com", "https://api.example.com/", false),
+        ("api.example.com", "https://api.example.com.evil.org/", false),
+        ("api.example.com", "https://api.example.com./", false),
+        ("api.example.com", "https://evil@api.example.com/", false),
+        ("api.example.com", "https://api.example.com:99999/", false),
+        ("api.example.com", "https://api.example.com:/", false),
+        ("[::1]:8080", "http://[::1]:8080/", true),
+        ("[::1]", "http://[::1]/", true),
+        ("::1", "http://[::1]/", false),
+        ("a@b", "http://b/", false),
+        ("a b", "http://b/", false),
+        ("", "http://b/", false),
+    ];
+    for (granted, asked, expected) in cases {
+        let destination = Destination::parse(granted);
+        let admitted = asked.parse().is_ok_and(|uri| destination.is_some_and(|d| d.admits_uri(&uri)));
+        assert_eq!(admitted, expected, "{granted:?} and {asked}");
+    }
 }

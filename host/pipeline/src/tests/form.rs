@@ -43,7 +43,7 @@ async fn plugins() {
         ),
         (
             "[plugins.p]\ncomponent = \"text.wasm\"\ngrant = { http = [\"https://a.b/c\", \"*.a.b\", \"a.b:x\", \"a b\"] }",
-            &["3:20 it is a URL", "3:37 named by itself", "3:46 the port is no number", "3:55 no host has"],
+            &["3:19 it is a URL", "3:36 named by itself", "3:45 the port is no number", "3:54 no host has"],
         ),
         (
             "[plugins.p]\ncomponent = \"text.wasm\"\nlimit = { answer = \"0B\", tabel = 1, log = 5 }",

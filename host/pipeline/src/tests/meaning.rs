@@ -38,8 +38,8 @@ async fn a_plugin_that_needs_what_it_is_not_granted_is_refused_with_the_line_to_
         (
             "[plugins.p]\ncomponent = \"needy.wasm\"",
             &[
-                "1:10 plugin \"p\" needs http, for the rates",
                 "1:10 write grant = { environment = [\"LANG\"] }",
+                "1:10 plugin \"p\" needs http, for the rates",
                 "1:10 write grant = { read = [",
             ],
         ),
@@ -49,7 +49,7 @@ async fn a_plugin_that_needs_what_it_is_not_granted_is_refused_with_the_line_to_
             &["1:10 for LANG"],
         ),
         // Whether it is granted is not known where the grant cannot be read.
-        ("[plugins.p]\ncomponent = \"needy.wasm\"\ngrant = { http = [\"*\"] }", &["3:20 named by itself"]),
+        ("[plugins.p]\ncomponent = \"needy.wasm\"\ngrant = { http = [\"*\"] }", &["3:19 named by itself"]),
         (
             "[plugins.p]\ncomponent = \"needy.wasm\"\n\
              grant = { http = [\"a.b:81\", \"[::1]:8080\"], environment = [\"LANG\"], read = [\"d\"] }",

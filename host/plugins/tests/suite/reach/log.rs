@@ -58,18 +58,20 @@ async fn what_is_denied_is_logged_with_the_grant_that_would_allow_it() {
 
 #[tokio::test]
 async fn a_flood_is_cut_off_in_each_call_and_over_all_calls() {
-    let limit = Limit { log_bytes: 1_000, log_bytes_per_second: 2_000, ..Limit::default() };
-    let reach = Reach::load(Grant::default(), limit).await;
+    let lines = |log: &str| log.lines().filter(|line| line.contains("xxx")).count();
+    let reach = Reach::load(Grant::default(), Limit { log_bytes: 1_000, ..Limit::default() }).await;
     let (log, _guard) = listen();
-    reach.succeeds("print 1000000", "").await;
-    let first = log.take();
-    let lines = first.lines().filter(|line| line.contains("xxx")).count();
-    assert!((9..=10).contains(&lines), "{first}");
-    assert!(first.contains("999000 bytes more than limit.log = 1000 B for a call, dropped"), "{first}");
-    // What is printed fills the bucket of a second in the second call, and each line that is dropped after that is counted.
-    for _ in 0..50 {
-        reach.succeeds("print 1000000", "").await;
+    reach.succeeds("print 100000", "").await;
+    let said = log.take();
+    assert_eq!(lines(&said), 10, "{said}");
+    assert!(said.contains("99000 bytes more than limit.log = 1000 B for a call, dropped"), "{said}");
+    // A byte a second, and what a call may write at once: no further line within a minute and a half.
+    let limit = Limit { log_bytes: 1_000, log_bytes_per_second: 1, ..Limit::default() };
+    let reach = Reach::load(Grant::default(), limit).await;
+    for _ in 0..3 {
+        reach.succeeds("print 100000", "").await;
     }
-    let rest = log.take();
-    assert!(rest.contains("more than limit.log-rate"), "{rest}");
+    let said = log.take();
+    assert_eq!(lines(&said), 10, "{said}");
+    assert!(said.contains("more than limit.log-rate = 1 B a second, dropped"), "{said}");
 }
