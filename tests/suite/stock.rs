@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::process::{Process, until};
 use crate::service::{Answer, Request, Service};
-use crate::support::{Project, stderr};
+use crate::support::{Project, component, root, stderr};
 
 /// A log in `logs`, to files.
 const TAIL: &str = r#"
@@ -229,4 +229,19 @@ fn a_pipeline_that_does_not_grant_what_a_plugin_needs_is_refused() {
         HTTP_POST.replace("grant = { http = [\"ADDRESS\"] }", "").replace("ADDRESS", "127.0.0.1:1");
     let checked = Project::new(&pipeline).run("check", &[]);
     assert!(!checked.status.success() && stderr(&checked).contains("http = ["), "{}", stderr(&checked));
+}
+
+#[test]
+fn the_pipelines_of_the_readmes_are_whole() {
+    for name in ["tail", "lines-tcp", "http-post", "text"] {
+        let readme = std::fs::read_to_string(root().join(format!("plugins/{name}/README.md"))).unwrap();
+        let pipeline = readme.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```"));
+        let project = Project::new("");
+        let pipeline = pipeline.unwrap().0.replace("/var/log/app", project.path("").to_str().unwrap());
+        let built = format!("millstream_{}.wasm", name.replace('-', "_"));
+        assert!(pipeline.contains(&built), "{pipeline}");
+        project.write_pipeline(&pipeline.replace(&built, component(name).to_str().unwrap()));
+        let checked = project.run("check", &[]);
+        assert!(checked.status.success(), "{name}: {}", stderr(&checked));
+    }
 }

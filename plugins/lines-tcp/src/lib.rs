@@ -62,8 +62,7 @@ impl Receiver for Resume {
         self.buffer.push(&piece[..length]);
         while let Some(line) = self.buffer.next_line() {
             if line.is_cut {
-                let (number, bytes) = (self.next, line.bytes);
-                let message = format!("line {number} of {bytes} bytes is cut to the first {LINE_BYTES_MAX}");
+                let message = format!("line {} is cut to its first {LINE_BYTES_MAX} bytes", self.next);
                 log(Level::Warn, &message);
             }
             lines.append(&*line.text);

@@ -93,10 +93,12 @@ impl Receiver for Lines {
 /// Where the file is that was read before, or what came after it.
 fn go_on(files: &Files, place: &Place) -> io::Result<Option<Reading>> {
     if let Some(file) = files.find(place)? {
-        return Reading::behind(file, place).map(Some);
+        return Ok(Some(Reading::behind(file, place)));
     }
-    let message = "the file that was read last is gone; lines at its end may be lost, and what was written later is read";
-    log(Level::Warn, message);
+    log(
+        Level::Warn,
+        "the file that was read last is gone, maybe with lines at its end; going on with what is later",
+    );
     Ok(files.later_than(place.modified_ms)?.map(Reading::from_start))
 }
 
@@ -130,7 +132,7 @@ impl Lines {
 
 impl Reading {
     fn from_start(file: File) -> Self {
-        Self { file, buffer: LineBuffer::new(), next: 0, read: Place::default() }
+        Self::behind(file, &Place::default())
     }
 
     /// From the first line that is not whole.
@@ -142,11 +144,11 @@ impl Reading {
         file.by_ref().take(length - start).read_to_end(&mut last)?;
         let whole = last.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let place = Place::at(&mut file, start + whole as u64)?;
-        Self::behind(file, &place)
+        Ok(Self::behind(file, &place))
     }
 
-    fn behind(file: File, place: &Place) -> io::Result<Self> {
-        Ok(Self { file, buffer: LineBuffer::new(), next: place.offset, read: *place })
+    fn behind(file: File, place: &Place) -> Self {
+        Self { file, buffer: LineBuffer::new(), next: place.offset, read: *place }
     }
 
     /// Gives the lines that have become whole; says whether there was anything to read.
@@ -182,11 +184,8 @@ impl Reading {
 /// Gives the line that begins at `next`, and goes on behind it.
 fn give(line: &millstream_sdk::lines::Line<'_>, next: &mut u64, lines: &mut Output<Line<'static>>) {
     if line.is_cut {
-        let bytes = line.bytes;
-        log(
-            Level::Warn,
-            &format!("the line of {bytes} bytes at {next} is cut to the first {LINE_BYTES_MAX}"),
-        );
+        let message = format!("the line at {next} is cut to its first {LINE_BYTES_MAX} bytes");
+        log(Level::Warn, &message);
     }
     lines.append(Line { value: &line.text, offset: next.cast_signed() });
     *next += line.bytes;
