@@ -109,22 +109,24 @@ impl Trial {
         std::thread::park_timeout(Duration::from_micros(self.chance.below(60_000)));
     }
 
-    /// Ends the process in some way.
+    /// Ends the process in some way. No batch has failed until then.
     fn end(&self, process: Process) {
-        match self.chance.below(10) {
+        let log = match self.chance.below(10) {
             0 => {
                 process.signal(Signal::TERM);
                 let (status, log) = process.end();
                 // It may have been waiting for the service, and says so.
                 assert!(status.success() || log.contains("was told to stop"), "{status}:\n{log}");
+                log
             }
             1 => {
                 process.signal(Signal::TERM);
                 std::thread::park_timeout(Duration::from_micros(self.chance.below(60_000)));
-                process.kill();
+                process.kill()
             }
-            _ => drop(process.kill()),
-        }
+            _ => process.kill(),
+        };
+        assert!(!log.contains("running the batch once more"), "{log}");
     }
 
     /// Lets the pipeline come to its end.
