@@ -55,18 +55,25 @@ impl Sink for Post {
         }
         let Batch { time_ms, part, .. } = batch;
         let key = format!("{}-{time_ms}-{part}", self.name);
-        let mut request = Request::post(&self.url, self.format.body(rows.iter()))
-            .header("content-type", self.format.content_type())
-            .header("idempotency-key", key);
+        let mut request = Request::post(&self.url, self.format.body(rows.iter()));
+        set(&mut request, "content-type", self.format.content_type());
         for (name, value) in &self.headers {
-            // One that is configured stands in the place of one from here.
-            request.headers.retain(|(present, _)| !present.eq_ignore_ascii_case(name));
-            request = request.header(name, value.as_str());
+            set(&mut request, name, value);
         }
+        set(&mut request, "idempotency-key", &key);
         let response = request.send().map_err(Fault::unavailable)?;
-        NOT_BEFORE.set(pause(&response).map(|pause| now() + pause));
-        judge(&response)
+        let judged = judge(&response);
+        if let Err(Fault::Unavailable(_)) = judged {
+            NOT_BEFORE.set(pause(&response).map(|pause| now() + pause));
+        }
+        judged
     }
+}
+
+/// Sets a header, in the place of one of its name.
+fn set(request: &mut Request, name: &str, value: &str) {
+    request.headers.retain(|(present, _)| !present.eq_ignore_ascii_case(name));
+    request.headers.push((name.to_owned(), value.as_bytes().to_vec()));
 }
 
 /// The headers that the configuration adds to every request.

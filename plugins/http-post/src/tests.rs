@@ -54,12 +54,14 @@ fn a_part_is_a_request_with_its_key() {
 fn headers_of_the_configuration_are_sent() {
     configure(
         "headers",
-        &serde_json::json!({ "Authorization": "Bearer abc", "Content-Type": "text/x-mine" }),
+        &serde_json::json!({ "Authorization": "Bearer abc", "Content-Type": "text/x-mine", "Idempotency-Key": "x" }),
     );
     let (_, requests) = write(&[Some("one")], || Ok(answer(200)));
     assert_eq!(header(&requests[0], "Authorization"), ["Bearer abc"]);
     assert_eq!(header(&requests[0], "Content-Type"), ["text/x-mine"]);
     assert!(header(&requests[0], "content-type").is_empty(), "there is one content type");
+    assert!(header(&requests[0], "Idempotency-Key").is_empty(), "the key is the plugin's");
+    assert_eq!(header(&requests[0], "idempotency-key"), ["orders-1700000000000-2"]);
     configure("headers", &serde_json::json!(["x"]));
     assert!(matches!(write(&[Some("one")], || Ok(answer(200))).0, Err(Fault::Rejected(_))));
 }
@@ -123,6 +125,8 @@ fn an_endpoint_is_left_alone_for_as_long_as_it_asks() {
         let (written, requests) = write(&[Some("one")], || Ok(answer(200)));
         assert_eq!((written, requests.len()), (Ok(()), 1), "{seconds}");
     }
+    let accepted = move || Ok(Response { status: 202, ..busy("1000")()? });
+    assert_eq!(write(&[Some("one")], accepted).0, Ok(()), "that is about what it has taken");
     assert!(matches!(write(&[Some("one")], busy("1000")).0, Err(Fault::Unavailable(_))));
     let (written, requests) = write(&[Some("one")], || Ok(answer(200)));
     assert!(matches!(written, Err(Fault::Unavailable(_))) && requests.is_empty());
