@@ -24,6 +24,8 @@ mod outside;
 mod pipeline_tests;
 mod process;
 mod running;
+mod service;
 mod states;
+mod stock;
 mod support;
 mod tables;

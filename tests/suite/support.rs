@@ -44,7 +44,7 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// A folder with a pipeline file in it; `{text}`, `{hostile}`, `{outside}` and `{reach}` in the file stand for the components. It is kept when
+/// A folder with a pipeline file in it; `{text}`, `{tail}` and other names of plugins in it stand for the components. It is kept when
 /// the test fails.
 pub(crate) struct Project(TempDir);
 
@@ -71,7 +71,7 @@ impl Project {
 
     pub(crate) fn write_pipeline(&self, pipeline: &str) {
         let mut text = pipeline.to_owned();
-        for name in ["text", "hostile", "outside", "reach"] {
+        for name in ["text", "tail", "lines-tcp", "http-post", "hostile", "outside", "reach"] {
             let place = format!("{{{name}}}");
             if text.contains(&place) {
                 text = text.replace(&place, component(name).to_str().unwrap());

@@ -110,15 +110,17 @@ impl Outbox {
         self.folder.sync().await
     }
 
-    /// Removes a batch and all before it. A crash may bring some back.
+    /// Removes a batch and all before it, and what a crash left of them. A crash may bring some back. Later ones may be put
+    /// meanwhile.
     ///
     /// # Errors
     /// `Disk`.
     pub async fn remove_through(&self, time: BatchTime) -> Result<(), JournalError> {
-        for number in self.folder.numbers().await?.into_iter().filter(|staged| *staged <= number(time)) {
+        let last = number(time);
+        for number in self.folder.numbers().await?.into_iter().filter(|staged| *staged <= last) {
             self.folder.remove(&self.folder.file(number)).await?;
         }
-        self.folder.remove_temporaries().await
+        self.folder.remove_temporaries_through(last).await
     }
 }
 

@@ -54,11 +54,16 @@ impl Folder {
         }
     }
 
-    /// Removes what a crash left of segments that were not whole.
+    /// Removes what a crash left of segments that were not whole. Nobody may be making one.
     pub(crate) async fn remove_temporaries(&self) -> Result<(), JournalError> {
+        self.remove_temporaries_through(u64::MAX).await
+    }
+
+    /// The same, of the segments up to `last`: those behind it may be in the making.
+    pub(crate) async fn remove_temporaries_through(&self, last: u64) -> Result<(), JournalError> {
         for name in self.names().await? {
-            let is_temporary = name.strip_suffix(TEMPORARY).is_some_and(|name| self.number(name).is_some());
-            if is_temporary {
+            let number = name.strip_suffix(TEMPORARY).and_then(|name| self.number(name));
+            if number.is_some_and(|number| number <= last) {
                 self.remove(&self.path.join(name)).await?;
             }
         }

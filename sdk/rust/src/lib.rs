@@ -168,6 +168,7 @@ pub mod fold;
 pub mod function;
 mod host;
 pub mod http;
+pub mod lines;
 mod list;
 mod need;
 mod option;

@@ -5,8 +5,9 @@
 //! plays it again. The folder of a test that fails is kept.
 
 mod faults;
-mod feed;
+pub(crate) mod feed;
 mod outputs;
+mod outside;
 mod points;
 mod random;
 pub(crate) mod trial;

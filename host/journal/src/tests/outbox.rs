@@ -77,6 +77,21 @@ async fn a_crash_while_a_batch_is_put_leaves_it_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_batch_that_is_put_is_left_alone_while_those_before_it_are_removed() {
+    let disk = MemoryDisk::new();
+    outbox(&disk).put(time(1_000), &[rows(0, 5)]).await.unwrap();
+    let folder = Path::new(FOLDER).join("outbox/out");
+    let name = |ms: i64| format!("{ms:020}.outbox.tmp");
+    for ms in [500, 1_000, 1_001, 2_000] {
+        drop(disk.create(&folder.join(name(ms))).await.unwrap());
+    }
+    outbox(&disk).remove_through(time(1_000)).await.unwrap();
+    let mut left = disk.list(&folder).await.unwrap();
+    left.sort();
+    assert_eq!(left, [name(1_001), name(2_000)]);
+}
+
+#[tokio::test]
 async fn damage_anywhere_is_told_and_never_read() {
     let disk = MemoryDisk::new();
     outbox(&disk).put(time(1_000), &[rows(0, 3), rows(3, 2)]).await.unwrap();
