@@ -80,7 +80,7 @@ impl Request {
 
     /// The URL's scheme, authority, and path with query.
     #[cfg(target_family = "wasm")]
-    fn parts(&self) -> Option<(&str, &str, String)> {
+    pub(crate) fn parts(&self) -> Option<(&str, &str, String)> {
         let (scheme, rest) = self.url.split_once("://")?;
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
