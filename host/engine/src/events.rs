@@ -89,16 +89,19 @@ pub(crate) struct Events(Vec<Arc<Queue>>);
 /// The events before one listener.
 struct Queue {
     sender: SyncSender<Event>,
-    missed: AtomicU64,
+    missed: Arc<AtomicU64>,
 }
 
 impl Events {
     /// With one listener more.
     pub(crate) fn with(mut self, listener: impl Listener) -> Result<Self, EngineError> {
         let (sender, events) = sync_channel(WAITING_MAX);
-        let hearing = thread::Builder::new().name("listener".to_owned()).spawn(|| hear(listener, events));
+        let missed = Arc::new(AtomicU64::new(0));
+        let at_the_end = Arc::clone(&missed);
+        let hearing = move || hear(listener, &events, &at_the_end);
+        let hearing = thread::Builder::new().name("listener".to_owned()).spawn(hearing);
         hearing.map_err(EngineError::Runtime)?;
-        self.0.push(Arc::new(Queue { sender, missed: AtomicU64::new(0) }));
+        self.0.push(Arc::new(Queue { sender, missed }));
         Ok(self)
     }
 
@@ -126,9 +129,15 @@ impl Queue {
     }
 }
 
-/// What a listener's thread does, until nobody tells anything any more.
-fn hear(mut listener: impl Listener, events: Receiver<Event>) {
-    let hearing = catch_unwind(AssertUnwindSafe(|| events.iter().for_each(|event| listener.hear(event))));
+/// What a listener's thread does, until nobody tells anything any more, and then about what it `missed` last.
+fn hear(mut listener: impl Listener, events: &Receiver<Event>, missed: &AtomicU64) {
+    let hearing = catch_unwind(AssertUnwindSafe(|| {
+        events.iter().for_each(|event| listener.hear(event));
+        match missed.swap(0, Ordering::Relaxed) {
+            0 => {}
+            events => listener.hear(Event::Missed { events }),
+        }
+    }));
     if hearing.is_err() {
         tracing::error!("a listener panicked, and hears no more");
     }

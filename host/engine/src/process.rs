@@ -94,7 +94,7 @@ impl Processor {
         let TablesNow { inputs: tables, trouble } = code.tables.at(batch.time(), &*self.clock).await;
         self.board.table_trouble(trouble);
         loop {
-            self.quarantine.over(&*self.clock).await;
+            self.quarantine.over(batch.time(), &*self.clock).await;
             let error = match self.attempt(program, code, batch, &tables, wanted).await {
                 Ok(outcome) => {
                     self.board.update(|status| status.trouble = None);

@@ -1,7 +1,7 @@
 //! Functions that are left alone for a while: those that cannot do their work, whatever the rows.
 //!
 //! The batch that such a function held up waits, and is tried again later and later. Nothing of it is lost: its records are where
-//! they were, the next batches queue behind it, and then the receivers wait. No other batch is run meanwhile.
+//! they were, the next batches queue behind it, and then the receivers wait. No batch behind it begins meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,10 +62,10 @@ impl Quarantine {
         self.confined().remove(&batch);
     }
 
-    /// Waits until no function is in quarantine any more.
-    pub(crate) async fn over(&self, clock: &dyn Clock) {
+    /// Waits until no function is in quarantine any more for `batch` or one before it. One behind it waits for this one anyway.
+    pub(crate) async fn over(&self, batch: BatchTime, clock: &dyn Clock) {
         loop {
-            let until = self.confined().values().map(|confined| confined.until).max();
+            let until = self.confined().range(..=batch).map(|(_, confined)| confined.until).max();
             match until.filter(|until| *until > clock.elapsed()) {
                 Some(until) => clock.sleep_until(until).await,
                 None => return,

@@ -6,6 +6,8 @@ use millstream_model::Accumulated;
 
 /// Accumulators that one call may add to.
 pub(crate) const NAMES_MAX: usize = 1_000;
+/// How the names end of what the host counts.
+const SKIPPED: &str = ".skipped";
 /// Bytes of an accumulator's name.
 pub(crate) const NAME_BYTES_MAX: usize = 64;
 
@@ -49,6 +51,11 @@ fn check_name(name: &str) -> Result<(), String> {
         return Err(format!(
             "an accumulator has a name of {} bytes; {NAME_BYTES_MAX} are the most",
             name.len()
+        ));
+    }
+    if name.ends_with(SKIPPED) {
+        return Err(format!(
+            "an accumulator has the name {name:?}; what ends with \"{SKIPPED}\" is the host's"
         ));
     }
     let may_stand = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');

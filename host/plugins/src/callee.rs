@@ -71,7 +71,8 @@ impl Callee {
         let export = self.plugin.export(kind);
         let export =
             export.ok_or_else(|| self.rejected(format!("functions of the kind {kind} are not called")))?;
-        let instance = self.plugin.instance().await.map_err(|reason| self.broken(reason))?;
+        // That an instance cannot be made is no row's fault.
+        let instance = self.plugin.instance().await.map_err(|reason| self.unavailable(reason))?;
         entry.runs_in(instance.memory());
         let called = instance.answer::<In, Out>(export, context, input, self.plugin.time).await;
         let (mut instance, answer) = called.map_err(|reason| self.broken(reason))?;
@@ -97,6 +98,10 @@ impl Callee {
 
     pub(crate) fn broken(&self, reason: impl Into<String>) -> FunctionError {
         FunctionError::Broken { function: self.name.clone(), reason: reason.into() }
+    }
+
+    fn unavailable(&self, reason: impl Into<String>) -> FunctionError {
+        FunctionError::Unavailable { function: self.name.clone(), reason: reason.into() }
     }
 
     fn rejected(&self, reason: impl Into<String>) -> FunctionError {

@@ -34,7 +34,7 @@ pub(crate) struct Guest {
     plugin: Arc<str>,
     config: Arc<BTreeMap<String, String>>,
     wasi: WasiCtx,
-    http: Http,
+    pub(crate) http: Http,
     resources: ResourceTable,
     pub(crate) limiter: Limiter,
     pub(crate) printed: Printed,

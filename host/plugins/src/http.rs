@@ -126,7 +126,7 @@ impl Http {
         let requests = Requests {
             granted: Arc::clone(granted),
             body_bytes: limit.http_body_bytes,
-            time: limit.time,
+            until: Instant::now() + limit.time,
             under_way: Arc::new(Semaphore::new(REQUESTS_MAX)),
             printed: printed.clone(),
         };
@@ -138,13 +138,21 @@ impl Http {
 pub(crate) struct Requests {
     granted: Arc<[Destination]>,
     body_bytes: u64,
-    time: Duration,
+    /// When requests of the call that is made are over.
+    until: Instant,
     under_way: Arc<Semaphore>,
     printed: Printed,
 }
 
 /// A response, and what drives the rest of its connection.
 type Exchange = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+
+impl Requests {
+    /// A call begins that may take so long.
+    pub(crate) fn begin(&mut self, time: Duration) {
+        self.until = Instant::now() + time * 9 / 10;
+    }
+}
 
 impl WasiHttpHooks for Requests {
     fn send_request(
@@ -155,8 +163,9 @@ impl WasiHttpHooks for Requests {
     ) -> Box<dyn Future<Output = Result<Exchange, Error>> + Send> {
         let admitted = self.admit(&mut request);
         let (printed, body_bytes) = (self.printed.clone(), self.body_bytes);
-        // No part of a request outlives the call that makes it by more than a call.
-        let (options, deadline) = (within(options, self.time), Instant::now() + self.time);
+        // A guest that is told in time what its service does can say so, before it has used up the time of its call.
+        let deadline = self.until;
+        let options = within(options, deadline.saturating_duration_since(Instant::now()));
         Box::new(async move {
             let (name, permit) = admitted?;
             let request = request.map(|body| {

@@ -97,6 +97,7 @@ impl Instance {
     {
         let function = self.raw.get_typed_func::<In, Out>(&mut self.store, export);
         let function = function.map_err(|error| format!("is not of the contract: {error:#}"))?;
+        self.store.data_mut().http.requests.begin(time);
         let answered = timeout(time, function.call_async(&mut self.store, input)).await;
         let result = match answered {
             Ok(Ok(answer)) => Ok(answer),

@@ -9,7 +9,7 @@ use crate::aggregation::partial_of;
 use crate::batch::CurrentBatch;
 use crate::input::Slot;
 use crate::operator::OperatorInput;
-use crate::origin::{ORIGIN, traced};
+use crate::origin::traced;
 use crate::relations::{Catalog, Definition, Meaning};
 use crate::stage::{Plan, Stage};
 use crate::{Operator, Program, QueryError, Relations};
@@ -117,8 +117,7 @@ fn trace(needed: &mut [Need]) -> Vec<String> {
     // And back: whoever knows them.
     let (mut numbered, mut known) = (Vec::new(), BTreeSet::new());
     for need in needed {
-        let Definition { name, meaning, reads, schema } = &need.definition;
-        let is_named_so = schema.field_with_name(ORIGIN).is_ok();
+        let Definition { name, meaning, reads, .. } = &need.definition;
         need.number = u16::try_from(numbered.len()).ok().filter(|_| need.traced && need.is_input());
         let is_known = match meaning {
             Meaning::Input => need.number.is_some(),
@@ -126,7 +125,7 @@ fn trace(needed: &mut [Need]) -> Vec<String> {
             Meaning::Union => reads.iter().any(|read| known.contains(read)),
             Meaning::Sql(_) | Meaning::Operator(..) => false,
         };
-        need.traced &= is_known && !is_named_so;
+        need.traced &= is_known;
         need.number = need.number.filter(|_| need.traced);
         numbered.extend(need.number.map(|_| name.clone()));
         known.extend(need.traced.then(|| name.clone()));

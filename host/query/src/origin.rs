@@ -13,10 +13,12 @@ use arrow::array::{Array, ArrayRef, AsArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::{Column, ScalarValue};
-use datafusion::error::Result;
+use datafusion::error::Result as PlanResult;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 
-/// The column's name. A relation that has one of that name is not traced.
+use crate::QueryError;
+
+/// The column's name, which no relation may give to one of its own.
 pub(crate) const ORIGIN: &str = "millstream:origin";
 const ROW_BITS: u32 = 48;
 
@@ -32,6 +34,16 @@ pub struct Origin {
 /// The column's field.
 fn field() -> Field {
     Field::new(ORIGIN, DataType::UInt64, true)
+}
+
+/// Refuses columns of which one has the name.
+pub(crate) fn refuse_own(schema: &Schema) -> Result<(), QueryError> {
+    match schema.field_with_name(ORIGIN) {
+        Ok(_) => {
+            Err(QueryError::Sql { message: format!("no column can be called \"{ORIGIN}\""), place: None })
+        }
+        Err(_) => Ok(()),
+    }
 }
 
 /// Whether rows with these columns say where they come from.
@@ -55,7 +67,7 @@ pub(crate) fn untraced(rows: RecordBatch) -> RecordBatch {
 }
 
 /// The plan without the rows' origins.
-pub(crate) fn untraced_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(crate) fn untraced_plan(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
     let columns = plan.schema().columns();
     let seen = columns.into_iter().filter(|column| column.name != ORIGIN).map(Expr::Column);
     let seen: Vec<_> = seen.collect();
@@ -63,7 +75,7 @@ pub(crate) fn untraced_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// The plan with a column for origins, which nobody knows where the plan has none.
-pub(crate) fn traced_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(crate) fn traced_plan(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
     if is_traced(plan.schema().as_arrow()) {
         return Ok(plan);
     }
@@ -83,7 +95,7 @@ pub(crate) fn code(rows: &RecordBatch, row: usize) -> Option<u64> {
     if !is_traced(rows.schema_ref()) {
         return None;
     }
-    let origins = rows.columns().last()?.as_primitive::<UInt64Type>();
+    let origins = rows.columns().last()?.as_primitive_opt::<UInt64Type>()?;
     origins.is_valid(row).then(|| origins.value(row))
 }
 

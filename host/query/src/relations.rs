@@ -19,6 +19,7 @@ use crate::batch::CurrentBatch;
 use crate::call::CallNode;
 use crate::input::{InputTable, Slot};
 use crate::operator::OperatorInput;
+use crate::origin::refuse_own;
 use crate::origin::{traced, traced_plan, untraced_plan};
 use crate::session::session;
 use crate::stage::Plan;
@@ -88,6 +89,7 @@ impl Relations {
 
     /// Defines an input: rows that are given anew for each batch.
     pub fn add_input(&mut self, name: &str, schema: SchemaRef) -> Result<(), QueryError> {
+        refuse_own(&schema)?;
         self.planned.add_leaf(name, Arc::clone(&schema), Slot::default(), None)?;
         let name = name.to_owned();
         self.definitions.push(Definition { name, meaning: Meaning::Input, reads: Vec::new(), schema });
@@ -130,6 +132,7 @@ impl Relations {
         reads.extend(operator.table().map(str::to_owned));
         reads.extend(operator.follows());
         let schema = operator.schema();
+        refuse_own(&schema)?;
         self.planned.add_leaf(name, Arc::clone(&schema), Slot::default(), operator.partitions())?;
         let (name, meaning) = (name.to_owned(), Meaning::Operator(operator, input));
         self.definitions.push(Definition { name, meaning, reads, schema });
@@ -162,6 +165,7 @@ impl Relations {
     ) -> Result<SchemaRef, QueryError> {
         let plan = self.planned.plan(&meaning, &reads).await?;
         let schema = Arc::clone(plan.schema().inner());
+        refuse_own(&schema)?;
         self.planned.add_view(name, plan)?;
         let (name, given) = (name.to_owned(), Arc::clone(&schema));
         self.definitions.push(Definition { name, meaning, reads, schema });

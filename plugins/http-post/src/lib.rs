@@ -61,7 +61,7 @@ impl Sink for Post {
             set(&mut request, name, value);
         }
         set(&mut request, "idempotency-key", &key);
-        let response = request.send().map_err(Fault::unavailable)?;
+        let response = request.send()?;
         let judged = judge(&response);
         if let Err(Fault::Unavailable(_)) = judged {
             NOT_BEFORE.set(pause(&response).map(|pause| now() + pause));

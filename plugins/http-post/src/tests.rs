@@ -1,7 +1,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use millstream_sdk::http::Failure;
 use millstream_sdk::testing;
 
 use super::*;
@@ -15,7 +14,7 @@ fn configure(key: &str, value: &serde_json::Value) {
 /// Writes rows to an endpoint that answers so; gives what came of it, and the requests.
 fn write(
     rows: &'static [Option<&'static str>],
-    answer: impl Fn() -> Result<Response, Failure> + 'static,
+    answer: impl Fn() -> Result<Response, Fault> + 'static,
 ) -> (Result<(), Fault>, Vec<Request>) {
     let requests = Rc::new(RefCell::new(Vec::new()));
     let taken = Rc::clone(&requests);
@@ -108,7 +107,7 @@ fn the_status_says_whether_to_try_again() {
 
 #[test]
 fn an_endpoint_that_cannot_be_reached_is_tried_again() {
-    let (written, _) = write(&[Some("one")], || Err(Failure::new("connection refused")));
+    let (written, _) = write(&[Some("one")], || Err(Fault::unavailable("connection refused")));
     assert!(matches!(written, Err(Fault::Unavailable(reason)) if reason.contains("refused")));
 }
 

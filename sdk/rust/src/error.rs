@@ -1,8 +1,12 @@
 //! What can go wrong in a call.
 //!
-//! Every error rejects the call: the same rows would fail again, and the host puts the ones at fault among its dead letters.
+//! Every error but [`Error::Unavailable`] rejects the call: the same rows would fail again, and the host puts the ones at fault
+//! among its dead letters.
 
+use std::any::Any;
 use std::fmt::Display;
+
+use crate::outside::Fault;
 
 /// Why a call, or a look at the configuration, has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +20,9 @@ pub enum Error {
         /// What the function said.
         message: String,
     },
+    /// The function returned [`Fault::Unavailable`]: what it needs may be there later, and the rows are to wait for it.
+    #[error("{0}")]
+    Unavailable(String),
     /// A transform returned an error for its partition.
     #[error("{0}")]
     Partition(String),
@@ -142,8 +149,27 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn row(row: usize, message: impl Display) -> Self {
-        Self::Row { row, message: message.to_string() }
+    /// What the function returned for a row.
+    pub(crate) fn row(row: usize, error: impl Display + 'static) -> Self {
+        Self::returned(&error, |message| Self::Row { row, message })
+    }
+
+    /// What a transform returned for its partition.
+    pub(crate) fn partition(error: impl Display + 'static) -> Self {
+        Self::returned(&error, Self::Partition)
+    }
+
+    /// What an update-state returned for a key.
+    pub(crate) fn key(key: usize, error: impl Display + 'static) -> Self {
+        Self::returned(&error, |message| Self::Key { key, message })
+    }
+
+    /// An error of whatever type, which says that it may pass if it is a [`Fault`].
+    fn returned<E: Display + 'static>(error: &E, rejected: impl FnOnce(String) -> Self) -> Self {
+        match (error as &dyn Any).downcast_ref() {
+            Some(Fault::Unavailable(reason)) => Self::Unavailable(reason.clone()),
+            _ => rejected(error.to_string()),
+        }
     }
 
     pub(crate) fn wrong_type(column: &str, expected: &'static str, found: &'static str) -> Self {

@@ -19,7 +19,7 @@ pub struct Groups<'a> {
 ///
 /// # Errors
 /// If the groups do not fit the rows, or the first error that the function returns.
-pub fn fold<T: WriteRow, E: Display>(
+pub fn fold<T: WriteRow, E: Display + 'static>(
     rows: usize,
     groups: Groups<'_>,
     mut first: impl FnMut(usize) -> T,
@@ -49,7 +49,7 @@ pub fn fold<T: WriteRow, E: Display>(
 ///
 /// # Errors
 /// If there are not as many of both, or the first error that the function returns.
-pub fn take_out<T: WriteRow, E: Display>(
+pub fn take_out<T: WriteRow, E: Display + 'static>(
     totals: usize,
     taken: usize,
     mut call: impl FnMut(usize) -> Result<T, E>,

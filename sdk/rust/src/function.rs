@@ -292,7 +292,7 @@ impl Growth {
 ///
 /// # Errors
 /// The first error that the function returns.
-pub fn map<T: WriteRow, E: Display>(
+pub fn map<T: WriteRow, E: Display + 'static>(
     rows: usize,
     mut call: impl FnMut(usize) -> Result<T, E>,
 ) -> Result<Answer, Error> {
@@ -308,7 +308,7 @@ pub fn map<T: WriteRow, E: Display>(
 ///
 /// # Errors
 /// The first error that the function returns.
-pub fn flat_map<I: IntoIterator<Item: WriteRow>, E: Display>(
+pub fn flat_map<I: IntoIterator<Item: WriteRow>, E: Display + 'static>(
     rows: usize,
     growth: &Growth,
     mut call: impl FnMut(usize) -> Result<I, E>,
@@ -333,7 +333,7 @@ pub fn flat_map<I: IntoIterator<Item: WriteRow>, E: Display>(
 ///
 /// # Errors
 /// The first error that the function returns.
-pub fn filter<E: Display>(
+pub fn filter<E: Display + 'static>(
     rows: usize,
     mut call: impl FnMut(usize) -> Result<bool, E>,
 ) -> Result<Answer, Error> {
@@ -348,8 +348,8 @@ pub fn filter<E: Display>(
 ///
 /// # Errors
 /// The error that the function returned.
-pub fn transform<I: IntoIterator<Item: WriteRow>, E: Display>(
+pub fn transform<I: IntoIterator<Item: WriteRow>, E: Display + 'static>(
     answers: Result<I, E>,
 ) -> Result<Answer, Error> {
-    answers.map(|rows| Answer::Rows(Table::of(rows))).map_err(|error| Error::Partition(error.to_string()))
+    answers.map(|rows| Answer::Rows(Table::of(rows))).map_err(Error::partition)
 }

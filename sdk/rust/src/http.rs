@@ -1,14 +1,14 @@
 //! HTTP requests to services that the pipeline file grants, as in `grant = { http = ["api.example.com"] }`.
 //!
 //! ```
-//! use millstream_sdk::http::{Failure, Request};
+//! use millstream_sdk::http::Request;
 //! use millstream_sdk::prelude::*;
 //!
 //! /// What an amount is in euros.
 //! #[map]
-//! fn in_euros(currency: &str, amount: f64) -> Result<f64, Failure> {
+//! fn in_euros(currency: &str, amount: f64) -> Result<f64, Fault> {
 //!     let response = Request::get(&format!("https://rates.example.com/{currency}")).send()?;
-//!     let rate: f64 = response.text()?.trim().parse().map_err(Failure::new)?;
+//!     let rate: f64 = response.text()?.trim().parse().map_err(Fault::rejected)?;
 //!     Ok(amount * rate)
 //! }
 //!
@@ -23,8 +23,7 @@
 //! A request takes a part of the call's time, and each is made anew where a batch is run again, which may then give other
 //! rows. One request for a chunk of rows, by a transform, costs less than one for each.
 
-use std::fmt::{self, Display};
-
+use crate::outside::Fault;
 #[cfg(not(target_family = "wasm"))]
 use crate::testing as world;
 #[cfg(target_family = "wasm")]
@@ -72,9 +71,9 @@ impl Request {
     /// Sends it, and waits for the whole response. A redirect is a response like any other.
     ///
     /// # Errors
-    /// If the host is not granted, cannot be reached or does not answer in time, or a limit is broken. A status that says
-    /// that something failed is no error.
-    pub fn send(&self) -> Result<Response, Failure> {
+    /// `Rejected` if the host is not granted, the request is malformed, or a limit is broken; `Unavailable` if the service
+    /// cannot be reached or does not answer in time. A status that says that something failed is no error.
+    pub fn send(&self) -> Result<Response, Fault> {
         world::send(self)
     }
 
@@ -105,30 +104,14 @@ impl Response {
     /// The body of a response whose status says that all went well.
     ///
     /// # Errors
-    /// If the status is another, or the body is not UTF-8.
-    pub fn text(&self) -> Result<&str, Failure> {
+    /// If the status is another, `Unavailable` where it says that the service may answer later; or the body is not UTF-8.
+    pub fn text(&self) -> Result<&str, Fault> {
         if !(200..300).contains(&self.status) {
-            return Err(Failure::new(format_args!("the service answered with the status {}", self.status)));
+            let reason = format!("the service answered with the status {}", self.status);
+            // It takes too long, it is too early, there are too many, or the service is at fault.
+            let may_pass = matches!(self.status, 408 | 425 | 429 | 500..);
+            return Err(if may_pass { Fault::Unavailable(reason) } else { Fault::Rejected(reason) });
         }
-        std::str::from_utf8(&self.body).map_err(Failure::new)
+        std::str::from_utf8(&self.body).map_err(Fault::rejected)
     }
 }
-
-/// Why there is no response, or none of use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure(String);
-
-impl Failure {
-    /// A failure with a reason.
-    pub fn new(reason: impl Display) -> Self {
-        Self(reason.to_string())
-    }
-}
-
-impl Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Failure {}

@@ -222,7 +222,7 @@ pub fn update<S, T, E>(
 where
     S: for<'a> ReadRow<At<'a> = S> + WriteRow + 'static,
     T: WriteRow,
-    E: Display,
+    E: Display + 'static,
 {
     updates.check()?;
     let before = S::open("state", &mut Columns::of_states(updates.states))?;
@@ -236,7 +236,7 @@ where
         let mut state = State::new(present.then(|| S::read(&before, key)));
         state.timing_out = bits::get(updates.timed_out, key);
         let called = call(key, updates.range(key), &mut state, &mut output);
-        called.map_err(|error| Error::Key { key, message: error.to_string() })?;
+        called.map_err(|error| Error::key(key, error))?;
         origins.resize(output.rows, u32::try_from(key).expect("a call has less than 4 billion keys"));
         let (fate, value) = match (state.touched, state.value) {
             (true, Some(value)) => (Outcome::PUT, Some(value)),

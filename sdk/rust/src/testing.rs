@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use crate::accumulators;
 use crate::host::Level;
-use crate::http::{Failure, Request, Response};
+use crate::http::{Request, Response};
+use crate::outside::Fault;
 
 /// What stands for the services that a plugin calls.
-type Service = Box<dyn Fn(&Request) -> Result<Response, Failure>>;
+type Service = Box<dyn Fn(&Request) -> Result<Response, Fault>>;
 
 #[derive(Default)]
 struct World {
@@ -28,7 +29,7 @@ pub fn set_config(key: &str, json: &str) {
 }
 
 /// Answers the HTTP requests of this thread from now on.
-pub fn answer_http(service: impl Fn(&Request) -> Result<Response, Failure> + 'static) {
+pub fn answer_http(service: impl Fn(&Request) -> Result<Response, Fault> + 'static) {
     WORLD.with_borrow_mut(|world| world.service = Some(Box::new(service)));
 }
 
@@ -52,8 +53,9 @@ pub(crate) fn config(key: &str) -> Option<String> {
     WORLD.with_borrow(|world| world.config.get(key).cloned())
 }
 
-pub(crate) fn send(request: &Request) -> Result<Response, Failure> {
-    let unanswered = || Failure::new("nothing is sent in a test; answer requests by `testing::answer_http`");
+pub(crate) fn send(request: &Request) -> Result<Response, Fault> {
+    let unanswered =
+        || Fault::unavailable("nothing is sent in a test; answer requests by `testing::answer_http`");
     WORLD.with_borrow(|world| {
         world.service.as_ref().map_or_else(|| Err(unanswered()), |service| service(request))
     })

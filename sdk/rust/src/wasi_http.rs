@@ -1,32 +1,35 @@
 //! Requests through `wasi:http`, which a component imports only if this is called.
 
-use std::fmt::Debug;
-
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
+    ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
+    http_error_code,
 };
 use wasip2::io::streams::StreamError;
 
-use crate::http::{Failure, Request, Response};
+use crate::http::{Request, Response};
+use crate::outside::Fault;
 
 /// What a stream takes and gives at once.
 const CHUNK_BYTES: usize = 4096;
 const READ_BYTES: u64 = 64 << 10;
 
-pub(crate) fn send(request: &Request) -> Result<Response, Failure> {
-    let failed = |why: &str| Failure::new(format_args!("{} {}: {why}", request.method, request.url));
-    let outgoing = outgoing(request).map_err(|why| failed(&why))?;
-    let body = outgoing.body().map_err(|()| failed("it has a wrong content-length"))?;
-    let pending = outgoing_handler::handle(outgoing, None).map_err(|error| failed(&error.to_string()))?;
-    let sent = write(body, &request.body);
+pub(crate) fn send(request: &Request) -> Result<Response, Fault> {
+    let told = |why: &str| format!("{} {}: {why}", request.method, request.url);
+    let refused = |why: &str| Fault::Rejected(told(why));
+    let failed = |code: ErrorCode| match is_for_good(&code) {
+        true => Fault::Rejected(told(&code.to_string())),
+        false => Fault::Unavailable(told(&code.to_string())),
+    };
+    let outgoing = outgoing(request).map_err(|why| refused(&why))?;
+    let body = outgoing.body().map_err(|()| refused("it has a wrong content-length"))?;
+    let pending = outgoing_handler::handle(outgoing, None).map_err(failed)?;
+    write(body, &request.body);
     pending.subscribe().block();
     let answered = pending.get().expect("it is ready").expect("it is taken once");
-    let response = answered.map_err(|error| failed(&error.to_string()))?;
-    // A service may answer without reading all; what counts is then its answer.
-    drop(sent);
+    let response = answered.map_err(failed)?;
     let (status, headers) = (response.status(), response.headers().entries());
-    let body = read(&response).map_err(|why| failed(&why))?;
+    let body = read(&response).map_err(failed)?;
     Ok(Response { status, headers, body })
 }
 
@@ -63,28 +66,49 @@ fn method(name: &str) -> Method {
     }
 }
 
-fn write(body: OutgoingBody, bytes: &[u8]) -> Result<(), String> {
-    let stream = body.write().map_err(|()| "its body is written already".to_owned())?;
-    for chunk in bytes.chunks(CHUNK_BYTES) {
-        stream.blocking_write_and_flush(chunk).map_err(said)?;
-    }
-    drop(stream);
-    OutgoingBody::finish(body, None).map_err(said)
+/// Whether the same request fails again, whenever it is sent.
+fn is_for_good(code: &ErrorCode) -> bool {
+    use ErrorCode as Code;
+    matches!(
+        code,
+        Code::HttpRequestDenied
+            | Code::HttpRequestLengthRequired
+            | Code::HttpRequestBodySize(_)
+            | Code::HttpRequestMethodInvalid
+            | Code::HttpRequestUriInvalid
+            | Code::HttpRequestUriTooLong
+            | Code::HttpRequestHeaderSectionSize(_)
+            | Code::HttpRequestHeaderSize(_)
+            | Code::HttpResponseHeaderSectionSize(_)
+            | Code::HttpResponseHeaderSize(_)
+            | Code::HttpResponseBodySize(_)
+            | Code::HttpResponseTransferCoding(_)
+            | Code::HttpResponseContentCoding(_)
+    )
 }
 
-fn read(response: &IncomingResponse) -> Result<Vec<u8>, String> {
-    let body: IncomingBody = response.consume().map_err(|()| "its body is read already".to_owned())?;
-    let stream = body.stream().map_err(|()| "its body is read already".to_owned())?;
+/// Writes the body as far as it is read; what is wrong with it is told by the answer.
+fn write(body: OutgoingBody, bytes: &[u8]) {
+    let Ok(stream) = body.write() else { return };
+    if bytes.chunks(CHUNK_BYTES).try_for_each(|chunk| stream.blocking_write_and_flush(chunk)).is_ok() {
+        drop(stream);
+        drop(OutgoingBody::finish(body, None));
+    }
+}
+
+fn read(response: &IncomingResponse) -> Result<Vec<u8>, ErrorCode> {
+    let read_twice = |()| ErrorCode::InternalError(Some("its body is read already".to_owned()));
+    let body: IncomingBody = response.consume().map_err(read_twice)?;
+    let stream = body.stream().map_err(read_twice)?;
     let mut bytes = Vec::new();
     loop {
         match stream.blocking_read(READ_BYTES) {
             Ok(chunk) => bytes.extend_from_slice(&chunk),
             Err(StreamError::Closed) => return Ok(bytes),
-            Err(StreamError::LastOperationFailed(error)) => return Err(error.to_debug_string()),
+            Err(StreamError::LastOperationFailed(error)) => {
+                let other = || ErrorCode::InternalError(Some(error.to_debug_string()));
+                return Err(http_error_code(&error).unwrap_or_else(other));
+            }
         }
     }
-}
-
-fn said(error: impl Debug) -> String {
-    format!("{error:?}")
 }

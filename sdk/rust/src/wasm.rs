@@ -182,7 +182,10 @@ fn counted<T>(call: impl FnOnce() -> Result<T, Error>) -> Result<T, types::Error
     drop(accumulators::take());
     let called = call();
     accumulators::take().iter().for_each(|(name, amount)| host_accumulators::add(name, *amount));
-    called.map_err(|error| types::Error::Rejected(error.to_string()))
+    called.map_err(|error| match error {
+        Error::Unavailable(reason) => types::Error::Unavailable(reason),
+        error => types::Error::Rejected(error.to_string()),
+    })
 }
 
 pub(crate) fn log(level: Level, message: &str) {

@@ -228,6 +228,19 @@ fn an_error_names_the_row() {
     assert!(message.contains("invalid digit"), "{message}");
 }
 
+/// Asks somebody who is not there for every other row.
+#[map]
+fn ask(text: &str) -> Result<i64, Fault> {
+    text.parse().map_err(|_| Fault::unavailable("nobody answers"))
+}
+
+#[test]
+fn what_may_pass_is_told_apart_from_what_never_will() {
+    let away = Error::Unavailable("nobody answers".to_owned());
+    assert_eq!(call(function!(ask), ["1", "two"]), Err(away));
+    assert!(call(function!(ask), ["1", "2"]).is_ok());
+}
+
 #[test]
 fn a_filter_answers_with_a_bitmap() {
     let amounts = (0..20).map(|amount| f64::from(amount) + 0.5);

@@ -40,6 +40,7 @@ async fn what_breaks_a_limit_ends_the_call_with_the_reason() {
         ("names-flood", "more than 1000 accumulators"),
         ("name-bad", "\"not a name\""),
         ("name-empty", "the name \"\""),
+        ("name-of-the-host", "is the host's"),
         ("name-long", "a name of 65 bytes"),
         ("name-huge", "a name of 16777216 bytes"),
         ("count-beyond", "\"most\" goes beyond 64 bits"),

@@ -284,6 +284,7 @@ async fn wrong_queries_say_what_and_where() {
         ("SELECT 1; SELECT 2", "one query", None),
         ("SELECT random() AS r FROM lines", "random", None),
         ("SELECT sum(line) AS n FROM lines", "sum", None),
+        ("SELECT line AS \"millstream:origin\" FROM lines", "millstream:origin", None),
     ];
     for (sql, fragment, expected) in cases {
         let error = relations().await.add_sql("out", sql).await.expect_err(sql);

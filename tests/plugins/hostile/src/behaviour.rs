@@ -73,6 +73,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     function("names-many", Map, |rows| count_names(&rows, 1_000)),
     function("name-bad", Map, |rows| count(&rows, "not a name")),
     function("name-empty", Map, |rows| count(&rows, "")),
+    function("name-of-the-host", Map, |rows| count(&rows, "well.skipped")),
     function("name-long", Map, |rows| count(&rows, &"x".repeat(65))),
     function("name-huge", Map, |rows| count(&rows, &"x".repeat(16 << 20))),
     function("count-beyond", Map, |rows| {

@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use millstream_model::FunctionError;
 use millstream_model::pipeline::{Grant, Limit};
 use tempfile::TempDir;
 
@@ -153,6 +154,24 @@ async fn nothing_changes_in_a_folder_that_is_granted_to_be_read() {
     assert_eq!(fs::read_to_string(ground.at("read/file")).unwrap(), "file");
     assert_eq!(fs::read_dir(ground.at("read")).unwrap().count(), 5);
     assert!(!Path::new(&ground.at("write/other")).exists());
+}
+
+#[tokio::test]
+async fn a_folder_that_is_gone_is_not_the_fault_of_rows() {
+    let ground = Ground::new();
+    let grant = Grant { read: vec![ground.at("read").into()], ..Grant::default() };
+    let reach = Reach::load(grant, Limit { time: SHORT, ..Limit::default() }).await;
+    let pipe = ground.at("read/pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // The instance that there was is gone with this call, and no other can be made.
+    reach.call(&format!("read {pipe}")).await.unwrap_err();
+    fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    fs::rename(ground.at("read"), ground.at("elsewhere")).unwrap();
+    let error = reach.call("variables").await.unwrap_err();
+    let is_told = matches!(&error, FunctionError::Unavailable { reason, .. } if reason.contains("read"));
+    assert!(is_told, "{error:?}");
+    fs::rename(ground.at("elsewhere"), ground.at("read")).unwrap();
+    reach.says("variables").await;
 }
 
 #[tokio::test]

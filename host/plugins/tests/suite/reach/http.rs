@@ -109,10 +109,10 @@ async fn what_is_no_http_is_an_error_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_silent_ends_the_call_at_its_time() {
+async fn a_service_that_is_silent_is_told_before_the_call_has_used_up_its_time() {
     let server = Server::new(Answer::Silence);
     let reach = Reach::load(granted(&server), Limit { time: SHORT, ..Limit::default() }).await;
-    reach.breaks(&format!("http GET {}", server.url()), "raise limit.time").await;
+    reach.fails(&format!("http GET {}", server.url()), "Timeout").await;
 }
 
 #[tokio::test]
