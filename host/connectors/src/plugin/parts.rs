@@ -1,13 +1,14 @@
 //! A batch's rows in parts of bounded size, in an order that depends on nothing but the rows.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray};
+use arrow::array::{Array, AsArray, GenericByteViewArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{ByteViewType, DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use millstream_model::SinkPart;
+
+use super::compact::compact;
 
 /// Bytes of values in a part, unless it is one row: a guest has to hold it.
 const BYTES_MAX: usize = 8 << 20;
@@ -73,24 +74,11 @@ fn cut(rows: RecordBatch, parts: &mut Vec<RecordBatch>) {
     let count = rows.num_rows();
     let fits = count <= SinkPart::ROWS_MAX && bytes_of(&rows) <= BYTES_MAX;
     if fits || count == 1 {
-        return parts.push(compact(rows));
+        return parts.push(compact(&rows));
     }
     let half = count / 2;
     cut(rows.slice(0, half), parts);
     cut(rows.slice(half, count - half), parts);
-}
-
-/// The rows without what their buffers hold of other rows.
-fn compact(rows: RecordBatch) -> RecordBatch {
-    let column = |column: &ArrayRef| -> ArrayRef {
-        match column.data_type() {
-            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
-            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
-            _ => Arc::clone(column),
-        }
-    };
-    let columns = rows.columns().iter().map(column).collect();
-    RecordBatch::try_new(rows.schema(), columns).expect("the columns are the same as before")
 }
 
 fn bytes_of(rows: &RecordBatch) -> usize {

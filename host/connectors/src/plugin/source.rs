@@ -23,6 +23,7 @@ use millstream_engine::{Closed, Inlet, Receipt, Source, SourceError};
 use millstream_model::{Block, Delivery, FunctionError, Payload, Position, Receiver, Receiving};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::compact::compact;
 use super::is_rejected;
 
 /// How long a poll waits at most for rows, so that a stop and acknowledgements need not wait longer.
@@ -200,6 +201,7 @@ impl Life<'_> {
         let mut sent = Ok(());
         for start in (0..whole.num_rows()).step_by(piece_rows) {
             let piece = whole.slice(start, piece_rows.min(whole.num_rows() - start));
+            let piece = if piece.num_rows() < whole.num_rows() { compact(&piece) } else { piece };
             sent = sent.and(self.inlet.send(self.block(piece, position.clone())).await.map(drop));
         }
         let receipt = self.inlet.receipt();

@@ -1,5 +1,6 @@
 //! Receivers and sinks of the host's own, as plugins have them, and what becomes of them.
 
+mod compact;
 mod receiving;
 mod writing;
 
