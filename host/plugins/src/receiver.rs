@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use millstream_model::{BatchTime, Delivery, FunctionDescription, FunctionError, Receiver, Receiving};
+use millstream_model::{
+    BatchTime, DataType, Delivery, FunctionDescription, FunctionError, Receiver, Receiving,
+};
 use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, ComponentType, Lift, Lower};
 
 use crate::callee::Callee;
@@ -61,39 +63,47 @@ impl Receiver for PluginReceiver {
         let instance = callee.plugin.outside_instance().await.map_err(|reason| callee.broken(reason))?;
         let input = (callee.index, position.map(|position| position.to_vec()));
         let mut life = Life { callee, instance: Some(instance) };
-        life.answer::<_, ()>(|exports| exports.start, input, Duration::ZERO).await?;
+        life.answer(|exports| exports.start, input, Duration::ZERO, |_, ()| Ok(())).await?;
         Ok(Box::new(life))
     }
 }
 
 impl Life {
     /// Makes a call that may be refused, and may take `more` than the limit of time.
-    async fn answer<In, Out>(
+    async fn answer<In, Out, T>(
         &mut self,
         export: fn(&ReceiverExports) -> ComponentExportIndex,
         input: In,
         more: Duration,
-    ) -> Result<Out, FunctionError>
+        believe: fn(&Callee, Out) -> Result<T, String>,
+    ) -> Result<T, FunctionError>
     where
         In: ComponentNamedList + Lower + Send + Sync + 'static,
         Out: ComponentType + Lift + Measured + Send + Sync + 'static,
+        T: Send + 'static,
     {
-        let volume = |(answer,): &(Result<Out, CallError>,)| answer.as_ref().ok().map(Out::volume);
-        let (answer,) = self.call(export, input, more, volume).await?;
-        answer.map_err(|refusal| self.callee.refused(refusal))
+        let check = move |callee: &Callee, (answer,): (Result<Out, CallError>,)| match answer {
+            Ok(answer) => {
+                let volume = answer.volume();
+                Ok((Ok(believe(callee, answer)?), Some(volume)))
+            }
+            Err(refusal) => Ok((Err(callee.refused(refusal)), None)),
+        };
+        self.call(export, input, more, check).await?
     }
 
-    /// Makes a call. It has succeeded where `volume` says how much it answered with.
-    async fn call<In, Out>(
+    /// Makes a call, and gives what `check` made of the answer. It has succeeded where that says how much it answered with.
+    async fn call<In, Out, T>(
         &mut self,
         export: fn(&ReceiverExports) -> ComponentExportIndex,
         input: In,
         more: Duration,
-        volume: fn(&Out) -> Option<Volume>,
-    ) -> Result<Out, FunctionError>
+        check: impl FnOnce(&Callee, Out) -> Result<(T, Option<Volume>), String> + Send + 'static,
+    ) -> Result<T, FunctionError>
     where
         In: ComponentNamedList + Lower + Send + Sync + 'static,
         Out: ComponentNamedList + Lift + Send + Sync + 'static,
+        T: Send + 'static,
     {
         let broken = |reason: String| self.callee.broken(reason);
         let instance =
@@ -105,38 +115,54 @@ impl Life {
         let called = outside(async move {
             let mut entry = callee.plugin.meter.enter(callee.name(), NO_BATCH, Volume::default());
             entry.runs_in(instance.memory());
-            let called = entry.time(instance.call::<In, Out>(&export, input, time)).await;
-            if let Some(answered) = called.as_ref().ok().and_then(|(_, answer)| volume(answer)) {
-                entry.answered(answered);
+            let called = async {
+                let (instance, answer) = instance.call::<In, Out>(&export, input, time).await?;
+                let (answer, volume) = check(&callee, answer)?;
+                Ok::<_, String>((instance, answer, volume))
+            };
+            let (instance, answer, volume) = entry.time(called).await?;
+            if let Some(volume) = volume {
+                entry.answered(volume);
             }
-            called
+            Ok((instance, answer))
         })
         .await;
-        let (instance, answer) =
-            called.and_then(|called| called).map_err(|reason| self.callee.broken(reason))?;
+        let called = called.and_then(|called: Result<_, String>| called);
+        let (instance, answer) = called.map_err(|reason| self.callee.broken(reason))?;
         self.instance = Some(instance);
         Ok(answer)
     }
+}
 
-    /// Believes a delivery only if it is what the description says, within the limits.
-    fn check(&self, delivery: contract::Delivery) -> Result<Delivery, String> {
-        let contract::Delivery { rows, position, ended } = delivery;
-        if rows.rows as usize > Delivery::ROWS_MAX {
-            let most = Delivery::ROWS_MAX;
-            return Err(format!("delivered {} rows at once; {most} are the most", rows.rows));
-        }
-        if let Some(position) = position.as_ref().filter(|p| p.len() > Delivery::POSITION_BYTES_MAX) {
-            let most = Delivery::POSITION_BYTES_MAX;
-            return Err(format!("gave a position of {} bytes; {most} are the most", position.len()));
-        }
-        let rows = lift(rows, &self.callee.description.output)?;
-        let bytes = rows.get_array_memory_size();
-        if bytes > Delivery::BYTES_MAX {
-            let most = Delivery::BYTES_MAX;
-            return Err(format!("delivered rows of {bytes} bytes at once; {most} are the most"));
-        }
-        Ok(Delivery { rows, position: position.map(Bytes::from), ended })
+/// Believes a delivery only if it is what the description says, within the limits.
+fn delivery(callee: &Callee, delivery: contract::Delivery) -> Result<Delivery, String> {
+    let contract::Delivery { rows, position, ended } = delivery;
+    let (count, output) = (rows.rows as usize, &callee.description.output);
+    if count > Delivery::ROWS_MAX {
+        let most = Delivery::ROWS_MAX;
+        return Err(format!("delivered {count} rows at once; {most} are the most"));
     }
+    if let Some(position) = position.as_ref().filter(|p| p.len() > Delivery::POSITION_BYTES_MAX) {
+        let most = Delivery::POSITION_BYTES_MAX;
+        return Err(format!("gave a position of {} bytes; {most} are the most", position.len()));
+    }
+    let too_large = |bytes: usize| {
+        let most = Delivery::BYTES_MAX;
+        format!("delivered rows of {bytes} bytes at once; {most} are the most")
+    };
+    // What short texts take is not in the answer yet.
+    let views =
+        output.fields.iter().filter(|field| matches!(field.data_type, DataType::Utf8 | DataType::Binary));
+    let view_bytes = count * views.count() * size_of::<u128>();
+    if view_bytes > Delivery::BYTES_MAX {
+        return Err(too_large(view_bytes));
+    }
+    let rows = lift(rows, output)?;
+    let bytes = rows.get_array_memory_size();
+    if bytes > Delivery::BYTES_MAX {
+        return Err(too_large(bytes));
+    }
+    Ok(Delivery { rows, position: position.map(Bytes::from), ended })
 }
 
 #[async_trait]
@@ -144,20 +170,16 @@ impl Receiving for Life {
     async fn poll(&mut self, deadline: Duration) -> Result<Delivery, FunctionError> {
         let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
         let input = (self.callee.index, deadline_ms);
-        let delivery = self.answer(|exports| exports.poll, input, deadline).await?;
-        self.check(delivery).map_err(|reason| {
-            self.instance = None;
-            self.callee.broken(reason)
-        })
+        self.answer(|exports| exports.poll, input, deadline, delivery).await
     }
 
     async fn acknowledge(&mut self, position: Bytes) -> Result<(), FunctionError> {
         let input = (self.callee.index, position.to_vec());
-        self.answer(|exports| exports.acknowledge, input, Duration::ZERO).await
+        self.answer(|exports| exports.acknowledge, input, Duration::ZERO, |_, ()| Ok(())).await
     }
 
     async fn stop(&mut self) -> Result<(), FunctionError> {
-        let volume = |(): &()| Some(Volume::default());
-        self.call(|exports| exports.stop, (self.callee.index,), Duration::ZERO, volume).await
+        let check = |_: &Callee, ()| Ok(((), Some(Volume::default())));
+        self.call(|exports| exports.stop, (self.callee.index,), Duration::ZERO, check).await
     }
 }
