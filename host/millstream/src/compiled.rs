@@ -43,6 +43,11 @@ pub(crate) fn compile(options: &Options) -> ExitCode {
 /// A sandbox that compiles within limits, and keeps what it compiled where `cache` says.
 pub(crate) fn sandbox(cache: Option<Cache>) -> Result<Sandbox, PluginError> {
     let compiler = Compiler::in_child(Child::new(PathBuf::from(PROGRAM), &[COMMAND]));
+    // Also where nothing is kept: other pipelines of this user may keep theirs.
+    let compiler = match key_file() {
+        Some(key_file) => compiler.guarding(key_file),
+        None => compiler,
+    };
     Sandbox::with(match cache {
         Some(cache) => compiler.with_cache(cache),
         None => compiler,
@@ -51,9 +56,14 @@ pub(crate) fn sandbox(cache: Option<Cache>) -> Result<Sandbox, PluginError> {
 
 /// What a checkpoint folder keeps of compiled code; nothing where there is no place for the key.
 pub(crate) fn cache(checkpoint: &Path) -> Option<Cache> {
+    Some(Cache::new(checkpoint.join("compiled"), key_file()?))
+}
+
+/// Where the key is, or would be.
+fn key_file() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-    Some(Cache::new(checkpoint.join("compiled"), state?.join("millstream/compiled.key")))
+    Some(state?.join("millstream/compiled.key"))
 }
 
 /// Keeps the code that was compiled before the checkpoint folder was there, and removes what none of `versions` needs.

@@ -134,12 +134,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is logged unless `RUST_LOG` says otherwise. What a guest's requests fail by is in its own log, which has a limit.
-const LOGGED: &str = "info,wasmtime_wasi_http=error";
+/// What is logged unless `RUST_LOG` says otherwise.
+const LOGGED: &str = "info";
+/// What a guest's requests fail by is in its own log, which has a limit. This one has none.
+const UNLIMITED: &str = "wasmtime_wasi_http";
 
 /// Logs go to stderr; `RUST_LOG` chooses which.
 fn start_logging() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
+    let wanted = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_| LOGGED.to_owned());
+    let is_named = wanted.contains(UNLIMITED);
+    let filter = EnvFilter::try_new(wanted).unwrap_or_else(|_| EnvFilter::new(LOGGED));
+    let quiet = format!("{UNLIMITED}=error").parse().ok().filter(|_| !is_named);
+    let filter = quiet.into_iter().fold(filter, EnvFilter::add_directive);
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -5,6 +5,9 @@ use millstream_model::{Usage, Usages};
 
 use super::size;
 
+/// The threads that receivers and sinks of plugins run on.
+const OUTSIDE: &str = "outside";
+
 /// Empty where nothing was called and nothing is known.
 pub(super) fn text(functions: &Usages, cpu: Option<&Cpu>) -> String {
     let mut text = String::new();
@@ -42,9 +45,11 @@ fn share(part_ms: f64, all_ms: f64) -> String {
 
 /// What the process computes, part by part.
 fn parts(cpu: &Cpu, functions_ms: f64) -> String {
-    let beside = (cpu.computing_ms() - functions_ms).max(0.0);
+    let outside = cpu.threads_ms.get(OUTSIDE).copied().unwrap_or_default();
+    let beside = (cpu.computing_ms() + outside - functions_ms).max(0.0);
     let mut parts = vec![("functions", functions_ms), ("batches beside them", beside)];
-    let others = cpu.threads_ms.iter().filter(|(name, _)| *name != Cpu::COMPUTING);
+    let others =
+        cpu.threads_ms.iter().filter(|(name, _)| ![Cpu::COMPUTING, OUTSIDE].contains(&name.as_str()));
     parts.extend(others.map(|(name, ms)| (name.as_str(), *ms)));
     let living: f64 = cpu.threads_ms.values().sum();
     parts.push(("ended threads", (cpu.process_ms - living).max(0.0)));

@@ -68,10 +68,8 @@ impl Cache {
         &self.folder
     }
 
-    /// Whether the key is in `folder`, or would be.
-    pub(super) fn has_key_in(&self, folder: &Path) -> bool {
-        let deepest = self.key_file.ancestors().find_map(|path| path.canonicalize().ok());
-        deepest.zip(folder.canonicalize().ok()).is_some_and(|(key, folder)| key.starts_with(folder))
+    pub(super) fn key_file(&self) -> &Path {
+        &self.key_file
     }
 
     /// The code of a component by the engine `made_by`; none if it is not there. An error says why what is there is not used.

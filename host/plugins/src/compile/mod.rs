@@ -12,7 +12,7 @@ mod cache;
 mod child;
 
 use std::hash::{Hash, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millstream_model::pipeline::{Grant, Limit};
@@ -34,6 +34,8 @@ pub struct Compiler {
     /// None: in this process.
     child: Option<Arc<Child>>,
     cache: Option<Cache>,
+    /// A key that no grant may reach, beside that of the cache.
+    guarded: Option<PathBuf>,
 }
 
 impl Compiler {
@@ -45,7 +47,7 @@ impl Compiler {
 
     /// Compiles in a process of its own, within the limits of each plugin.
     pub fn in_child(child: Child) -> Self {
-        Self { child: Some(Arc::new(child)), cache: None }
+        Self { child: Some(Arc::new(child)), ..Self::default() }
     }
 
     /// Looks into `cache` first, and keeps there what was compiled.
@@ -53,10 +55,15 @@ impl Compiler {
         Self { cache: Some(cache), ..self }
     }
 
+    /// Refuses grants that reach `key_file`, with which caches of this and other pipelines are authenticated.
+    pub fn guarding(self, key_file: PathBuf) -> Self {
+        Self { guarded: Some(key_file), ..self }
+    }
+
     /// Refuses a grant by which a guest could read the key, and so write code that the host would run.
     pub(crate) fn check_grant(&self, grant: &Grant) -> Result<(), PluginError> {
-        let Some(cache) = &self.cache else { return Ok(()) };
-        let reaches = |folder: &&PathBuf| cache.has_key_in(folder);
+        let keys = [self.guarded.as_deref(), self.cache.as_ref().map(Cache::key_file)];
+        let reaches = |folder: &&PathBuf| keys.into_iter().flatten().any(|key| is_in(key, folder));
         match grant.read.iter().chain(&grant.write).find(reaches) {
             None => Ok(()),
             Some(folder) => Err(PluginError::Grant {
@@ -91,6 +98,12 @@ impl Compiler {
         }
         Ok(component)
     }
+}
+
+/// Whether a file is in `folder`, or would be.
+fn is_in(file: &Path, folder: &Path) -> bool {
+    let deepest = file.ancestors().find_map(|path| path.canonicalize().ok());
+    deepest.zip(folder.canonicalize().ok()).is_some_and(|(file, folder)| file.starts_with(folder))
 }
 
 /// What the cache has of a component, if that can be used.

@@ -132,12 +132,19 @@ async fn a_key_that_others_can_read_is_not_used_and_plugins_load_all_the_same() 
 #[tokio::test]
 async fn a_grant_that_reaches_the_key_is_refused() {
     let place = Place::new();
+    check_guarded(&place, Compiler::here().with_cache(place.cache())).await;
+    // Nor is it reached where nothing is kept.
+    let place = Place::new();
+    check_guarded(&place, Compiler::here().guarding(place.0.path().join("state/key"))).await;
+}
+
+async fn check_guarded(place: &Place, compiler: Compiler) {
     let folder = |name: &str| {
         let folder = place.0.path().join(name);
         fs::create_dir_all(&folder).unwrap();
         folder
     };
-    let sandbox = Sandbox::with(Compiler::here().with_cache(place.cache())).unwrap();
+    let sandbox = Sandbox::with(compiler).unwrap();
     let load = async |read: &[PathBuf], write: &[PathBuf]| {
         let mut spec = spec("bare", None);
         (spec.grant.read, spec.grant.write) = (read.to_vec(), write.to_vec());
