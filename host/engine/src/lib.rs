@@ -35,7 +35,6 @@ mod source;
 mod status;
 mod stop;
 mod table;
-mod task;
 #[cfg(test)]
 mod tests;
 mod ticks;

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use millstream_journal::JournalError;
 use millstream_model::BatchTime;
-use millstream_platform::{Clock, Randomness};
+use millstream_platform::{Clock, Randomness, Task};
 use tokio::runtime::Handle;
 
 use crate::application::{Application, Checkpoint, Code, Policy};
@@ -23,7 +23,6 @@ use crate::quarantine::Quarantine;
 use crate::receive::{Receivers, Surroundings};
 use crate::recover::{self, OpenJournal};
 use crate::status::Phase;
-use crate::task::Task;
 use crate::ticks::Ticks;
 use crate::{Board, EngineError, Mode, Stop, Summary};
 

@@ -21,6 +21,7 @@ mod cpu;
 mod crash_point;
 mod disk;
 mod randomness;
+mod task;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cpu::{cpu_by_thread, process_cpu, thread_cpu};
@@ -30,3 +31,4 @@ pub use disk::{
     make_folder,
 };
 pub use randomness::{Backoff, Randomness, Seeded, SystemRandomness};
+pub use task::Task;

@@ -5,13 +5,11 @@
 //! there at every tick of the sandbox. A call that nobody waits for any more is dropped with its store, which
 //! ends also what waits in the host for a socket; no epoch does.
 
-use std::pin::Pin;
 use std::sync::LazyLock;
-use std::task::{Context, Poll};
 use std::thread::available_parallelism;
 
-use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::task::JoinHandle;
+use millstream_platform::Task;
+use tokio::runtime::{Builder, Runtime};
 
 /// The threads live as long as the process: a runtime may not be dropped where others wait for something.
 static RUNTIME: LazyLock<Result<Runtime, String>> = LazyLock::new(|| {
@@ -27,30 +25,4 @@ pub(crate) async fn outside<T: Send + 'static>(
 ) -> Result<T, String> {
     let handle = RUNTIME.as_ref().map(Runtime::handle).map_err(Clone::clone)?;
     Ok(Task::spawn(handle, work).await)
-}
-
-struct Task<T>(JoinHandle<T>);
-
-impl<T: Send + 'static> Task<T> {
-    fn spawn(on: &Handle, work: impl Future<Output = T> + Send + 'static) -> Self {
-        Self(on.spawn(work))
-    }
-}
-
-impl<T> Future for Task<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        Pin::new(&mut self.0).poll(context).map(|joined| match joined {
-            Ok(value) => value,
-            // It is cut off only when this is dropped, so it panicked.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        })
-    }
-}
-
-impl<T> Drop for Task<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

@@ -7,10 +7,12 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 /// A running task. Dropped, it is cut off where it waits next.
-pub(crate) struct Task<T>(JoinHandle<T>);
+#[derive(Debug)]
+pub struct Task<T>(JoinHandle<T>);
 
 impl<T: Send + 'static> Task<T> {
-    pub(crate) fn spawn(on: &Handle, work: impl Future<Output = T> + Send + 'static) -> Self {
+    /// Starts `work` on the runtime `on`.
+    pub fn spawn(on: &Handle, work: impl Future<Output = T> + Send + 'static) -> Self {
         Self(on.spawn(work))
     }
 }
