@@ -39,7 +39,7 @@ pub struct Limits {
     /// Each shard is written into a snapshot at most once in so many batches that change something; less often where
     /// batches change little, so that no more is written for snapshots than for the log.
     pub snapshot_every: u64,
-    /// A snapshot waits until there is so much to write, or everything.
+    /// A snapshot waits until there is so much to write, or everything; as much is kept in memory for it.
     pub snapshot_bytes_min: u64,
 }
 
@@ -49,7 +49,7 @@ impl Default for Limits {
             memory_bytes: 1 << 30,
             log_segment_bytes: 64 << 20,
             snapshot_every: 64,
-            snapshot_bytes_min: 256 << 10,
+            snapshot_bytes_min: 1 << 20,
         }
     }
 }
