@@ -6,6 +6,7 @@ mod pid;
 mod queue;
 mod rate;
 mod settings;
+mod succession;
 mod supervisor;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ use futures::future::join_all;
 use millstream_journal::Wal;
 use millstream_model::Lane;
 use millstream_platform::{Clock, Randomness};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 pub(crate) use budget::Lease;
 pub use inlet::{Closed, Inlet, Outlet, Receipt};
@@ -30,6 +31,7 @@ use crate::application::{Backpressure, SourceBinding};
 use crate::events::{Events, ReceiverEvents};
 use crate::status::{BatchStatus, ReceiverStatus};
 use crate::{EngineError, Mode, SourceError, Stop};
+use succession::Fate;
 use supervisor::{Life, Supervised};
 
 /// How long a source may take to return once its inlet is closed.
@@ -50,9 +52,10 @@ pub(crate) struct Surroundings {
 pub(crate) struct Receivers {
     lanes: Vec<Receiver>,
     running: Running,
-    clock: Arc<dyn Clock>,
-    wal: Option<Wal>,
+    around: Surroundings,
     closed: bool,
+    /// When receivers that are to end for others are cut off, by the clock's elapsed time.
+    retired_by: Option<Duration>,
 }
 
 /// The receivers' tasks.
@@ -63,6 +66,11 @@ struct Receiver {
     outlet: Outlet,
     life: Arc<Mutex<Life>>,
     estimator: Option<PidEstimator>,
+    /// What it was started for.
+    binding: SourceBinding,
+    task: AbortHandle,
+    /// What becomes of it.
+    fate: Fate,
 }
 
 impl Receivers {
@@ -72,32 +80,27 @@ impl Receivers {
         around: Surroundings,
         mut start: impl FnMut(&Lane) -> LaneStart,
     ) -> Result<Self, EngineError> {
-        let mut receivers = Self {
-            lanes: Vec::new(),
-            running: JoinSet::new(),
-            clock: Arc::clone(&around.clock),
-            wal: around.wal.clone(),
-            closed: false,
-        };
+        let mut receivers =
+            Self { lanes: Vec::new(), running: JoinSet::new(), around, closed: false, retired_by: None };
         for binding in sources {
-            for receiver in 0..binding.parallelism.max(1) {
-                let lane = Lane { source: binding.name.clone(), receiver };
-                let from = start(&lane);
-                let estimator = around.backpressure.estimator(around.batch_interval)?;
-                receivers.add(binding, lane, from, &around, estimator);
+            for lane in binding.lanes() {
+                let start = start(&lane);
+                let begin = |settings, wal, direct| Inlet::with(lane.clone(), settings, wal, direct, start);
+                receivers.add(binding, &lane, begin)?;
             }
         }
         Ok(receivers)
     }
 
+    /// Starts a receiver on a lane that `begin` makes the two ends of.
     fn add(
         &mut self,
         binding: &SourceBinding,
-        lane: Lane,
-        from: LaneStart,
-        around: &Surroundings,
-        estimator: Option<PidEstimator>,
-    ) {
+        lane: &Lane,
+        begin: impl FnOnce(InletSettings, Option<Wal>, bool) -> (Inlet, Outlet),
+    ) -> Result<(), EngineError> {
+        let around = &self.around;
+        let estimator = around.backpressure.estimator(around.batch_interval)?;
         let parts = binding.parallelism.max(1);
         let settings = InletSettings {
             bytes_max: (binding.settings.bytes_max / parts as usize).max(1),
@@ -107,8 +110,7 @@ impl Receivers {
             once: around.mode == Mode::Once,
             ..binding.settings.clone()
         };
-        let direct = binding.source.direct().is_some();
-        let (inlet, outlet) = Inlet::with(lane.clone(), settings, around.wal.clone(), direct, from);
+        let (inlet, outlet) = begin(settings, around.wal.clone(), binding.source.direct().is_some());
         let life = Arc::new(Mutex::new(Life::default()));
         let supervised = Supervised {
             source: Arc::clone(&binding.source),
@@ -118,14 +120,20 @@ impl Receivers {
             life: Arc::clone(&life),
             events: ReceiverEvents { events: around.events.clone(), lane: lane.clone() },
         };
-        self.running.spawn(async move { (lane, supervised.run().await) });
-        self.lanes.push(Receiver { outlet, life, estimator });
+        let own = lane.clone();
+        let task = self.running.spawn(async move { (own, supervised.run().await) });
+        let (binding, fate) = (binding.clone(), Fate::Stays);
+        self.lanes.push(Receiver { outlet, life, estimator, binding, task, fate });
+        Ok(())
     }
 
-    /// Two things to wait for: that every source has a full batch or has ended, and what they have is safe; and that a
-    /// receiver cannot go on, which never comes while all can.
-    pub(crate) fn events(&mut self) -> (impl Future<Output = ()>, impl Future<Output = EngineError>) {
-        (full(&self.lanes), failed(&mut self.running))
+    /// Three things to wait for: that every source has a full batch or has ended, and what they have is safe; that a
+    /// receiver cannot go on, which never comes while all can; and that those have ended that are to end for others.
+    pub(crate) fn events(
+        &mut self,
+    ) -> (impl Future<Output = ()>, impl Future<Output = EngineError>, impl Future<Output = ()>) {
+        let retired = succession::retired(&self.lanes, self.retired_by, &*self.around.clock);
+        (full(&self.lanes), failed(&mut self.running), retired)
     }
 
     /// Takes a batch's records out of the queues, a part for each lane.
@@ -137,13 +145,13 @@ impl Receivers {
     pub(crate) async fn close(&mut self, stop: &Stop) -> Result<(), EngineError> {
         self.closed = true;
         self.lanes.iter().for_each(|lane| lane.outlet.close());
-        let deadline = self.clock.elapsed() + CLOSE_TIME_MAX;
+        let deadline = self.around.clock.elapsed() + CLOSE_TIME_MAX;
         let all_ended = async { while self.running.join_next().await.is_some() {} };
         tokio::select! {
             biased;
             () = stop.told_now() => return Err(EngineError::StoppedNow),
             () = all_ended => {}
-            () = self.clock.sleep_until(deadline) => {
+            () = self.around.clock.sleep_until(deadline) => {
                 tracing::warn!("a source did not stop within {CLOSE_TIME_MAX:?} and is cut off");
             }
         }
@@ -168,7 +176,7 @@ impl Receivers {
 
     /// Lets the receivers be as fast as the batch that was done at `now` says that batches can be.
     pub(crate) fn adapt(&mut self, batch: &BatchStatus, taken: &[(Lane, u64)]) {
-        let now_ms = self.clock.elapsed().as_secs_f64() * 1e3;
+        let now_ms = self.around.clock.elapsed().as_secs_f64() * 1e3;
         for receiver in &mut self.lanes {
             let Some(estimator) = &mut receiver.estimator else { continue };
             let of = |(lane, _): &&(Lane, u64)| lane == receiver.outlet.lane();
@@ -199,7 +207,7 @@ impl Receivers {
 
     /// What keeps the log from being written, if anything does.
     pub(crate) fn trouble(&self) -> Option<String> {
-        self.wal.as_ref().and_then(Wal::trouble)
+        self.around.wal.as_ref().and_then(Wal::trouble)
     }
 }
 
@@ -214,6 +222,8 @@ async fn failed(running: &mut Running) -> EngineError {
         match ended {
             Ok((_, Ok(()))) => {}
             Ok((lane, Err(source))) => return EngineError::Source { name: lane.to_string(), source },
+            // It was cut off.
+            Err(error) if error.is_cancelled() => {}
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
