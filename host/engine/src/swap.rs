@@ -36,7 +36,7 @@ pub(crate) enum Stage {
     /// Its tables are read.
     Opening(Task<Result<Code, EngineError>>),
     /// Receivers make way.
-    Retiring(Code),
+    Retiring(Box<Code>),
 }
 
 impl Swap {
@@ -86,7 +86,7 @@ impl Run {
             Ok(code) => {
                 let receivers = self.receivers.as_mut().expect("upgrades come to running pipelines");
                 receivers.retire(&code.sources);
-                swap.stage = Stage::Retiring(code);
+                swap.stage = Stage::Retiring(Box::new(code));
                 self.swap = Some(swap);
             }
         }
@@ -126,7 +126,7 @@ impl Run {
         let done = match adopted {
             Ok(()) => {
                 crash_point("upgrade-adopted");
-                Ok(self.go_on_with(Arc::new(code)).await?)
+                Ok(self.go_on_with(Arc::from(code)).await?)
             }
             Err(reason) => {
                 let code = Arc::clone(&self.code);

@@ -7,15 +7,20 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use millstream_engine::{Board, Cpu, Status};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+
+use crate::load::Refused;
+use crate::told;
+use crate::upgrade::{Report, Request, Running};
 
 /// Longer questions are not read.
 const QUESTION_BYTES_MAX: u64 = 64 * 1024;
@@ -27,12 +32,14 @@ const ADDRESS_BYTES_MAX: usize = 100;
 #[serde(rename_all = "kebab-case")]
 enum Question {
     Status,
+    Upgrade(Request),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Answer {
     Status(Box<Status>),
+    Upgraded(Report),
     Refused(String),
 }
 
@@ -52,7 +59,7 @@ impl Drop for Control {
 }
 
 /// Answers questions about the pipeline that runs on `checkpoint`. Whoever calls holds the folder's lock.
-pub(crate) fn serve(checkpoint: &Path, board: Board) -> Result<Control> {
+pub(crate) fn serve(checkpoint: &Path, board: Board, running: Arc<Running>) -> Result<Control> {
     let path = path(checkpoint);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -68,7 +75,7 @@ pub(crate) fn serve(checkpoint: &Path, board: Board) -> Result<Control> {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    drop(tokio::spawn(timeout(ANSWER_TIME_MAX, answer(stream, board.clone()))))
+                    drop(tokio::spawn(answer(stream, board.clone(), Arc::clone(&running))));
                 }
                 Err(error) => {
                     tracing::warn!("accepting a question: {error}");
@@ -80,37 +87,56 @@ pub(crate) fn serve(checkpoint: &Path, board: Board) -> Result<Control> {
     Ok(Control { task, path })
 }
 
-async fn answer(stream: UnixStream, board: Board) -> io::Result<()> {
+async fn answer(stream: UnixStream, board: Board, running: Arc<Running>) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(read.take(QUESTION_BYTES_MAX)).read_line(&mut line).await?;
+    timeout(ANSWER_TIME_MAX, BufReader::new(read.take(QUESTION_BYTES_MAX)).read_line(&mut line)).await??;
     let answer = match serde_json::from_str(&line) {
         Ok(Question::Status) => Answer::Status(Box::new(Status { cpu: Some(Cpu::now()), ..board.read() })),
+        // It takes as long as it takes, whether somebody waits for the answer or not.
+        Ok(Question::Upgrade(request)) => match running.upgrade(request).await {
+            Ok(report) => Answer::Upgraded(report),
+            Err(error) => Answer::Refused(told(&error)),
+        },
         Err(error) => Answer::Refused(format!("this is no question: {error}")),
     };
     let mut text = serde_json::to_vec(&answer)?;
     text.push(b'\n');
-    write.write_all(&text).await
+    timeout(ANSWER_TIME_MAX, write.write_all(&text)).await?
 }
 
 /// What the process that runs on `checkpoint` shows of itself.
 pub(crate) async fn status(checkpoint: &Path) -> Result<Status> {
+    let asked = timeout(ANSWER_TIME_MAX, ask(checkpoint, &Question::Status)).await;
+    match asked.context("the running process does not answer")?? {
+        Answer::Status(status) => Ok(*status),
+        Answer::Refused(reason) => bail!("the running process answers: {reason}"),
+        Answer::Upgraded(_) => bail!("the running process answers something else"),
+    }
+}
+
+/// Lets the process that runs on `checkpoint` go over to other code.
+pub(crate) async fn upgrade(checkpoint: &Path, request: Request) -> Result<Report> {
+    match ask(checkpoint, &Question::Upgrade(request)).await? {
+        Answer::Upgraded(report) => Ok(report),
+        Answer::Refused(reason) => Err(Refused(reason).into()),
+        Answer::Status(_) => bail!("the running process answers something else"),
+    }
+}
+
+async fn ask(checkpoint: &Path, question: &Question) -> Result<Answer> {
     let asking = async {
         let stream = Address::of(checkpoint)?.connect().await?;
         let (read, mut write) = stream.into_split();
-        let mut question = serde_json::to_vec(&Question::Status)?;
+        let mut question = serde_json::to_vec(question)?;
         question.push(b'\n');
         write.write_all(&question).await?;
         let mut text = String::new();
         BufReader::new(read).read_line(&mut text).await?;
+        ensure!(!text.is_empty(), "the running process has ended meanwhile");
         anyhow::Ok(serde_json::from_str(&text)?)
     };
-    let asked = timeout(ANSWER_TIME_MAX, asking).await.context("the running process does not answer");
-    let path = path(checkpoint);
-    match asked.and_then(|asked| asked).with_context(|| format!("asking at {}", path.display()))? {
-        Answer::Status(status) => Ok(*status),
-        Answer::Refused(reason) => bail!("the running process answers: {reason}"),
-    }
+    asking.await.with_context(|| format!("asking at {}", path(checkpoint).display()))
 }
 
 fn path(checkpoint: &Path) -> PathBuf {
