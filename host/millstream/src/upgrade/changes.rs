@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use millstream_model::pipeline::Pipeline;
+use millstream_model::pipeline::{Grant, GrantKind, Pipeline, PluginSpec};
 use millstream_pipeline::Checked;
 
 use crate::imports::outside;
@@ -37,15 +37,14 @@ pub(crate) fn changes(before: &Checked, after: &Checked) -> Vec<String> {
     told.extend(differences("stream", &old.streams, &new.streams, |spec| &spec.name.value));
     told.extend(differences("sink", &old.sinks, &new.sinks, |spec| &spec.name.value));
     let grants = |pipeline: &Pipeline| {
-        let grant = |spec: &millstream_model::pipeline::PluginSpec| {
-            (spec.name.value.clone(), format!("{:?}", spec.grant))
-        };
+        let grant = |spec: &PluginSpec| (spec.name.value.clone(), format!("{:?}", spec.grant));
         pipeline.plugins.iter().map(grant).collect::<BTreeMap<_, _>>()
     };
     let (granted, before) = (grants(new), grants(old));
     let changed = granted.iter().filter(|(name, grant)| before.get(*name).is_some_and(|old| old != *grant));
-    told.extend(changed.map(|(name, _)| format!("plugin {name}: its grants are others")));
-    told
+    told.extend(changed.map(|(name, grant)| format!("plugin {name}: is granted {grant}")));
+    // Some of it is what components say of themselves.
+    told.iter().map(|line| line.replace(|c: char| c.is_control(), "\u{fffd}")).collect()
 }
 
 /// What is new, changed and gone among the parts of a kind.
@@ -75,19 +74,37 @@ fn shown(digest: &str) -> &str {
     digest.get(..DIGEST_SHOWN).unwrap_or(digest)
 }
 
-/// The first way outside that a component asks for, which the one before it did not ask for and nobody has allowed.
+/// The first way outside that a component asks for, which the one before it did not ask for, the pipeline file does not grant
+/// and nobody has allowed.
 pub(crate) fn wider(before: &Checked, after: &Checked, allowed: &[String]) -> Option<String> {
     after.components.iter().find_map(|(name, component)| {
         let imports = before.components.get(name).map(|old| old.imports()).unwrap_or_default();
         let known = outside(&imports);
         let asked = component.imports();
-        let is_new = |what: &&str| !known.contains_key(what) && !allowed.iter().any(|allowed| allowed == what);
+        let spec = after.pipeline.plugins.iter().find(|spec| spec.name.value == *name);
+        let is_granted = |what: &str| spec.is_some_and(|spec| is_granted(&spec.grant, what));
+        let is_new = |what: &str| {
+            !known.contains_key(what) && !is_granted(what) && !allowed.iter().any(|allowed| allowed == what)
+        };
         let (what, import) = outside(&asked).into_iter().find(|(what, _)| is_new(what))?;
         Some(format!(
-            "plugin \"{name}\" asks for more than the version that runs: {what} (it imports {import}). If it may, \
-             say so: --allow {what}. What it gets of it is what the pipeline file grants"
+            "plugin \"{name}\" asks for more than the version that runs: {what} (it imports {import}), of which it is \
+             granted nothing. Grant in a new pipeline file what it may reach, and upgrade with --file; or let it have \
+             the import, and nothing of it, by --allow {what}"
         ))
     })
+}
+
+/// Whether something is granted of a way outside.
+fn is_granted(grant: &Grant, what: &str) -> bool {
+    let kinds: &[GrantKind] = match what {
+        "http" => &[GrantKind::Http],
+        "network" => &[GrantKind::Network],
+        "folders" => &[GrantKind::Read, GrantKind::Write],
+        "environment" => &[GrantKind::Environment],
+        _ => &[],
+    };
+    kinds.iter().any(|kind| !grant.values(*kind).is_empty())
 }
 
 /// The first setting of the whole pipeline that differs and takes a restart.

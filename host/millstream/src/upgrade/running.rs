@@ -115,7 +115,13 @@ impl Running {
             };
             overrides.extend(path.map(|path| (name.clone(), path)));
         }
-        let checked = check_text(&self.file, &text, overrides.clone(), self.compiled.clone()).await?;
+        let checked = check_text(&self.file, &text, overrides.clone(), self.compiled.clone()).await;
+        let checked = checked.map_err(|error| match &request.file {
+            Some(file) => {
+                anyhow::Error::from(Refused(format!("{}, in the place of {error}", file.display())))
+            }
+            None => error,
+        })?;
         Ok(Loaded { text, overrides, checked })
     }
 

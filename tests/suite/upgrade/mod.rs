@@ -1,0 +1,95 @@
+//! Other code for pipelines that run, through the real program.
+
+mod crashes;
+mod refusals;
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::crash::trial::Trial;
+use crate::support::{Project, component, stderr, stdout};
+
+/// Another version of a plugin of the workspace: the same code, and other bytes.
+fn variant(project: &Project, name: &str, version: u8) -> PathBuf {
+    let mut bytes = std::fs::read(component(name)).unwrap();
+    // A custom section named "v", of one byte.
+    bytes.extend([0, 3, 1, b'v', version]);
+    let path = project.path(&format!("{name}-{version}.wasm"));
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn upgrade_to(trial: &Trial, version: u8) -> Value {
+    let path = variant(&trial.project, "hostile", version);
+    let asked = trial.project.run("upgrade", &["--json", &format!("hostile={}", path.display())]);
+    assert!(asked.status.success(), "{}", stderr(&asked));
+    serde_json::from_str(&stdout(&asked)).unwrap()
+}
+
+#[test]
+fn swaps_under_load_lose_and_repeat_nothing() {
+    let mut trial = Trial::new("", 2_000, 0);
+    let process = trial.start();
+    trial.wait_acknowledged(&process, 1_000);
+    let mut last = None;
+    for swap in 0..24 {
+        let report = upgrade_to(&trial, swap % 2);
+        assert!(report["after"].as_i64() >= last, "{report}");
+        assert_eq!(report["changes"].as_array().unwrap().len(), 1, "{report}");
+        last = report["after"].as_i64();
+        trial.wait_acknowledged(&process, 100);
+    }
+    trial.check();
+    trial.stop(process);
+    trial.finish();
+}
+
+#[test]
+fn an_upgraded_pipeline_goes_on_with_its_version_until_its_files_change() {
+    let mut trial = Trial::new("", 300, 0);
+    let process = trial.start();
+    trial.wait_acknowledged(&process, 300);
+    upgrade_to(&trial, 1);
+    trial.wait_acknowledged(&process, 300);
+    trial.stop(process);
+
+    let process = trial.start();
+    process.wait_for("goes on with the version that it was upgraded to");
+    trial.wait_acknowledged(&process, 300);
+    trial.stop(process);
+
+    trial.change("attempts = 3");
+    let process = trial.start();
+    process.wait_for("is taken instead");
+    trial.wait_acknowledged(&process, 300);
+    trial.stop(process);
+    let process = trial.start();
+    trial.wait_acknowledged(&process, 300);
+    assert!(!process.log().contains("upgraded"), "{}", process.log());
+    trial.stop(process);
+    trial.finish();
+}
+
+#[test]
+fn a_rollback_brings_the_version_before_back() {
+    let mut trial = Trial::new("", 300, 0);
+    let process = trial.start();
+    trial.wait_acknowledged(&process, 300);
+    let none = trial.project.run("rollback", &[]);
+    assert_eq!(none.status.code(), Some(78));
+    assert!(stderr(&none).contains("nothing to go back to"), "{}", stderr(&none));
+    let up = upgrade_to(&trial, 1);
+    trial.wait_acknowledged(&process, 300);
+    let back = trial.project.run("rollback", &["--json"]);
+    let back: Value = serde_json::from_str(&stdout(&back)).unwrap();
+    let of = |report: &Value| report["changes"][0].as_str().unwrap().to_owned();
+    let turned = |change: &str| {
+        let words: Vec<&str> = change.split(' ').collect();
+        format!("{} {} {} to {}", words[0], words[1], words[4], words[2])
+    };
+    assert_eq!(of(&back), turned(&of(&up)));
+    trial.wait_acknowledged(&process, 300);
+    trial.stop(process);
+    trial.finish();
+}
