@@ -115,10 +115,13 @@ fn function_text(function: &FunctionDescription) -> String {
 
 fn migration_text(migration: &MigrationDescription) -> String {
     let MigrationDescription { version, keys, state, new_keys, merges } = migration;
-    let by = if keys.fields.is_empty() { String::new() } else { format!("  by {keys}") };
-    let made = if new_keys.fields.is_empty() { String::new() } else { format!("  new keys {new_keys}") };
+    let seen = if keys.fields.is_empty() { String::new() } else { format!(" {keys}") };
+    let becomes = match new_keys.fields.is_empty() {
+        true => "stay".to_owned(),
+        false => format!("become {new_keys}"),
+    };
     let merged = if *merges { ", merged where they are the same" } else { "" };
-    format!("      migrates version {version} {state}{by}{made}{merged}\n")
+    format!("      migrates from version {version}: state {state}, keys{seen} {becomes}{merged}\n")
 }
 
 fn as_json(plugin: &Plugin) -> serde_json::Value {

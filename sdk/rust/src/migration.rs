@@ -93,13 +93,7 @@ pub fn migrate<K: WriteRow, S: WriteRow, E: Display + 'static>(
     label = "not a migration",
     note = "put `#[migrate(from = ...)]` on the function, with the version whose states it takes"
 )]
-pub trait Migrate {
-    /// The type of the keys that it makes; [`Kept`] where keys stay as they are.
-    type Key;
-
-    /// What the host calls.
-    const MIGRATION: Migration;
-}
+pub trait Migrate {}
 
 /// Stands on a function with `#[migrate]` that makes states of this type.
 #[diagnostic::on_unimplemented(
@@ -109,16 +103,21 @@ pub trait Migrate {
 )]
 pub trait Makes<S> {}
 
+/// Stands on a function with `#[migrate]` that makes keys with these growing columns; with any where keys stay as they are.
+#[diagnostic::on_unimplemented(
+    message = "the keys that the migration `{Self}` makes do not have the columns of the update-state's keys",
+    label = "makes other keys",
+    note = "a migration returns keys with the columns that the update-state takes: a value, or a struct with #[derive(Row)] of several"
+)]
+pub trait MakesKeys<B> {}
+
 /// A function with `#[merge]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no merge",
     label = "not a merge",
     note = "put `#[merge]` on a function of two states that returns one"
 )]
-pub trait Merging {
-    /// What the host calls.
-    const MERGE: Merge;
-}
+pub trait Merging {}
 
 /// Stands on a function with `#[merge]` that takes and returns states of this type.
 #[diagnostic::on_unimplemented(
@@ -128,32 +127,113 @@ pub trait Merging {
 )]
 pub trait Merges<S> {}
 
-/// Keys that stay as they are.
-#[derive(Clone, Copy, Debug)]
-pub struct Kept;
-
-/// Keys with these columns.
-#[diagnostic::on_unimplemented(
-    message = "keys of the type `{Self}` do not have the columns of the update-state's keys",
-    label = "makes other keys",
-    note = "a migration returns keys with the columns that the update-state takes: a value, or a struct with #[derive(Row)] of several"
-)]
-pub trait KeyOf<B> {}
-
-impl<B> KeyOf<B> for Kept {}
-
-impl<K: WriteRow> KeyOf<K::Builders> for K {}
-
 /// Compiles if the migration makes states of the type.
 pub const fn check_state<M: Migrate + Makes<S>, S>() {}
 
 /// Compiles if the migration makes keys of these columns, or leaves keys as they are.
-pub const fn check_keys<M: Migrate<Key: KeyOf<B>>, B>() {}
+pub const fn check_keys<M: MakesKeys<B>, B>() {}
 
 /// Compiles if the merge is one of states of the type.
 pub const fn check_merge<M: Merging + Merges<S>, S>() {}
 
 /// Compiles if an update-state of a version takes over each other version in one way.
+///
+/// This one names functions that fit, and compiles:
+///
+/// ```
+/// use millstream_sdk::prelude::*;
+///
+/// #[update_state(version = 2, migrate = from_text, merge = add)]
+/// fn count(word: &str, new: Rows<'_, ()>, state: &mut State<i64>) {}
+///
+/// #[migrate(from = 1)]
+/// fn from_text(word: &str, count: &str) -> (String, i64) {
+///     (word.to_owned(), count.len() as i64)
+/// }
+///
+/// #[merge]
+/// fn add(left: i64, right: i64) -> i64 {
+///     left + right
+/// }
+/// ```
+///
+/// It would not with a migration that makes other states,
+///
+/// ```compile_fail,E0277
+/// # use millstream_sdk::prelude::*;
+/// #[update_state(version = 2, migrate = from_text)]
+/// fn count(word: &str, new: Rows<'_, ()>, state: &mut State<i64>) {}
+///
+/// #[migrate(from = 1)]
+/// fn from_text(word: &str, count: &str) -> (String, f64) {
+///     (word.to_owned(), 0.0)
+/// }
+/// ```
+///
+/// other keys,
+///
+/// ```compile_fail,E0277
+/// # use millstream_sdk::prelude::*;
+/// #[update_state(version = 2, migrate = from_text)]
+/// fn count(word: &str, new: Rows<'_, ()>, state: &mut State<i64>) {}
+///
+/// #[migrate(from = 1)]
+/// fn from_text(word: &str, count: &str) -> (i64, i64) {
+///     (0, 0)
+/// }
+/// ```
+///
+/// or that takes states of the update-state's own version,
+///
+/// ```compile_fail,E0080
+/// # use millstream_sdk::prelude::*;
+/// #[update_state(version = 2, migrate = own)]
+/// fn count(word: &str, new: Rows<'_, ()>, state: &mut State<i64>) {}
+///
+/// #[migrate(from = 2)]
+/// fn own(count: i64) -> i64 {
+///     count
+/// }
+/// ```
+///
+/// with two migrations from one version,
+///
+/// ```compile_fail,E0080
+/// # use millstream_sdk::prelude::*;
+/// #[update_state(version = 2, migrate = [one, another])]
+/// fn count(word: &str, new: Rows<'_, ()>, state: &mut State<i64>) {}
+///
+/// #[migrate(from = 1)]
+/// fn one(count: i64) -> i64 {
+///     count
+/// }
+///
+/// #[migrate(from = 1)]
+/// fn another(count: f64) -> i64 {
+///     count as i64
+/// }
+/// ```
+///
+/// or with a merge of other states:
+///
+/// ```compile_fail,E0277
+/// # use millstream_sdk::prelude::*;
+/// #[update_state(version = 2, migrate = own, merge = add)]
+/// fn count(word: &str, new: Rows<'_, ()>, state: &mut State<i64>) {}
+///
+/// #[migrate(from = 1)]
+/// fn own(count: i64) -> i64 {
+///     count
+/// }
+///
+/// #[merge]
+/// fn add(left: f64, right: f64) -> f64 {
+///     left + right
+/// }
+/// ```
+///
+/// # Panics
+/// If it does not.
 #[track_caller]
 pub const fn check_versions(version: u32, migrations: &[Migration]) {
     let mut index = 0;

@@ -53,10 +53,8 @@ impl Takeover {
         keys: &[&Type],
         state: &Type,
     ) -> Self {
-        let constants: Vec<_> = migrations
-            .iter()
-            .map(|path| quote_spanned!(path.span()=> <#path as ::millstream_sdk::migration::Migrate>::MIGRATION))
-            .collect();
+        let constants: Vec<_> =
+            migrations.iter().map(|path| quote_spanned!(path.span()=> <#path>::MIGRATION)).collect();
         let keys = key_columns(keys);
         let of_migrations = migrations.iter().map(|path| {
             let keys = keys.as_ref().map(
@@ -74,13 +72,13 @@ impl Takeover {
             true => TokenStream::new(),
             false => quote! {
                 const _: () = {
+                    ::millstream_sdk::migration::check_versions(#version, &[#(#constants),*]);
                     #(#of_migrations)*
                     #of_merge
-                    ::millstream_sdk::migration::check_versions(#version, &[#(#constants),*]);
                 };
             },
         };
-        let merge = merge.map(|path| quote!(<#path as ::millstream_sdk::migration::Merging>::MERGE));
+        let merge = merge.map(|path| quote!(<#path>::MERGE));
         Self { migrations: constants, merge, checks }
     }
 }
@@ -126,21 +124,25 @@ fn migration(attribute: TokenStream, function: &mut ItemFn) -> Result<TokenStrea
     };
     let old_fields = fields(STATE, &old);
     let new_fields = key.as_ref().map_or_else(no_fields, |key| fields("key", key));
-    let key_type = match &key {
-        Some(key) => types::with_lifetime(key, "static"),
-        None => quote!(::millstream_sdk::migration::Kept),
+    let makes_keys = match &key {
+        Some(key) => quote! {
+            impl ::millstream_sdk::migration::MakesKeys<<#key as ::millstream_sdk::WriteRow>::Builders> for #ident {}
+        },
+        None => quote!(impl<B> ::millstream_sdk::migration::MakesKeys<B> for #ident {}),
     };
     let body = body(&ident, &keys, &old, key.is_some(), drops, fallible);
-    let beside = type_beside(function);
+    let beside = named_type(function, "migrate");
     Ok(quote! {
         #beside
+        #makes_keys
 
         impl ::millstream_sdk::migration::Makes<#state> for #ident {}
 
-        impl ::millstream_sdk::migration::Migrate for #ident {
-            type Key = #key_type;
+        impl ::millstream_sdk::migration::Migrate for #ident {}
 
-            const MIGRATION: ::millstream_sdk::Migration = {
+        impl #ident {
+            #[doc(hidden)]
+            pub const MIGRATION: ::millstream_sdk::Migration = {
                 fn __millstream_keys(schema: &mut ::millstream_sdk::Schema) { #key_fields }
                 fn __millstream_state(schema: &mut ::millstream_sdk::Schema) { #old_fields }
                 fn __millstream_new_keys(schema: &mut ::millstream_sdk::Schema) { #new_fields }
@@ -160,6 +162,23 @@ fn migration(attribute: TokenStream, function: &mut ItemFn) -> Result<TokenStrea
             };
         }
     })
+}
+
+/// The type of the function's name. As a function of the plugin it does not compile.
+fn named_type(function: &ItemFn, attribute: &str) -> TokenStream {
+    let (beside, ident) = (type_beside(function), &function.sig.ident);
+    let message = format!(
+        "leave `{ident}` out of `export!`: it is exported with the update-state that names it, by `{attribute} = {ident}`"
+    );
+    quote! {
+        #beside
+
+        impl #ident {
+            #[doc(hidden)]
+            #[allow(dead_code, reason = "it says that it is not to be used")]
+            pub const FUNCTION: ::millstream_sdk::Function = ::core::panic!(#message);
+        }
+    }
 }
 
 /// What a migration takes.
@@ -342,7 +361,7 @@ fn merging(attribute: &TokenStream, function: &mut ItemFn) -> Result<TokenStream
     if let Some(other) = rows.iter().find(|row| text(row) != text(state)) {
         return Err(wrong(other));
     }
-    let (ident, beside) = (&function.sig.ident, type_beside(function));
+    let (ident, beside) = (&function.sig.ident, named_type(function, "merge"));
     let read = quote!(<#state as ::millstream_sdk::ReadRow>::read(&__millstream_reader, __millstream_row));
     let call = outcome(inside.is_some(), quote!(#ident(__millstream_total, #read)));
     Ok(quote! {
@@ -350,8 +369,11 @@ fn merging(attribute: &TokenStream, function: &mut ItemFn) -> Result<TokenStream
 
         impl ::millstream_sdk::migration::Merges<#state> for #ident {}
 
-        impl ::millstream_sdk::migration::Merging for #ident {
-            const MERGE: ::millstream_sdk::migration::Merge = {
+        impl ::millstream_sdk::migration::Merging for #ident {}
+
+        impl #ident {
+            #[doc(hidden)]
+            pub const MERGE: ::millstream_sdk::migration::Merge = {
                 fn __millstream_call(
                     __millstream_states: &::millstream_sdk::Table,
                     __millstream_groups: ::millstream_sdk::Groups<'_>,
