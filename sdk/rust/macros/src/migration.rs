@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Error, Expr, FnArg, ItemFn, Path, Result, ReturnType, Type};
+use syn::{Error, Expr, FnArg, Ident, ItemFn, Path, Result, ReturnType, Type};
 
 use crate::attribute::Key;
 use crate::function::{anonymous, fields, no_fields, outcome, reader, type_beside, with_beside};
@@ -116,8 +116,10 @@ fn migration(attribute: TokenStream, function: &mut ItemFn) -> Result<TokenStrea
         )
     })?;
     let from = attribute::version(FROM.name, &from)?;
-    let Taken { keys, state: old } = taken(function)?;
-    let Returned { key, state, drops, fallible } = returned(function)?;
+    let (taken, returned) = (taken(function)?, returned(function)?);
+    let body = body(&ident, &taken, &returned);
+    let Taken { keys, state: old } = taken;
+    let Returned { key, state, .. } = returned;
     let key_fields = match keys.as_slice() {
         [] => no_fields(),
         keys => keys.iter().map(|(name, r#type)| fields(name, r#type)).collect(),
@@ -130,7 +132,6 @@ fn migration(attribute: TokenStream, function: &mut ItemFn) -> Result<TokenStrea
         },
         None => quote!(impl<B> ::millstream_sdk::migration::MakesKeys<B> for #ident {}),
     };
-    let body = body(&ident, &keys, &old, key.is_some(), drops, fallible);
     let beside = named_type(function, "migrate");
     Ok(quote! {
         #beside
@@ -283,14 +284,8 @@ fn check_kept(r#type: &Type) -> Result<()> {
 }
 
 /// The body of `call`: open the columns, then loop over the keys.
-fn body(
-    ident: &syn::Ident,
-    keys: &[(String, Type)],
-    old: &Type,
-    makes_keys: bool,
-    drops: bool,
-    fallible: bool,
-) -> TokenStream {
+fn body(ident: &Ident, taken: &Taken, returned: &Returned) -> TokenStream {
+    let Taken { keys, state: old } = taken;
     let old = anonymous(old);
     let open = keys.iter().enumerate().map(|(place, (name, r#type))| {
         let (reader, r#type) = (reader(place), anonymous(r#type));
@@ -303,13 +298,13 @@ fn body(
         quote!(<#r#type as ::millstream_sdk::ReadRow>::read(&#reader, __millstream_row),)
     });
     let call = outcome(
-        fallible,
+        returned.fallible,
         quote!(#ident(
             #(#arguments)*
             <#old as ::millstream_sdk::ReadRow>::read(&__millstream_old, __millstream_row)
         )),
     );
-    let answer = match (makes_keys, drops) {
+    let answer = match (returned.key.is_some(), returned.drops) {
         (true, true) => call,
         (true, false) => quote!((#call).map(::core::option::Option::Some)),
         (false, true) => quote!((#call).map(|state| state.map(|state| ((), state)))),
