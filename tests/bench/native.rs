@@ -45,6 +45,7 @@ fn split_words() -> FunctionDescription {
         keys: Schema::default(),
         state: Schema::default(),
         state_version: 0,
+        migrations: Vec::new(),
         documentation: String::new(),
     }
 }

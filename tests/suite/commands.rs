@@ -87,6 +87,21 @@ fn inspect_shows_functions_imports_and_digest() {
 }
 
 #[test]
+fn inspect_shows_which_states_are_taken_over() {
+    let path = component("running-2");
+    let shown = stdout(&millstream(&["inspect", path.to_str().unwrap()]));
+    let expected =
+        "migrates from version 1: state { count: int64 }, keys { word: utf8 } become { key: utf8 }, merged";
+    assert!(shown.contains(expected), "{shown}");
+    let json = millstream(&["inspect", path.to_str().unwrap(), "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&stdout(&json)).unwrap();
+    let migration = &json["functions"][1]["state"]["migrations"][0];
+    assert_eq!((&migration["version"], &migration["merges"]), (&1.into(), &true.into()));
+    assert_eq!(migration["fields"][0]["name"], "count");
+    assert_eq!(migration["new_keys"][0]["type"], "utf8");
+}
+
+#[test]
 fn the_examples_pass_their_tests() {
     component("text");
     let mut tested = 0;

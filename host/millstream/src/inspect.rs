@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use millstream_model::pipeline::{Grant, Limit, Located, Place, PluginSpec};
-use millstream_model::{FunctionDescription, Need, Schema};
+use millstream_model::{FunctionDescription, MigrationDescription, Need, Schema};
 use millstream_plugins::Plugin;
 use serde_json::json;
 
@@ -67,25 +67,51 @@ fn imports_text(plugin: &Plugin) -> String {
 }
 
 fn function_text(function: &FunctionDescription) -> String {
-    let FunctionDescription { name, kind, input, output, keys, state, state_version, documentation } =
-        function;
+    let FunctionDescription {
+        name,
+        kind,
+        input,
+        output,
+        keys,
+        state,
+        state_version,
+        migrations,
+        documentation,
+    } = function;
     let by = if keys.fields.is_empty() { String::new() } else { format!("by {keys}  ") };
     let given = if output.fields.is_empty() { String::new() } else { format!(" -> {output}") };
     let mut text = format!("  {name}  {kind}  {by}{input}{given}\n");
     if !state.fields.is_empty() {
         text += &format!("      state {state}, version {state_version}\n");
     }
+    text.extend(migrations.iter().map(migration_text));
     if !documentation.is_empty() {
         text += &format!("      {}\n", documentation.replace('\n', " "));
     }
     text
 }
 
+fn migration_text(migration: &MigrationDescription) -> String {
+    let MigrationDescription { version, keys, state, new_keys, merges } = migration;
+    let seen = if keys.fields.is_empty() { String::new() } else { format!(" {keys}") };
+    let becomes = match new_keys.fields.is_empty() {
+        true => "stay".to_owned(),
+        false => format!("become {new_keys}"),
+    };
+    let merged = if *merges { ", merged where they are the same" } else { "" };
+    format!("      migrates from version {version}: state {state}, keys{seen} {becomes}{merged}\n")
+}
+
 fn as_json(plugin: &Plugin) -> serde_json::Value {
     let description = plugin.description();
     let function = |function: &FunctionDescription| {
-        let state = (!function.state.fields.is_empty())
-            .then(|| json!({ "fields": schema_json(&function.state), "version": function.state_version }));
+        let state = (!function.state.fields.is_empty()).then(|| {
+            json!({
+                "fields": schema_json(&function.state),
+                "version": function.state_version,
+                "migrations": function.migrations.iter().map(migration_json).collect::<Vec<_>>(),
+            })
+        });
         json!({
             "name": function.name,
             "kind": function.kind.name(),
@@ -105,6 +131,16 @@ fn as_json(plugin: &Plugin) -> serde_json::Value {
         "functions": description.functions.iter().map(function).collect::<Vec<_>>(),
         "needs": description.needs.iter().map(need).collect::<Vec<_>>(),
         "imports": plugin.imports().iter().map(|import| &import.name).collect::<Vec<_>>(),
+    })
+}
+
+fn migration_json(migration: &MigrationDescription) -> serde_json::Value {
+    json!({
+        "version": migration.version,
+        "keys": schema_json(&migration.keys),
+        "fields": schema_json(&migration.state),
+        "new_keys": schema_json(&migration.new_keys),
+        "merges": migration.merges,
     })
 }
 

@@ -10,9 +10,11 @@ use crate::pipeline::{Grant, GrantKind};
 use crate::{BatchTime, Schema};
 
 mod keyed;
+mod migration;
 mod outside;
 
 pub use keyed::{Fate, Folded, Groups, Inverse, Reduce, Update, UpdateState, Updated};
+pub use migration::{Migrated, Migration, MigrationDescription};
 pub use outside::{Delivery, Receiver, Receiving, Sink, SinkPart};
 
 /// What a function does with rows.
@@ -78,6 +80,8 @@ pub struct FunctionDescription {
     pub state: Schema,
     /// The version of the state's meaning, from 1; 0 where there is no state.
     pub state_version: u32,
+    /// The other versions whose states it takes over, each once; none but for an update-state.
+    pub migrations: Vec<MigrationDescription>,
     /// One line for people.
     pub documentation: String,
 }

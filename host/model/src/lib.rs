@@ -19,8 +19,9 @@ pub use block::{Block, Payload, Position, Rejected};
 pub use dead_letter::DeadLetter;
 pub use function::{
     Accumulated, Answer, Answered, CallContext, Delivery, Expansion, Fate, Folded, Function,
-    FunctionDescription, FunctionError, FunctionKind, Groups, Inverse, Need, PluginDescription, Receiver,
-    Receiving, Reduce, Sink, SinkPart, Update, UpdateState, Updated,
+    FunctionDescription, FunctionError, FunctionKind, Groups, Inverse, Migrated, Migration,
+    MigrationDescription, Need, PluginDescription, Receiver, Receiving, Reduce, Sink, SinkPart, Update,
+    UpdateState, Updated,
 };
 pub use manifest::{
     Commit, FileEnd, Granted, Lane, LaneInput, LoggedRange, Manifest, OriginRange, Records, RowsDigest,

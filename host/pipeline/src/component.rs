@@ -4,7 +4,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use millstream_model::pipeline::{PluginSpec, TableSpec};
 use millstream_model::{
-    Function, Inverse, Metered, PluginDescription, Receiver, Reduce, Schema, Sink, UpdateState,
+    Function, Inverse, Metered, Migration, PluginDescription, Receiver, Reduce, Schema, Sink, UpdateState,
 };
 
 /// Why a component or a table cannot be loaded: told to the author as it is, at the plugin's `component` or the table's
@@ -59,6 +59,12 @@ pub trait Component: Send + Sync {
 
     /// The function at `index`, if it is an update-state.
     fn update_state(&self, _index: usize) -> Option<Arc<dyn UpdateState>> {
+        None
+    }
+
+    /// How the function at `index` takes over the states that a version of it left, if it does; the description lists the
+    /// versions.
+    fn migration(&self, _index: usize, _version: u32) -> Option<Arc<dyn Migration>> {
         None
     }
 

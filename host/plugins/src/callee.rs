@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use millstream_model::{Accumulated, CallContext, FunctionDescription, FunctionError};
-use wasmtime::component::{ComponentNamedList, ComponentType, Lift, Lower};
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, ComponentType, Lift, Lower};
 
 use crate::contract::{CallError, Context};
 use crate::lower::Lowered;
@@ -37,8 +37,7 @@ impl Callee {
         &self.name
     }
 
-    /// Makes a call on an instance, and gives what `check` made of the answer with what the call counts for. An instance
-    /// that answered well is kept; one that failed, or lied, is gone. Whatever comes of it, what it took is written down.
+    /// Makes the call of the function's kind: see [`Callee::cross_to`].
     pub(crate) async fn cross<In, Out, T>(
         &self,
         context: CallContext,
@@ -50,8 +49,29 @@ impl Callee {
         In: ComponentNamedList + Lower + Send + Sync,
         Out: ComponentType + Lift + Measured + Send + Sync + 'static,
     {
+        let kind = self.description.kind;
+        let export = self.plugin.export(kind);
+        let export =
+            export.ok_or_else(|| self.rejected(format!("functions of the kind {kind} are not called")))?;
+        self.cross_to(export, context, given, input, check).await
+    }
+
+    /// Makes a call on an instance, and gives what `check` made of the answer with what the call counts for. An instance
+    /// that answered well is kept; one that failed, or lied, is gone. Whatever comes of it, what it took is written down.
+    pub(crate) async fn cross_to<In, Out, T>(
+        &self,
+        export: &ComponentExportIndex,
+        context: CallContext,
+        given: Volume,
+        input: In,
+        check: impl FnOnce(Out) -> Result<T, String> + Send,
+    ) -> Result<(T, Accumulated), FunctionError>
+    where
+        In: ComponentNamedList + Lower + Send + Sync,
+        Out: ComponentType + Lift + Measured + Send + Sync + 'static,
+    {
         let mut entry = self.plugin.meter.enter(&self.name, context.batch_time, given);
-        let (answer, added, volume) = entry.time(self.call(&entry, context, input, check)).await?;
+        let (answer, added, volume) = entry.time(self.call(&entry, export, context, input, check)).await?;
         entry.answered(volume);
         Ok((answer, added))
     }
@@ -59,6 +79,7 @@ impl Callee {
     async fn call<In, Out, T>(
         &self,
         entry: &Entry<'_>,
+        export: &ComponentExportIndex,
         context: CallContext,
         input: In,
         check: impl FnOnce(Out) -> Result<T, String> + Send,
@@ -67,10 +88,6 @@ impl Callee {
         In: ComponentNamedList + Lower + Send + Sync,
         Out: ComponentType + Lift + Measured + Send + Sync + 'static,
     {
-        let kind = self.description.kind;
-        let export = self.plugin.export(kind);
-        let export =
-            export.ok_or_else(|| self.rejected(format!("functions of the kind {kind} are not called")))?;
         // That an instance cannot be made is no row's fault.
         let instance = self.plugin.instance().await.map_err(|reason| self.unavailable(reason))?;
         entry.runs_in(instance.memory());
@@ -104,7 +121,7 @@ impl Callee {
         FunctionError::Unavailable { function: self.name.clone(), reason: reason.into() }
     }
 
-    fn rejected(&self, reason: impl Into<String>) -> FunctionError {
+    pub(crate) fn rejected(&self, reason: impl Into<String>) -> FunctionError {
         FunctionError::Rejected { function: self.name.clone(), reason: reason.into() }
     }
 

@@ -11,6 +11,8 @@ pub(crate) const TRANSFORM: &str = "millstream:plugin/transform@0.1.0";
 pub(crate) const REDUCE: &str = "millstream:plugin/reduce@0.1.0";
 /// The interface of update-state.
 pub(crate) const UPDATE_STATE: &str = "millstream:plugin/update-state@0.1.0";
+/// The interface of migrations of states.
+pub(crate) const MIGRATE_STATE: &str = "millstream:plugin/migrate-state@0.1.0";
 /// The interface of receivers.
 pub(crate) const RECEIVER: &str = "millstream:plugin/receiver@0.1.0";
 /// The interface of sinks.
@@ -163,6 +165,14 @@ pub(crate) struct Outcome {
 
 #[derive(ComponentType, Lift)]
 #[component(record)]
+pub(crate) struct Migrated {
+    pub(crate) origins: Vec<u32>,
+    pub(crate) keys: Table,
+    pub(crate) states: Table,
+}
+
+#[derive(ComponentType, Lift)]
+#[component(record)]
 pub(crate) struct Delivery {
     pub(crate) rows: Table,
     pub(crate) position: Option<Vec<u8>>,
@@ -249,7 +259,19 @@ pub(crate) struct Function {
     pub(crate) state: Schema,
     #[component(name = "state-version")]
     pub(crate) state_version: u32,
+    pub(crate) migrations: Vec<Migration>,
     pub(crate) documentation: String,
+}
+
+#[derive(Debug, ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct Migration {
+    pub(crate) version: u32,
+    pub(crate) keys: Schema,
+    pub(crate) state: Schema,
+    #[component(name = "new-keys")]
+    pub(crate) new_keys: Schema,
+    pub(crate) merges: bool,
 }
 
 #[derive(Debug, ComponentType, Lift)]

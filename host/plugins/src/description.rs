@@ -1,7 +1,9 @@
 //! What a component says of itself: not believed either, but checked and bounded before anything is made of it.
 
 use millstream_model::pipeline::GrantKind;
-use millstream_model::{DataType, Field, FunctionDescription, FunctionKind, Need, PluginDescription, Schema};
+use millstream_model::{
+    DataType, Field, FunctionDescription, FunctionKind, MigrationDescription, Need, PluginDescription, Schema,
+};
 
 use crate::contract;
 
@@ -11,6 +13,8 @@ const NESTING_MAX: usize = 8;
 /// Fields of a schema; bytes of a name or a line of documentation.
 const FIELDS_MAX: usize = 1_000;
 const TEXT_BYTES_MAX: usize = 4_096;
+/// Versions whose states a function may take over.
+const MIGRATIONS_MAX: usize = 1_000;
 /// Needs that a component may have.
 const NEEDS_MAX: usize = 100;
 
@@ -64,6 +68,23 @@ fn function(said: contract::Function) -> Result<FunctionDescription, String> {
             "describes a function with the name {name:?}; letters, digits and hyphens make a name"
         ));
     }
+    if said.migrations.len() > MIGRATIONS_MAX {
+        let migrations = said.migrations.len();
+        return Err(format!(
+            "describes {migrations} migrations of function \"{name}\"; {MIGRATIONS_MAX} are the most"
+        ));
+    }
+    let migration = |said: contract::Migration| {
+        let version = said.version;
+        let part = |of: &str, said| part(&format!("{of} of version {version}"), said);
+        Ok(MigrationDescription {
+            version,
+            keys: part("key", said.keys)?,
+            state: part("state", said.state)?,
+            new_keys: part("key for states", said.new_keys)?,
+            merges: said.merges,
+        })
+    };
     let function = FunctionDescription {
         kind: kind(said.kind),
         input: part("input", said.input)?,
@@ -71,6 +92,7 @@ fn function(said: contract::Function) -> Result<FunctionDescription, String> {
         keys: part("key", said.keys)?,
         state: part("state", said.state)?,
         state_version: said.state_version,
+        migrations: said.migrations.into_iter().map(migration).collect::<Result<_, String>>()?,
         documentation: said.documentation,
         name: name.clone(),
     };
@@ -80,9 +102,10 @@ fn function(said: contract::Function) -> Result<FunctionDescription, String> {
 
 /// Whether a function has the schemas that its kind may have.
 fn check_kind(function: &FunctionDescription) -> Result<(), String> {
-    let FunctionDescription { kind, input, output, keys, state, state_version, .. } = function;
+    let FunctionDescription { kind, input, output, keys, state, state_version, migrations, .. } = function;
     let has_state = !state.fields.is_empty() && *state_version > 0;
     let has_none = state.fields.is_empty() && *state_version == 0 && keys.fields.is_empty();
+    let has_none = has_none && migrations.is_empty();
     match kind {
         FunctionKind::Reduce | FunctionKind::Inverse if input != output => Err(format!(
             "it reads {input} and answers with {output}; a function of the kind {kind} answers with the columns that it reads"
@@ -93,18 +116,50 @@ fn check_kind(function: &FunctionDescription) -> Result<(), String> {
         FunctionKind::UpdateState if !has_state => {
             Err("an update-state has a state of one field at least, and a version of it from 1".to_owned())
         }
-        FunctionKind::UpdateState => Ok(()),
+        FunctionKind::UpdateState => check_migrations(function),
         FunctionKind::Receiver if output.fields.is_empty() || !input.fields.is_empty() => {
             Err("a receiver has no input, and gives one column at least".to_owned())
         }
         FunctionKind::Sink if input.fields.is_empty() || !output.fields.is_empty() => {
             Err("a sink has no output, and takes one column at least".to_owned())
         }
-        _ if !has_none => {
-            Err(format!("a function of the kind {kind} has no keys, no state and no version of it"))
-        }
+        _ if !has_none => Err(format!(
+            "a function of the kind {kind} has no keys, no state, no version of it and no migrations"
+        )),
         _ => Ok(()),
     }
+}
+
+/// Whether an update-state takes over states that there can be, in one way each, by keys that it can have.
+fn check_migrations(function: &FunctionDescription) -> Result<(), String> {
+    let FunctionDescription { keys, state_version, migrations, .. } = function;
+    let types = |schema: &Schema| schema.fields.iter().map(|f| f.data_type.clone()).collect::<Vec<_>>();
+    for (index, migration) in migrations.iter().enumerate() {
+        let MigrationDescription { version, state, new_keys, .. } = migration;
+        if version == state_version {
+            return Err(format!(
+                "it migrates states from version {version}, which is its own; a migration takes those of another version"
+            ));
+        }
+        if *version == 0 || state.fields.is_empty() {
+            return Err(format!(
+                "it migrates states from version {version} with {} fields; versions count from 1, and a state has one \
+                 field at least",
+                state.fields.len()
+            ));
+        }
+        if migrations[..index].iter().any(|other| other.version == *version) {
+            return Err(format!("it migrates states from version {version} in two ways; one is right"));
+        }
+        let has_both = !keys.fields.is_empty() && !new_keys.fields.is_empty();
+        if has_both && types(keys) != types(new_keys) {
+            return Err(format!(
+                "its migration from version {version} makes keys of {new_keys}, and it has keys of {keys}; it has to make \
+                 those"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn schema(said: contract::Schema) -> Result<Schema, String> {

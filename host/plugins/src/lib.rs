@@ -6,8 +6,8 @@
 //!
 //! Reading order: `sandbox` is the engine that all plugins share, `compile` makes code of components for it; `plugin` is a
 //! loaded component, `description` what it says of itself; `callee` is the way of every call, and `function`, `reduce` and
-//! `update_state` are what crosses for each kind and what has to be true of its answer; `receiver` and `sink` keep their
-//! instances, and run them `outside`. `guest` is what the host holds for a guest, `http` what may leave over HTTP, `output`
+//! `update_state` are what crosses for each kind and what has to be true of its answer, and `migration` what crosses to take
+//! over states; `receiver` and `sink` keep their instances, and run them `outside`. `guest` is what the host holds for a guest, `http` what may leave over HTTP, `output`
 //! what may enter the host's log. Under them `lower` and `lift` carry tables over the boundary, whose types are in
 //! `contract`, `additions` holds what a call counts, and `meter` what it takes.
 
@@ -27,6 +27,7 @@ mod instance;
 mod lift;
 mod lower;
 mod meter;
+mod migration;
 mod output;
 mod outside;
 mod plugin;

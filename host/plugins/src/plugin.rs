@@ -9,20 +9,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use millstream_model::pipeline::{GrantKind, PluginSpec};
 use millstream_model::{
-    BatchTime, Function, FunctionKind, Inverse, Metered, Need, PluginDescription, Receiver, Reduce, Sink,
-    UpdateState, Usages,
+    BatchTime, Function, FunctionKind, Inverse, Metered, Migration, Need, PluginDescription, Receiver,
+    Reduce, Sink, UpdateState, Usages,
 };
 use millstream_pipeline::{self as pipeline, Components, LoadError};
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use crate::callee::Callee;
-use crate::contract::{DESCRIPTION, HTTP, RECEIVER, REDUCE, SINK, TRANSFORM, UPDATE_STATE};
+use crate::contract::{DESCRIPTION, HTTP, MIGRATE_STATE, RECEIVER, REDUCE, SINK, TRANSFORM, UPDATE_STATE};
 use crate::description::description;
 use crate::guest::{Guest, Terms, World};
 use crate::hex::hex;
 use crate::instance::Instance;
 use crate::meter::Meter;
+use crate::migration::{MigrationExports, PluginMigration};
 use crate::outside::outside;
 use crate::receiver::{PluginReceiver, ReceiverExports};
 use crate::sink::PluginSink;
@@ -62,6 +63,7 @@ struct Exports {
     fold: Option<ComponentExportIndex>,
     take_out: Option<ComponentExportIndex>,
     update: Option<ComponentExportIndex>,
+    migration: Option<MigrationExports>,
     receiver: Option<ReceiverExports>,
     write: Option<ComponentExportIndex>,
 }
@@ -73,6 +75,7 @@ impl Exports {
             fold: export(component, REDUCE, "fold"),
             take_out: export(component, REDUCE, "take-out"),
             update: export(component, UPDATE_STATE, "update"),
+            migration: MigrationExports::of(component),
             receiver: ReceiverExports::of(component),
             write: export(component, SINK, "write"),
         }
@@ -108,6 +111,10 @@ impl Shared {
     /// What is called for functions of a kind.
     pub(crate) fn export(&self, kind: FunctionKind) -> Option<&ComponentExportIndex> {
         self.exports.get(kind)
+    }
+
+    pub(crate) fn migration_exports(&self) -> Option<&MigrationExports> {
+        self.exports.migration.as_ref()
     }
 
     pub(crate) fn receiver_exports(&self) -> Option<&ReceiverExports> {
@@ -223,6 +230,13 @@ impl Plugin {
             .then(|| Arc::new(self.callee(index)) as Arc<dyn UpdateState>)
     }
 
+    /// How the function at `index` of the description takes over the states of a version, if it does.
+    pub fn migration(&self, index: usize, version: u32) -> Option<Arc<dyn Migration>> {
+        let migrations = &self.description.functions[index].migrations;
+        let description = migrations.iter().find(|migration| migration.version == version)?;
+        Some(Arc::new(PluginMigration::new(self.callee(index), description.clone())))
+    }
+
     /// The function at `index` of the description, if it is a receiver.
     pub fn receiver(&self, index: usize) -> Option<Arc<dyn Receiver>> {
         self.is(FunctionKind::Receiver, index)
@@ -286,6 +300,10 @@ impl pipeline::Component for Plugin {
         self.update_state(index)
     }
 
+    fn migration(&self, index: usize, version: u32) -> Option<Arc<dyn Migration>> {
+        self.migration(index, version)
+    }
+
     fn receiver(&self, index: usize) -> Option<Arc<dyn Receiver>> {
         self.receiver(index)
     }
@@ -328,10 +346,15 @@ pub(crate) fn export(component: &Component, interface: &str, function: &str) -> 
     component.get_export_index(Some(&interface), function)
 }
 
-/// Each kind that is described needs its interface, and no other.
+/// Each kind that is described needs its interface, and migrations theirs, and no other.
 fn check_exports(description: &PluginDescription, shared: &Shared) -> Result<(), String> {
     for function in &description.functions {
         let (name, kind) = (&function.name, function.kind);
+        if !function.migrations.is_empty() && shared.migration_exports().is_none() {
+            return Err(format!(
+                "describes migrations of \"{name}\", but does not export {MIGRATE_STATE}; export it, or leave them out"
+            ));
+        }
         if shared.export(kind).is_none() {
             let interface = interface(kind);
             return Err(format!(

@@ -55,7 +55,12 @@ impl Inverse for Callee {
 }
 
 /// Believes an answer only if it has a row for each of the `expected`.
-fn check(answer: Table, output: &Schema, expected: usize, of_what: &str) -> Result<RecordBatch, String> {
+pub(crate) fn check(
+    answer: Table,
+    output: &Schema,
+    expected: usize,
+    of_what: &str,
+) -> Result<RecordBatch, String> {
     match answer.rows as usize {
         rows if rows == expected => lift(answer, output),
         rows => Err(format!("answered with {rows} rows for {expected} {of_what}; one for each is right")),

@@ -1,7 +1,7 @@
 //! How much crosses the boundary.
 
 use crate::contract::{
-    Answer, Column, ColumnIn, Delivery, Expansion, Outcome, Table, TableIn, Values, ValuesIn,
+    Answer, Column, ColumnIn, Delivery, Expansion, Migrated, Outcome, Table, TableIn, Values, ValuesIn,
 };
 
 /// Rows, and the bytes of the buffers that they are in.
@@ -41,6 +41,13 @@ impl Measured for Outcome {
     fn volume(&self) -> Volume {
         let Self { fates, states, output, origins } = self;
         output.volume().and(states.volume().bytes).and(bytes(fates)).and(bytes(origins))
+    }
+}
+
+impl Measured for Migrated {
+    fn volume(&self) -> Volume {
+        let Self { origins, keys, states } = self;
+        states.volume().and(keys.volume().bytes).and(bytes(origins))
     }
 }
 

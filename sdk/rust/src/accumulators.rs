@@ -72,6 +72,14 @@ pub(crate) fn undo_if_failed<T, E>(call: impl FnOnce() -> Result<T, E>) -> Resul
     called
 }
 
+/// Calls a function, and forgets what it added.
+pub(crate) fn undo<T>(call: impl FnOnce() -> T) -> T {
+    let before = SUMS.with_borrow(Clone::clone);
+    let called = call();
+    SUMS.set(before);
+    called
+}
+
 /// Takes all sums.
 #[cfg(target_family = "wasm")]
 pub(crate) fn take() -> BTreeMap<String, i64> {

@@ -26,7 +26,7 @@ pub enum Error {
     /// A transform returned an error for its partition.
     #[error("{0}")]
     Partition(String),
-    /// An update-state returned an error for a key, counted from 0 in the call.
+    /// An update-state or a migration returned an error for a key, counted from 0 in the call.
     #[error("key {key}: {message}")]
     Key {
         /// The key, from 0.
@@ -59,6 +59,28 @@ pub enum Error {
         keys: usize,
         /// How many rows there are.
         rows: usize,
+    },
+    /// There is not one state to migrate for each key.
+    #[error("migrating {states} states of {keys} keys: give each key its state")]
+    States {
+        /// How many keys there are.
+        keys: usize,
+        /// How many states there are.
+        states: usize,
+    },
+    /// The function takes over no states of that version.
+    #[error("migrating states of version {version} of `{function}`: it has no migration from that version")]
+    Version {
+        /// The function's name.
+        function: &'static str,
+        /// The version that was asked for.
+        version: u32,
+    },
+    /// The function does not merge states.
+    #[error("merging states of `{function}`: it names no `merge`")]
+    NoMerge {
+        /// The function's name.
+        function: &'static str,
     },
     /// A function of one kind was called as if it were of another.
     #[error("calling `{function}`: it is of the kind {kind} and is not called so")]
@@ -159,7 +181,7 @@ impl Error {
         Self::returned(&error, Self::Partition)
     }
 
-    /// What an update-state returned for a key.
+    /// What an update-state or a migration returned for a key.
     pub(crate) fn key(key: usize, error: impl Display + 'static) -> Self {
         Self::returned(&error, |message| Self::Key { key, message })
     }

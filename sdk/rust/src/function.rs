@@ -11,6 +11,7 @@ use crate::accumulators;
 use crate::bits::Bits;
 use crate::error::Error;
 use crate::fold::Groups;
+use crate::migration::{Merge, Migrated, Migration};
 use crate::need::Need;
 use crate::outside::{Fault, Receiving, Writing};
 use crate::row::WriteRow;
@@ -104,6 +105,10 @@ pub struct Function {
     pub state: Fields,
     /// The version of the state's meaning; 0 where there is no state.
     pub state_version: u32,
+    /// How it takes over the states of other versions, in an update-state.
+    pub migrations: &'static [Migration],
+    /// Makes one of states whose keys a migration has made the same, if it can.
+    pub merge: Option<Merge>,
     /// Calls it on many rows.
     pub call: Call,
 }
@@ -134,35 +139,29 @@ pub type Started = Result<Box<dyn Receiving>, Fault>;
 /// No columns.
 pub fn no_fields(_: &mut Schema) {}
 
-fn schema(fields: Fields) -> Schema {
-    let mut schema = Schema::default();
-    fields(&mut schema);
-    schema
-}
-
 impl Function {
     /// The columns that the function reads.
     #[must_use]
     pub fn input(&self) -> Schema {
-        schema(self.input)
+        Schema::of(self.input)
     }
 
     /// The columns that the function answers with.
     #[must_use]
     pub fn output(&self) -> Schema {
-        schema(self.output)
+        Schema::of(self.output)
     }
 
     /// The columns of the key that an update-state reads.
     #[must_use]
     pub fn keys(&self) -> Schema {
-        schema(self.keys)
+        Schema::of(self.keys)
     }
 
     /// The fields of an update-state's state.
     #[must_use]
     pub fn state(&self) -> Schema {
-        schema(self.state)
+        Schema::of(self.state)
     }
 
     /// Calls a map, flat-map, filter or transform on a chunk of rows, as the host does: what it adds to accumulators counts
@@ -208,6 +207,28 @@ impl Function {
             Call::Update(update) => accumulators::undo_if_failed(|| update(updates, context)),
             _ => Err(self.wrong_kind()),
         }
+    }
+
+    /// Makes states of an update-state of those that another version left, as the host does. What it adds to accumulators does
+    /// not count.
+    ///
+    /// # Errors
+    /// If the function takes over no states of that version, the columns are not those of the migration, or it returns an error.
+    pub fn migrate(&self, version: u32, keys: &Table, states: &Table) -> Result<Migrated, Error> {
+        let migration = self.migrations.iter().find(|migration| migration.version == version);
+        let migration = migration.ok_or(Error::Version { function: self.name, version })?;
+        accumulators::undo(|| (migration.call)(keys, states))
+    }
+
+    /// Makes one state of those of each group, as the host does: row `g` of the answer is that of group `g`. What it adds to
+    /// accumulators does not count.
+    ///
+    /// # Errors
+    /// If the function merges no states, the columns are not those of its state, the groups do not fit them, or it returns an
+    /// error.
+    pub fn merge(&self, states: &Table, groups: Groups<'_>) -> Result<Table, Error> {
+        let merge = self.merge.ok_or(Error::NoMerge { function: self.name })?;
+        accumulators::undo(|| merge(states, groups))
     }
 
     /// Starts a receiver, as the host does.

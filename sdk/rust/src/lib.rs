@@ -40,6 +40,8 @@
 //! | `#[reduce]` | two rows in, a row of the same columns out | a value or a row |
 //! | `#[inverse]` | a total and a row that a reduce took in, the total without it out | a value or a row |
 //! | `#[update_state]` | a key's new rows and its state in, a new state and rows out | nothing |
+//! | `#[migrate]` | a key and its state of an older version in, new ones out | a state, or a key and a state |
+//! | `#[merge]` | two states that migrations gave the same key, one out | a state |
 //! | `#[receiver]` | on `impl Receiver`: brings rows in | see [`Receiver`] |
 //! | `#[sink]` | on `impl Sink` or on a function of `Rows`: takes a batch's rows out | see [`Sink`] |
 //!
@@ -127,7 +129,37 @@
 //! ```
 //!
 //! A state is a value or a row that owns what it holds: `i64`, `String`, `Vec<String>`, a struct with `#[derive(Row)]`. A state
-//! that the function does not touch stays as it was. When the meaning of a state changes, so has its `version` to.
+//! that the function does not touch stays as it was. When the meaning of a state changes, so has its `version` to. States of
+//! the older version are taken over by a function with `#[migrate]`, which the update-state names:
+//!
+//! ```
+//! use millstream_sdk::prelude::*;
+//!
+//! /// Counts a word's rows.
+//! #[update_state(version = 2, migrate = in_lower_case, merge = together)]
+//! fn count(word: &str, new: Rows<'_, ()>, state: &mut State<i64>) {
+//!     state.update(|count| Some(count.unwrap_or_default() + new.len() as i64));
+//! }
+//!
+//! /// Version 1 counted words as they were written, and tags among them, which are dropped.
+//! #[migrate(from = 1)]
+//! fn in_lower_case(word: &str, count: i64) -> Option<(String, i64)> {
+//!     (!word.starts_with('#')).then(|| (word.to_lowercase(), count))
+//! }
+//!
+//! /// Words that differed in their case.
+//! #[merge]
+//! fn together(left: i64, right: i64) -> i64 {
+//!     left + right
+//! }
+//!
+//! assert_eq!(in_lower_case("Ann", 3), Some(("ann".to_owned(), 3)));
+//! ```
+//!
+//! The last parameter of a migration is the old state, and those before it are the old key's columns, of which it takes none or
+//! all. It returns the new key and state; the new state alone where keys stay as they are; or an `Option` of that, where `None`
+//! drops the key. An update-state with several names them so: `migrate = [from_1, from_2]`. A merge combines two states of a
+//! key at a time, in any order: associative and commutative.
 //!
 //! # Receivers and sinks
 //!
@@ -154,7 +186,7 @@
 //! worth counting, once for each batch that commits. [`http`] calls services that the pipeline grants.
 //!
 //! **How it works**, from the outside in: `wasm` is the component's edge; [`function`](mod@function), [`fold`](mod@fold) and
-//! [`state`](mod@state) hold the loops over rows, groups and keys; `row` turns rows into columns and `value`, `varying`, `option` and `list` turn values into buffers, both ways.
+//! [`state`](mod@state) hold the loops over rows, groups and keys, and [`migration`](mod@migration) that over old states; `row` turns rows into columns and `value`, `varying`, `option` and `list` turn values into buffers, both ways.
 
 // The attributes name this crate by its full path, in its own tests too.
 extern crate self as millstream_sdk;
@@ -170,6 +202,8 @@ mod host;
 pub mod http;
 pub mod lines;
 mod list;
+#[doc(hidden)]
+pub mod migration;
 mod need;
 mod option;
 #[doc(hidden)]
@@ -196,8 +230,9 @@ pub use fold::Groups;
 pub use function::{Answer, Call, Context, Fields, Function, Kind, Plugin};
 pub use host::{Level, config, log, required_config};
 pub use list::{Iter, List, Rows};
+pub use migration::{Migrated, Migration};
 pub use millstream_sdk_macros::{
-    Row, filter, flat_map, inverse, map, receiver, reduce, sink, transform, update_state,
+    Row, filter, flat_map, inverse, map, merge, migrate, receiver, reduce, sink, transform, update_state,
 };
 pub use need::{GrantKind, Need};
 pub use outside::{Batch, Delivery, Fault, Poll, Position, Receiver, Receiving, Sink, Writing};
@@ -212,8 +247,8 @@ pub use value::{Read, Required, Timestamp, Value, Write};
 pub mod prelude {
     pub use crate::{
         Batch, Context, Fault, Level, List, Output, Poll, Position, Receiver, Row, Rows, Sink, State,
-        Timestamp, accumulators, config, filter, flat_map, inverse, log, map, receiver, reduce,
-        required_config, sink, transform, update_state,
+        Timestamp, accumulators, config, filter, flat_map, inverse, log, map, merge, migrate, receiver,
+        reduce, required_config, sink, transform, update_state,
     };
 }
 

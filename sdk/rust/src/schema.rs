@@ -42,6 +42,13 @@ pub struct Schema {
 }
 
 impl Schema {
+    /// The columns that a function adds.
+    pub(crate) fn of(fields: fn(&mut Self)) -> Self {
+        let mut schema = Self::default();
+        fields(&mut schema);
+        schema
+    }
+
     /// Adds a list's element, whose own type may add further items, and answers with its place.
     pub(crate) fn add_item(&mut self, nullable: bool, data_type: fn(&mut Schema) -> DataType) -> u32 {
         let place = self.items.len();

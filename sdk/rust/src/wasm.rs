@@ -10,13 +10,16 @@ use crate::error::Error;
 use crate::fold::Groups;
 use crate::function::{Answer, Context, Kind, Plugin};
 use crate::host::Level;
+use crate::migration::{Migrated, Migration};
 use crate::need::{GrantKind, Need};
 use crate::outside::{Batch, Delivery, Fault, Receiving, Writing};
 use crate::schema::{DataType, Field, Schema};
 use crate::state::{Outcome, Updates};
 use crate::table::{Column, Lists, Table, Values, Varying};
 
-use bindings::exports::millstream::plugin::{description, receiver, reduce, sink, transform, update_state};
+use bindings::exports::millstream::plugin::{
+    description, migrate_state, receiver, reduce, sink, transform, update_state,
+};
 use bindings::millstream::plugin::{accumulators as host_accumulators, host, types};
 
 /// What `wit-bindgen` makes of the world `complete`.
@@ -110,6 +113,33 @@ impl<C: Component> update_state::Guest for C {
     }
 }
 
+impl<C: Component> migrate_state::Guest for C {
+    fn migrate(
+        function: u32,
+        version: u32,
+        keys: types::Table,
+        states: types::Table,
+    ) -> Result<migrate_state::Migrated, types::Error> {
+        let (keys, states) = (table_in(keys), table_in(states));
+        let function = C::PLUGIN.function(function as usize);
+        let migrated = function.and_then(|function| function.migrate(version, &keys, &states));
+        let Migrated { origins, keys, states } = migrated.map_err(refusal)?;
+        Ok(migrate_state::Migrated { origins, keys: table_out(keys), states: table_out(states) })
+    }
+
+    fn merge(
+        function: u32,
+        states: types::Table,
+        groups: Vec<u32>,
+        count: u32,
+    ) -> Result<types::Table, types::Error> {
+        let states = table_in(states);
+        let groups = Groups { of: &groups, count: count as usize };
+        let function = C::PLUGIN.function(function as usize);
+        function.and_then(|function| function.merge(&states, groups)).map(table_out).map_err(refusal)
+    }
+}
+
 thread_local! {
     /// The receivers that were started and the sinks that were opened, by the numbers of their functions.
     static RECEIVERS: RefCell<BTreeMap<u32, Box<dyn Receiving>>> = const { RefCell::new(BTreeMap::new()) };
@@ -182,10 +212,14 @@ fn counted<T>(call: impl FnOnce() -> Result<T, Error>) -> Result<T, types::Error
     drop(accumulators::take());
     let called = call();
     accumulators::take().iter().for_each(|(name, amount)| host_accumulators::add(name, *amount));
-    called.map_err(|error| match error {
+    called.map_err(refusal)
+}
+
+fn refusal(error: Error) -> types::Error {
+    match error {
         Error::Unavailable(reason) => types::Error::Unavailable(reason),
         error => types::Error::Rejected(error.to_string()),
-    })
+    }
 }
 
 pub(crate) fn log(level: Level, message: &str) {
@@ -232,7 +266,22 @@ fn function(function: &crate::Function) -> description::Function {
         keys: schema(function.keys()),
         state: schema(function.state()),
         state_version: function.state_version,
+        migrations: function
+            .migrations
+            .iter()
+            .map(|migration| self::migration(function, migration))
+            .collect(),
         documentation: function.documentation.to_owned(),
+    }
+}
+
+fn migration(function: &crate::Function, migration: &Migration) -> description::Migration {
+    description::Migration {
+        version: migration.version,
+        keys: schema(migration.keys()),
+        state: schema(migration.state()),
+        new_keys: schema(migration.new_keys()),
+        merges: function.merge.is_some(),
     }
 }
 

@@ -102,6 +102,14 @@ impl Types {
             "receiver",
             "sink",
         ]);
+        let migration = self.record(&[
+            ("version", number),
+            ("keys", named(schema)),
+            ("state", named(schema)),
+            ("new-keys", named(schema)),
+            ("merges", ComponentValType::from(Primitive::Bool)),
+        ]);
+        let migrations = self.list(named(migration));
         let function = self.record(&[
             ("name", string),
             ("kind", named(kind)),
@@ -110,6 +118,7 @@ impl Types {
             ("keys", named(schema)),
             ("state", named(schema)),
             ("state-version", number),
+            ("migrations", migrations),
             ("documentation", string),
         ]);
         let grant = self.section.len();
@@ -123,6 +132,7 @@ impl Types {
             ("field", field),
             ("schema", schema),
             ("function-kind", kind),
+            ("migration", migration),
             ("function", function),
             ("grant-kind", grant),
             ("need", need),

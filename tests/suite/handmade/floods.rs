@@ -64,7 +64,7 @@ async fn check_refused(what: &str, guest: &Guest, fragment: &str) {
 async fn descriptions_that_are_the_same_bytes_again_and_again_are_stopped_early() {
     let functions = description(|image, text| {
         let mut function = image.function(("same", TRANSFORM, &input(), &Schema::default()));
-        function[20..22].copy_from_slice(&[text.at, text.length]);
+        function[22..24].copy_from_slice(&[text.at, text.length]);
         let functions = image.records(&vec![function; 4_000]);
         [text.at, 8, text.at, 8, 8, 0, functions.at, functions.length]
     });
@@ -78,10 +78,32 @@ async fn descriptions_that_are_the_same_bytes_again_and_again_are_stopped_early(
         [text.at, 8, text.at, 8, 8, 0, functions.at, functions.length]
     });
     check_refused("many fields with a long name", &fields, STOPPED).await;
+    let migrations = description(|image, text| {
+        let field = [text.at, text.length, 1, 0, 0];
+        let fields = image.records(&[field]);
+        let keys = [fields.at, 1, 8, 0];
+        let migration = [&[1][..], &keys, &keys, &keys, &[0]].concat();
+        let migrations = image.words(&migration.repeat(4_000));
+        let mut function = image.function(("same", TRANSFORM, &input(), &Schema::default()));
+        function[20..22].copy_from_slice(&[migrations.at, 4_000]);
+        let functions = image.records(&[function]);
+        [text.at, 8, text.at, 8, 8, 0, functions.at, functions.length]
+    });
+    check_refused("many migrations of a key with a long name", &migrations, STOPPED).await;
 }
 
 #[tokio::test]
 async fn what_a_component_says_of_itself_has_a_limit() {
+    let migrations = description(|image, text| {
+        let none = [8, 0, 8, 0];
+        let migration = [&[1][..], &none, &none, &none, &[0]].concat();
+        let migrations = image.words(&migration.repeat(1_001));
+        let mut function = image.function(("same", TRANSFORM, &input(), &Schema::default()));
+        function[20..22].copy_from_slice(&[migrations.at, 1_001]);
+        let functions = image.records(&[function]);
+        [text.at, 8, text.at, 8, 8, 0, functions.at, functions.length]
+    });
+    check_refused("many migrations", &migrations, "1001 migrations of function \"same\"").await;
     for (what, at) in [("name", 0), ("version", 2), ("documentation", 4)] {
         let guest = description(|_, text| {
             let mut words = [8, 0, 8, 0, 8, 0, 8, 0];

@@ -101,7 +101,7 @@ impl Image {
 
     /// Puts what a component says of itself, and gives its place.
     pub(crate) fn description(&mut self, functions: &[(&str, u8, &Schema, &Schema)]) -> u32 {
-        let functions: Vec<[u32; 22]> = functions.iter().map(|function| self.function(*function)).collect();
+        let functions: Vec<[u32; 24]> = functions.iter().map(|function| self.function(*function)).collect();
         let functions = self.records(&functions);
         let name = self.put(b"handmade");
         let version = self.put(b"0.1.0");
@@ -113,16 +113,16 @@ impl Image {
     pub(crate) fn function(
         &mut self,
         (name, kind, input, output): (&str, u8, &Schema, &Schema),
-    ) -> [u32; 22] {
+    ) -> [u32; 24] {
         let name = self.put(name.as_bytes());
-        let mut words = [0; 22];
+        let mut words = [0; 24];
         words[0..3].copy_from_slice(&[name.at, name.length, u32::from(kind)]);
         words[3..7].copy_from_slice(&self.schema(input));
         words[7..11].copy_from_slice(&self.schema(output));
         let none = [8, 0, 8, 0];
         words[11..15].copy_from_slice(&none);
         words[15..19].copy_from_slice(&none);
-        words[20..22].copy_from_slice(&[8, 0]);
+        words[20..24].copy_from_slice(&none);
         words
     }
 

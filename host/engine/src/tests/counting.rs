@@ -93,6 +93,7 @@ pub(super) fn filter(name: &str) -> FunctionDescription {
         keys: ModelSchema::default(),
         state: ModelSchema::default(),
         state_version: 0,
+        migrations: Vec::new(),
         documentation: String::new(),
     }
 }

@@ -34,6 +34,7 @@ impl Sum {
             keys: Schema::default(),
             state: Schema::default(),
             state_version: 0,
+            migrations: Vec::new(),
             documentation: String::new(),
         })
     }

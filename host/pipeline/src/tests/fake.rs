@@ -149,6 +149,7 @@ fn function(
         keys: Schema::default(),
         state: Schema::default(),
         state_version: 0,
+        migrations: Vec::new(),
         documentation: String::new(),
     }
 }

@@ -24,6 +24,14 @@ async fn a_description_that_is_not_true_is_refused() {
         ("no-version", "a version of it from 1"),
         ("map-with-state", "the kind map has no keys, no state"),
         ("map-with-keys", "the kind map has no keys, no state"),
+        ("migrations", "does not export millstream:plugin/migrate-state"),
+        ("migrates-its-own", "from version 2, which is its own"),
+        ("migrates-twice", "from version 1 in two ways"),
+        ("migrates-none", "from version 0 with 1 fields"),
+        ("migrates-nothing", "from version 1 with 0 fields"),
+        ("migrates-to-other-keys", "makes keys of { word: int64 }, and it has keys of { word: utf8 }"),
+        ("migrates-two-fields-of-a-name", "its state of version 1 has two fields with the name"),
+        ("map-that-migrates", "no version of it and no migrations"),
     ];
     for (what, fragment) in cases {
         let loaded = try_load("bare", Some(("describe", what))).await;

@@ -7,6 +7,7 @@ mod cache;
 mod exports;
 mod keyed;
 mod lies;
+mod migrations;
 mod reach;
 mod support;
 mod usage;

@@ -34,6 +34,7 @@ fn native(kind: FunctionKind) -> Arc<dyn Function> {
         keys: Schema::default(),
         state: Schema::default(),
         state_version: 0,
+        migrations: Vec::new(),
         documentation: String::new(),
     }))
 }

@@ -1,10 +1,11 @@
-//! What authors write inside the attributes: `output = "..."`, `version = 1` and `#[column(name = "...")]`.
+//! What authors write inside the attributes: `output = "..."`, `version = 1`, `migrate = lower` and
+//! `#[column(name = "...")]`.
 
 use proc_macro2::TokenStream;
 use syn::ext::IdentExt;
 use syn::parse::Parser;
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Error, Expr, ExprLit, Ident, Lit, LitStr, MetaNameValue, Result, Token};
+use syn::{Attribute, Error, Expr, ExprLit, Ident, Lit, LitStr, MetaNameValue, Path, Result, Token};
 
 /// A key that an attribute may have, and how it is written.
 pub(crate) struct Key {
@@ -15,7 +16,8 @@ pub(crate) struct Key {
 /// The values of the keys that an attribute may have, in the order of `keys`.
 pub(crate) fn values<const N: usize>(keys: [Key; N], attribute: TokenStream) -> Result<[Option<Expr>; N]> {
     let forms: Vec<_> = keys.iter().map(|key| format!("`{}`", key.form)).collect();
-    let forms = forms.join(" and ");
+    let (last, others) = forms.split_last().expect("an attribute without keys is not read");
+    let forms = if others.is_empty() { last.clone() } else { format!("{} and {last}", others.join(", ")) };
     let pairs = Punctuated::<MetaNameValue, Token![,]>::parse_terminated
         .parse2(attribute)
         .map_err(|error| Error::new(error.span(), format!("expected {forms}")))?;
@@ -45,6 +47,37 @@ pub(crate) fn text(key: &str, value: &Expr) -> Result<LitStr> {
     match value {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) if !text.value().is_empty() => Ok(text.clone()),
         _ => Err(Error::new_spanned(value, format!("a column's name is text: `{key} = \"...\"`"))),
+    }
+}
+
+/// The version of a state.
+pub(crate) fn version(key: &str, value: &Expr) -> Result<u32> {
+    let number = match value {
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_parse().unwrap_or_default(),
+        _ => 0,
+    };
+    match number {
+        0 => {
+            Err(Error::new_spanned(value, format!("a state's version is a whole number from 1: `{key} = 1`")))
+        }
+        version => Ok(version),
+    }
+}
+
+/// The functions that a key names: one, or several as a list.
+pub(crate) fn functions(key: &str, value: &Expr) -> Result<Vec<Path>> {
+    match value {
+        Expr::Path(path) if path.qself.is_none() => Ok(vec![path.path.clone()]),
+        Expr::Array(list) => {
+            let named = list.elems.iter().map(|element| functions(key, element));
+            Ok(named.collect::<Result<Vec<_>>>()?.concat())
+        }
+        _ => Err(Error::new_spanned(
+            value,
+            format!(
+                "functions are named as they are called: `{key} = function`, or `{key} = [one, another]`"
+            ),
+        )),
     }
 }
 

@@ -5,20 +5,31 @@ use quote::{format_ident, quote};
 use syn::ext::IdentExt;
 use syn::{Ident, ItemFn, Result, Type};
 
+use crate::migration::Takeover;
 use crate::signature::{Kind, Parameter, Signature};
 use crate::{attribute, pair, signature, types, update_state};
 
 /// The function as written and its `FUNCTION`, or what is wrong with it.
 pub(crate) fn expand(kind: Kind, attribute: TokenStream, item: TokenStream) -> TokenStream {
+    with_beside(kind.name(), item, |function| description(kind, attribute, function))
+}
+
+/// The function as written and what stands beside it, or what is wrong with it.
+pub(crate) fn with_beside(
+    attribute: &str,
+    item: TokenStream,
+    describe: impl FnOnce(&mut ItemFn) -> Result<TokenStream>,
+) -> TokenStream {
     let mut function: ItemFn = match syn::parse2(item.clone()) {
         Ok(function) => function,
         Err(_) => {
-            let message = format!("`#[{}]` stands on a function", kind.name());
+            let message = format!("`#[{attribute}]` stands on a function");
             let error = syn::Error::new_spanned(&item, message).into_compile_error();
             return quote!(#item #error);
         }
     };
-    let beside = description(kind, attribute, &mut function).unwrap_or_else(syn::Error::into_compile_error);
+    let beside = signature::check_plain(&function).and_then(|()| describe(&mut function));
+    let beside = beside.unwrap_or_else(syn::Error::into_compile_error);
     quote!(#function #beside)
 }
 
@@ -30,6 +41,7 @@ pub(crate) struct Parts {
     pub(crate) keys: TokenStream,
     pub(crate) state: TokenStream,
     pub(crate) state_version: u32,
+    pub(crate) takeover: Takeover,
     /// The variant of the SDK's `Call`.
     pub(crate) call: Ident,
     /// The parameters of a function that leads rows through the author's, their types, what it answers with, and its body.
@@ -39,22 +51,25 @@ pub(crate) struct Parts {
 }
 
 fn description(kind: Kind, attribute: TokenStream, function: &mut ItemFn) -> Result<TokenStream> {
-    signature::check_plain(function)?;
     let parts = match kind {
         Kind::Reduce | Kind::Inverse => pair::parts(kind, attribute, function)?,
         Kind::UpdateState => update_state::parts(attribute, function)?,
         _ => parts(kind, attribute, function)?,
     };
-    let Parts { input, output, keys, state, state_version, call, parameters, answer, body } = parts;
+    let Parts { input, output, keys, state, state_version, takeover, call, parameters, answer, body } = parts;
+    let Takeover { migrations, merge, checks } = takeover;
+    let merge = match merge {
+        Some(merge) => quote!(::core::option::Option::Some(#merge)),
+        None => quote!(::core::option::Option::None),
+    };
     let ident = &function.sig.ident;
-    let visibility = &function.vis;
     let name = ident.unraw().to_string().trim_matches('_').replace('_', "-");
     let documentation = attribute::documentation(&function.attrs);
     let variant = kind.variant();
+    let r#type = type_beside(function);
     Ok(quote! {
-        #[doc(hidden)]
-        #[allow(non_camel_case_types, reason = "the type is found by the function's name")]
-        #visibility struct #ident {}
+        #r#type
+        #checks
 
         impl #ident {
             #[doc(hidden)]
@@ -78,11 +93,23 @@ fn description(kind: Kind, attribute: TokenStream, function: &mut ItemFn) -> Res
                     keys: __millstream_keys,
                     state: __millstream_state,
                     state_version: #state_version,
+                    migrations: &[#(#migrations),*],
+                    merge: #merge,
                     call: ::millstream_sdk::Call::#call(__millstream_call),
                 }
             };
         }
     })
+}
+
+/// The type of the function's name that carries what an attribute makes of it.
+pub(crate) fn type_beside(function: &ItemFn) -> TokenStream {
+    let (visibility, ident) = (&function.vis, &function.sig.ident);
+    quote! {
+        #[doc(hidden)]
+        #[allow(non_camel_case_types, reason = "the type is found by the function's name")]
+        #visibility struct #ident {}
+    }
 }
 
 /// The parts of a map, flat-map, filter or transform.
@@ -94,6 +121,7 @@ fn parts(kind: Kind, attribute: TokenStream, function: &mut ItemFn) -> Result<Pa
         keys: no_fields(),
         state: no_fields(),
         state_version: 0,
+        takeover: Takeover::default(),
         call: format_ident!("Rows"),
         parameters: quote!(__millstream_table: &::millstream_sdk::Table,),
         answer: quote!(::millstream_sdk::Answer),

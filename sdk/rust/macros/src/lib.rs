@@ -5,13 +5,15 @@
 //! the columns of a struct, the traits of the SDK tell.
 //!
 //! `signature` reads a function and finds its author's mistakes, `types` does so for types, `function` and `row` write code.
-//! `pair` does both for reduces and inverses, `update_state` for updates of states, `outside` for receivers and sinks.
+//! `pair` does both for reduces and inverses, `update_state` for updates of states, `migration` for what takes over states, and
+//! `outside` for receivers and sinks.
 
 use proc_macro::TokenStream;
 use signature::Kind;
 
 mod attribute;
 mod function;
+mod migration;
 mod outside;
 mod pair;
 mod row;
@@ -61,6 +63,20 @@ pub fn inverse(attribute: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn update_state(attribute: TokenStream, item: TokenStream) -> TokenStream {
     function::expand(Kind::UpdateState, attribute.into(), item.into()).into()
+}
+
+/// A key and its state of the version `from` in, a new state or a new key and state out. Stands on a function that an
+/// `#[update_state]` names: `migrate = ...`.
+#[proc_macro_attribute]
+pub fn migrate(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    migration::migrate(attribute.into(), item.into()).into()
+}
+
+/// Two states of a key in, one out; associative and commutative. Stands on a function that an `#[update_state]` names:
+/// `merge = ...`.
+#[proc_macro_attribute]
+pub fn merge(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    migration::merge(&attribute.into(), item.into()).into()
 }
 
 /// Brings rows in from outside: stands on an `impl Receiver`.

@@ -231,6 +231,8 @@ fn function(parts: Parts) -> TokenStream {
                 keys: ::millstream_sdk::function::no_fields,
                 state: ::millstream_sdk::function::no_fields,
                 state_version: 0,
+                migrations: &[],
+                merge: ::core::option::Option::None,
                 call: ::millstream_sdk::Call::#call,
             }
         };

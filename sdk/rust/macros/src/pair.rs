@@ -6,6 +6,7 @@ use syn::{Error, ItemFn, Result, ReturnType, Type};
 
 use crate::attribute::Key;
 use crate::function::{Parts, anonymous, fields, no_fields, outcome};
+use crate::migration::Takeover;
 use crate::signature::{Kind, VALUE};
 use crate::{attribute, signature, types};
 
@@ -50,6 +51,7 @@ pub(crate) fn parts(kind: Kind, attribute: TokenStream, function: &mut ItemFn) -
         keys: no_fields(),
         state: no_fields(),
         state_version: 0,
+        takeover: Takeover::default(),
         call,
         parameters,
         answer: quote!(::millstream_sdk::Table),

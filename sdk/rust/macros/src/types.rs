@@ -59,6 +59,12 @@ pub(crate) fn element(r#type: &Type) -> Option<&Type> {
     })
 }
 
+/// Whether a type is by its name a value, and so a single column.
+pub(crate) fn is_value(r#type: &Type) -> bool {
+    const NAMES: [&str; 8] = ["bool", "i64", "f64", "Timestamp", "String", "Vec", "List", "Option"];
+    matches!(r#type, Type::Reference(_)) || NAMES.iter().any(|name| is(r#type, name))
+}
+
 /// Refuses what by its name cannot be a column, with the remedy.
 pub(crate) fn check(r#type: &Type) -> Result<()> {
     match r#type {

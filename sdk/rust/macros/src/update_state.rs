@@ -3,16 +3,17 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::spanned::Spanned;
-use syn::{Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, Result, ReturnType, Type};
+use syn::{Error, FnArg, Ident, ItemFn, Path, Result, ReturnType, Type};
 
 use crate::attribute::Key;
 use crate::function::{Parts, anonymous, fields, no_fields, outcome, reader};
+use crate::migration::{MERGE, MIGRATE, Takeover};
 use crate::signature::{OUTPUT, VALUE};
-use crate::{attribute, signature, types};
+use crate::{attribute, migration, signature, types};
 
 const VERSION: Key = Key { name: "version", form: "version = 1" };
 /// The name of a state's field, if the state is a single value.
-const STATE: &str = "state";
+pub(crate) const STATE: &str = "state";
 
 /// A parameter, in order.
 enum Parameter {
@@ -37,6 +38,8 @@ struct Update {
     fallible: bool,
     output_name: String,
     version: u32,
+    migrations: Vec<Path>,
+    merge: Option<Path>,
 }
 
 pub(crate) fn parts(attribute: TokenStream, function: &mut ItemFn) -> Result<Parts> {
@@ -47,6 +50,7 @@ pub(crate) fn parts(attribute: TokenStream, function: &mut ItemFn) -> Result<Par
         keys: no_fields(),
         state: no_fields(),
         state_version: update.version,
+        takeover: takeover(&update),
         call: format_ident!("Update"),
         parameters: quote!(__millstream_updates: &::millstream_sdk::Updates<'_>,),
         answer: quote!(::millstream_sdk::Outcome),
@@ -65,9 +69,10 @@ pub(crate) fn parts(attribute: TokenStream, function: &mut ItemFn) -> Result<Par
 }
 
 fn read(attribute: TokenStream, function: &mut ItemFn) -> Result<Update> {
-    let [output, version] = attribute::values([OUTPUT, VERSION], attribute)?;
+    let [output, version, migrate, merge] = attribute::values([OUTPUT, VERSION, MIGRATE, MERGE], attribute)?;
     let output_name = output.as_ref().map(|name| attribute::text(OUTPUT.name, name)).transpose()?;
-    let version = version.as_ref().map_or(Ok(1), number)?;
+    let version = version.as_ref().map_or(Ok(1), |version| attribute::version(VERSION.name, version))?;
+    let (migrations, merge) = migration::named(migrate.as_ref(), merge.as_ref())?;
     let parameters = function.sig.inputs.iter_mut().map(parameter).collect::<Result<Vec<_>>>()?;
     check_parameters(&parameters, function)?;
     if let (Some(name), false) = (&output_name, parameters.iter().any(|p| matches!(p, Parameter::Output(_))))
@@ -79,18 +84,7 @@ fn read(attribute: TokenStream, function: &mut ItemFn) -> Result<Update> {
     }
     let fallible = fallible(function)?;
     let output_name = output_name.map_or_else(|| VALUE.to_owned(), |name| name.value());
-    Ok(Update { parameters, fallible, output_name, version })
-}
-
-fn number(value: &Expr) -> Result<u32> {
-    let number = match value {
-        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_parse().unwrap_or_default(),
-        _ => 0,
-    };
-    match number {
-        0 => Err(Error::new_spanned(value, "a state's version is a whole number from 1: `version = 1`")),
-        version => Ok(version),
-    }
+    Ok(Update { parameters, fallible, output_name, version, migrations, merge })
 }
 
 fn parameter(input: &mut FnArg) -> Result<Parameter> {
@@ -129,6 +123,21 @@ fn borrowed<'t>(r#type: &'t Type, name: &str) -> Result<Option<&'t Type>> {
     }
 }
 
+/// How the function takes over older states, held against its own key and state.
+fn takeover(update: &Update) -> Takeover {
+    let mut keys = Vec::new();
+    let mut own = None;
+    for parameter in &update.parameters {
+        match parameter {
+            Parameter::Key { r#type, .. } if !is_nothing(r#type) => keys.push(r#type),
+            Parameter::State(r#type) => own = Some(r#type),
+            _ => {}
+        }
+    }
+    let own = own.expect("an update-state without a state is refused");
+    Takeover::of(update.migrations.clone(), update.merge.clone(), update.version, &keys, own)
+}
+
 fn check_row(r#type: &Type) -> Result<()> {
     if is_nothing(r#type) { Ok(()) } else { types::check(r#type) }
 }
@@ -147,7 +156,7 @@ fn check_state(r#type: &Type) -> Result<()> {
     }
 }
 
-fn is_nothing(r#type: &Type) -> bool {
+pub(crate) fn is_nothing(r#type: &Type) -> bool {
     matches!(r#type, Type::Tuple(tuple) if tuple.elems.is_empty())
 }
 

@@ -102,14 +102,14 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     function("well", Map, |rows| words(strings(&rows).map(str::to_uppercase))),
 ];
 
-fn spin() -> ! {
+pub(crate) fn spin() -> ! {
     let mut turns = 0_u64;
     loop {
         turns = black_box(turns.wrapping_add(1));
     }
 }
 
-fn grow() -> ! {
+pub(crate) fn grow() -> ! {
     let mut hoard = Vec::new();
     loop {
         hoard.push(black_box(vec![1_u8; 1 << 20]));

@@ -6,7 +6,7 @@ use crate::bindings::exports::millstream::plugin::update_state::Outcome;
 use crate::bindings::millstream::plugin::accumulators::add;
 use crate::bindings::millstream::plugin::types::{Error, Table, Values};
 
-type Fold = fn(Table, Vec<u32>, u32) -> Result<Table, Error>;
+pub(crate) type Fold = fn(Table, Vec<u32>, u32) -> Result<Table, Error>;
 type TakeOut = fn(Table, Table) -> Result<Table, Error>;
 type Updates = fn(Update) -> Result<Outcome, Error>;
 
@@ -111,13 +111,13 @@ pub(crate) const UPDATES: &[(&str, Updates)] = &[
 ];
 
 /// The texts of each group, one behind the other.
-fn joined(rows: &Table, groups: &[u32], count: u32) -> Vec<String> {
+pub(crate) fn joined(rows: &Table, groups: &[u32], count: u32) -> Vec<String> {
     let mut texts = vec![String::new(); count as usize];
     strings(rows).zip(groups).for_each(|(text, group)| texts[*group as usize].push_str(text));
     texts
 }
 
-fn words(words: impl IntoIterator<Item: AsRef<str>>) -> Table {
+pub(crate) fn words(words: impl IntoIterator<Item: AsRef<str>>) -> Table {
     let words = varying(words);
     table(u32::try_from(words.offsets.len() - 1).expect("a call has few rows"), Values::Utf8(words))
 }

@@ -7,6 +7,7 @@
 
 mod behaviour;
 mod keyed;
+mod migrating;
 
 /// What `wit-bindgen` makes of the world `plugin`.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
@@ -15,12 +16,13 @@ mod bindings {
 }
 
 use behaviour::FUNCTIONS;
-use bindings::exports::millstream::plugin::description::{self, FunctionKind};
+use bindings::exports::millstream::plugin::description::{self, FunctionKind, Migration};
 use bindings::exports::millstream::plugin::transform::{self, Answer};
-use bindings::exports::millstream::plugin::{reduce, update_state};
+use bindings::exports::millstream::plugin::{migrate_state, reduce, update_state};
 use bindings::millstream::plugin::accumulators;
 use bindings::millstream::plugin::types::{Context, DataType, Error, Field, Schema, Table};
 use keyed::{FOLDS, TAKE_OUTS, UPDATES, Update};
+use migrating::{MERGES, MIGRATIONS};
 
 struct Hostile;
 
@@ -33,11 +35,14 @@ impl description::Guest for Hostile {
         let updates = UPDATES.iter().map(|(name, _)| (*name, FunctionKind::UpdateState));
         let functions = FUNCTIONS.iter().map(|function| (function.name, function.kind));
         let functions = functions.chain(folds).chain(take_outs).chain(updates);
+        let migrations = MIGRATIONS.iter().map(|(name, _)| describe_migration(name));
+        let merges = MERGES.iter().map(|(name, _)| describe_migration(name));
+        let functions = functions.map(|(name, kind)| describe(name, kind)).chain(migrations).chain(merges);
         description::Plugin {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             documentation: env!("CARGO_PKG_DESCRIPTION").to_owned(),
-            functions: functions.map(|(name, kind)| describe(name, kind)).collect(),
+            functions: functions.collect(),
             needs: vec![],
         }
     }
@@ -77,6 +82,40 @@ impl update_state::Guest for Hostile {
     }
 }
 
+/// The number of the first function that migrates.
+const FIRST_MIGRATION: usize = FUNCTIONS.len() + FOLDS.len() + TAKE_OUTS.len() + UPDATES.len();
+
+impl migrate_state::Guest for Hostile {
+    fn migrate(function: u32, _: u32, keys: Table, states: Table) -> Result<migrate_state::Migrated, Error> {
+        let (_, migrate) = MIGRATIONS[function as usize - FIRST_MIGRATION];
+        migrate(keys, states)
+    }
+
+    fn merge(function: u32, states: Table, groups: Vec<u32>, count: u32) -> Result<Table, Error> {
+        let (_, merge) = MERGES[function as usize - FIRST_MIGRATION - MIGRATIONS.len()];
+        merge(states, groups, count)
+    }
+}
+
+/// An update-state that misbehaves when it takes over the states of version 1. Only those that are called for it keep keys, or
+/// do not merge.
+fn describe_migration(name: &str) -> description::Function {
+    let text = |name| Schema { fields: vec![field(name, DataType::Utf8)], items: vec![] };
+    let keeps = name.starts_with("keep");
+    let migration = Migration {
+        version: 1,
+        keys: text("value"),
+        state: text("state"),
+        new_keys: if keeps { Schema { fields: vec![], items: vec![] } } else { text("value") },
+        merges: name.starts_with("merge"),
+    };
+    description::Function {
+        state_version: 2,
+        migrations: vec![migration],
+        ..describe(name, FunctionKind::UpdateState)
+    }
+}
+
 /// All functions read the column `value`; all but filters answer with one column, which reduces and inverses call by the
 /// same name. An update-state reads the key `value` and keeps the field `state`.
 fn describe(name: &str, kind: FunctionKind) -> description::Function {
@@ -101,6 +140,7 @@ fn describe(name: &str, kind: FunctionKind) -> description::Function {
         keys: if keeps { text("value") } else { none() },
         state: if keeps { text("state") } else { none() },
         state_version: u32::from(keeps),
+        migrations: vec![],
         documentation: format!("Misbehaves: {name}."),
     }
 }

@@ -22,6 +22,7 @@ fn description(kind: FunctionKind, input: Schema, output: Schema) -> FunctionDes
         keys: Schema::default(),
         state: Schema::default(),
         state_version: 0,
+        migrations: Vec::new(),
         documentation: String::new(),
     }
 }

@@ -187,6 +187,7 @@ impl Sum {
             keys: Schema::default(),
             state: Schema::default(),
             state_version: 0,
+            migrations: Vec::new(),
             documentation: String::new(),
         })
     }

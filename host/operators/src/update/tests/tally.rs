@@ -61,6 +61,7 @@ impl Tally {
             keys: Schema::new([Field::new("key", DataType::Utf8)]),
             state: Schema::new([number("total"), number("last")]),
             state_version: 0,
+            migrations: Vec::new(),
             documentation: String::new(),
         };
         let (calls, partitions) = (watch::Sender::new(0), Mutex::default());
