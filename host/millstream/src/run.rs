@@ -11,9 +11,10 @@ use millstream_engine::{
 };
 use millstream_journal::{Archive, JournalError, Limits};
 use millstream_model::pipeline::Pipeline;
-use millstream_platform::{SystemClock, SystemDisk, SystemRandomness};
+use millstream_platform::{SystemClock, SystemDisk, SystemRandomness, Task};
 use millstream_plugins::Cache;
 use millstream_state::StateError;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
@@ -22,7 +23,7 @@ use crate::control;
 use crate::host_file::Lock;
 use crate::load::{self, Overrides, Refused, check_components, read, runtime};
 use crate::supervise::supervise;
-use crate::upgrade::{Loaded, Running, choose};
+use crate::upgrade::{Loaded, Running, choose, watch};
 use crate::versions::Store;
 use crate::wire::{dead_letters, dead_letters_file, policy, state_limits, threads, wire};
 
@@ -40,6 +41,9 @@ pub(crate) struct Options {
     /// Use another component for a plugin
     #[arg(long = "plugin", value_name = "NAME=PATH", value_parser = parse_override)]
     plugins: Vec<(String, PathBuf)>,
+    /// Go on with other code whenever the pipeline file or a component changes
+    #[arg(long, conflicts_with = "once")]
+    watch: bool,
     /// Start the pipeline again whenever it ends by a crash
     #[arg(long)]
     supervise: bool,
@@ -85,7 +89,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             upgrades,
         };
         let (board, pipeline) = (Board::new(&pipeline.name), pipeline.clone());
-        let running = |store| Running {
+        let running = Arc::new(Running {
             file: file.clone(),
             given: overrides.clone(),
             screen: screen.clone(),
@@ -93,11 +97,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             compiled: compiled.clone(),
             upgrader,
             current: Mutex::new(loaded),
-        };
-        let running = store.map(|store| Arc::new(running(store)));
-        let served = folder.as_deref().zip(running);
-        let _control =
-            served.map(|(folder, running)| control::serve(folder, board.clone(), running)).transpose()?;
+        });
+        let serve = |folder: &Path| control::serve(folder, board.clone(), Arc::clone(&running));
+        let _control = folder.as_deref().map(serve).transpose()?;
+        let _watching = options.watch.then(|| Task::spawn(&Handle::current(), watch(Arc::clone(&running))));
         let engine = Engine::new(threads(), Arc::new(SystemClock), Arc::new(SystemRandomness))?;
         let mode = if options.once { Mode::Once } else { Mode::Continuous };
         tracing::info!("{} runs", pipeline.name);

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::crash::trial::Trial;
+use crate::process::Process;
 use crate::support::{Project, component, stderr, stdout};
 
 /// Another version of a plugin of the workspace: the same code, and other bytes.
@@ -89,6 +90,28 @@ fn a_rollback_brings_the_version_before_back() {
         format!("{} {} {} to {}", words[0], words[1], words[4], words[2])
     };
     assert_eq!(of(&back), turned(&of(&up)));
+    trial.wait_acknowledged(&process, 300);
+    trial.stop(process);
+    trial.finish();
+}
+
+#[test]
+fn a_watched_pipeline_goes_on_with_each_version_of_its_files_that_works() {
+    let mut trial = Trial::new("", 300, 0);
+    let path = variant(&trial.project, "hostile", 1);
+    let given = format!("--plugin=hostile={}", path.display());
+    let process = Process::start(trial.command().args(["--watch", &given]));
+    trial.wait_acknowledged(&process, 300);
+    let replace = |bytes: &[u8]| {
+        let staged = trial.project.path("staged");
+        std::fs::write(&staged, bytes).unwrap();
+        std::fs::rename(&staged, &path).unwrap();
+    };
+    replace(b"no component");
+    process.wait_for("have changed, and are not taken");
+    trial.wait_acknowledged(&process, 300);
+    replace(&std::fs::read(component("hostile")).unwrap());
+    process.wait_for("the files have changed: plugin hostile");
     trial.wait_acknowledged(&process, 300);
     trial.stop(process);
     trial.finish();

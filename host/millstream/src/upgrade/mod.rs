@@ -3,6 +3,7 @@
 mod adopted;
 mod changes;
 mod running;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf, absolute};
@@ -18,6 +19,7 @@ use crate::run::parse_override;
 
 pub(crate) use adopted::{Adopted, Files};
 pub(crate) use running::{Loaded, Running, choose};
+pub(crate) use watch::watch;
 
 /// What `upgrade` takes.
 #[derive(Args)]

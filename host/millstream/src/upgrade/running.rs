@@ -1,11 +1,12 @@
 //! The side of the running pipeline: loads what is asked for beside what runs, and goes over to it.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 
 use anyhow::{Context, Result};
 use millstream_connectors::Screen;
 use millstream_engine::{Upgrade, UpgradeError, Upgrader};
-use millstream_model::Version;
+use millstream_model::{BatchTime, Version};
 use millstream_pipeline::Checked;
 use millstream_platform::crash_point;
 use millstream_plugins::Cache;
@@ -16,6 +17,8 @@ use super::{Adopted, Files, Report, Request};
 use crate::load::{Overrides, Refused, check_text, read};
 use crate::versions::Store;
 use crate::wire::{version, wire};
+
+type BoxFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// A version of a pipeline, with the files that its components were loaded from.
 pub(crate) struct Loaded {
@@ -31,7 +34,8 @@ pub(crate) struct Running {
     /// Files that were given for plugins when it was started.
     pub(crate) given: Overrides,
     pub(crate) screen: Screen,
-    pub(crate) store: Store,
+    /// None: the pipeline has no checkpoint folder, and only its files say what it runs.
+    pub(crate) store: Option<Store>,
     pub(crate) compiled: Option<Cache>,
     pub(crate) upgrader: Upgrader,
     /// The version that runs.
@@ -52,38 +56,62 @@ impl Running {
     pub(crate) async fn upgrade(&self, request: Request) -> Result<Report> {
         // One after the other.
         let mut current = self.current.lock().await;
-        let next = match request.back {
-            true => self.before().await?,
-            false => self.load(&current, &request).await?,
-        };
+        match request.back {
+            true => self.go_over(&mut current, self.before().await?, None).await,
+            false => {
+                let next = self.load(&current, &request).await?;
+                self.go_over(&mut current, next, Some(&request.allow)).await
+            }
+        }
+    }
+
+    /// Goes over to the files as they are now.
+    ///
+    /// # Errors
+    /// The pipeline goes on as it was, and why.
+    pub(crate) async fn refresh(&self) -> Result<Report> {
+        let mut current = self.current.lock().await;
+        let (text, overrides) = (read(&self.file)?, self.given.clone());
+        let checked = check_text(&self.file, &text, overrides.clone(), self.compiled.clone()).await?;
+        self.go_over(&mut current, Loaded { text, overrides, checked }, Some(&[])).await
+    }
+
+    /// Goes over to `next`, which may ask for what it is granted, `allowed`, or anything at all.
+    async fn go_over(
+        &self,
+        current: &mut Loaded,
+        next: Loaded,
+        allowed: Option<&[String]>,
+    ) -> Result<Report> {
         let (from, to) = (current.version(), next.version());
         if from == to {
             return Err(Refused("the pipeline runs this already".to_owned()).into());
         }
-        if let Some(reason) = fixed(&current.checked.pipeline, &next.checked.pipeline) {
-            return Err(Refused(reason).into());
-        }
-        if !request.back
-            && let Some(reason) = wider(&current.checked, &next.checked, &request.allow)
-        {
+        let wider = allowed.and_then(|allowed| wider(&current.checked, &next.checked, allowed));
+        if let Some(reason) = fixed(&current.checked.pipeline, &next.checked.pipeline).or(wider) {
             return Err(Refused(reason).into());
         }
         let changes = changes(&current.checked, &next.checked);
-        self.store.keep(&next.text, &next.checked, &next.overrides)?;
-        crash_point("version-kept");
-        let pipeline = &next.checked.pipeline;
-        let code = wire(&next.text, &next.checked, &self.screen, pipeline.concurrent_batches).await?;
-        let files = Files::now(&self.file, &read(&self.file)?, &self.given)?;
-        let (store, adopted) = (self.store.clone(), Adopted { version: to, before: from, files });
-        let adopt = async move { store.adopt(&adopted).map_err(|error| format!("{error:#}")) };
-        let swapped = self.upgrader.swap(Upgrade { code, adopt: Box::pin(adopt) }).await;
+        let concurrent = next.checked.pipeline.concurrent_batches;
+        let code = wire(&next.text, &next.checked, &self.screen, concurrent).await?;
+        let adopt: BoxFuture = match self.store.clone() {
+            None => Box::pin(async { Ok(()) }),
+            Some(store) => {
+                store.keep(&next.text, &next.checked, &next.overrides)?;
+                crash_point("version-kept");
+                let files = Files::now(&self.file, &read(&self.file)?, &self.given)?;
+                let adopted = Adopted { version: to, before: from, files };
+                Box::pin(async move { store.adopt(&adopted).map_err(|error| format!("{error:#}")) })
+            }
+        };
+        let swapped = self.upgrader.swap(Upgrade { code, adopt }).await;
         let swapped = swapped.map_err(|error| match error {
             UpgradeError::Refused(reason) => anyhow::Error::from(Refused(reason)),
             UpgradeError::Ended => error.into(),
         })?;
         tracing::info!("upgraded: {}", changes.join("; "));
         *current = next;
-        let after = swapped.after.map(millstream_model::BatchTime::as_ms);
+        let after = swapped.after.map(BatchTime::as_ms);
         Ok(Report { changes, after, reassigned: swapped.reassigned })
     }
 
@@ -110,7 +138,9 @@ impl Running {
             let running = current.checked.components.get(name).filter(|_| is_same);
             let path = match (request.plugins.get(name), running) {
                 (Some(path), _) => Some(path.clone()),
-                (None, Some(component)) => Some(self.store.component(component.digest())),
+                (None, Some(component)) => {
+                    self.store.as_ref().map(|store| store.component(component.digest()))
+                }
                 (None, None) => None,
             };
             overrides.extend(path.map(|path| (name.clone(), path)));
@@ -127,9 +157,10 @@ impl Running {
 
     /// The version before the one that runs.
     async fn before(&self) -> Result<Loaded> {
-        let adopted = self.store.adopted()?.map(|adopted| adopted.before);
         let none = || Refused("the pipeline was not upgraded; there is nothing to go back to".to_owned());
-        let (text, checked) = self.store.checked(&adopted.ok_or_else(none)?).await?;
+        let store = self.store.as_ref().ok_or_else(none)?;
+        let adopted = store.adopted()?.ok_or_else(none)?;
+        let (text, checked) = store.checked(&adopted.before).await?;
         Ok(Loaded { text, overrides: Overrides::new(), checked })
     }
 }
