@@ -29,3 +29,4 @@ mod states;
 mod stock;
 mod support;
 mod tables;
+mod takeover;

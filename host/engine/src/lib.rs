@@ -56,5 +56,5 @@ pub use replay::{Replayed, replay};
 pub use sink::{Recovery, Sink, SinkBatch, SinkError};
 pub use source::{Decoder, Direct, Source, SourceError};
 pub use status::{BatchStatus, Board, Phase, QuarantineStatus, ReceiverState, ReceiverStatus, Status};
-pub use stop::{Stop, StopHandle};
+pub use stop::{Pause, Stop, StopHandle};
 pub use table::{Table, TableBinding, TableError, TableRows, Tables};

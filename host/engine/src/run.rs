@@ -64,6 +64,8 @@ pub(crate) struct Run {
     committer: Option<Committer>,
     committing: Option<Task<(Committer, Result<Done, EngineError>)>>,
     has_cut: bool,
+    /// The pause in which nothing is received.
+    paused: Option<u64>,
     summary: Summary,
 }
 
@@ -71,6 +73,8 @@ pub(crate) struct Run {
 enum Event {
     ToldNow,
     Told,
+    /// Another pause is wanted than before, or none.
+    Pause(Option<u64>),
     Committed(Committer, Result<Done, EngineError>),
     Ran(Ran),
     ReceiverFailed(EngineError),
@@ -131,6 +135,7 @@ impl Run {
             committer: Some(Committer::new(processor.clone(), log, dead_letters, stop)),
             committing: None,
             has_cut: false,
+            paused: None,
             summary: Summary::default(),
             processor,
         })
@@ -187,6 +192,7 @@ impl Run {
             match self.next_event().await {
                 Event::ToldNow => return Err(EngineError::StoppedNow),
                 Event::Told => self.close().await?,
+                Event::Pause(wanted) => self.pause(wanted).await?,
                 Event::Committed(committer, done) => {
                     self.committer = Some(committer);
                     self.count(done?);
@@ -221,7 +227,8 @@ impl Run {
         tokio::select! {
             biased;
             () = self.stop.told_now() => Event::ToldNow,
-            () = self.stop.told(), if !closed => Event::Told,
+            () = self.stop.told(), if !closed || self.paused.is_some() => Event::Told,
+            wanted = self.stop.pause_other_than(self.paused) => Event::Pause(wanted),
             Some((committer, done)) = wait(self.committing.as_mut()) => {
                 self.committing = None;
                 Event::Committed(committer, done)
@@ -249,7 +256,7 @@ impl Run {
 
     fn is_done(&self) -> bool {
         let idle = self.queue.is_empty() && self.running.is_empty() && self.ran.is_empty();
-        idle && self.committing.is_none() && self.has_cut_all()
+        idle && self.committing.is_none() && self.has_cut_all() && self.paused.is_none()
     }
 
     /// Cuts a batch out of what the receivers have, and writes down what it is.
@@ -305,8 +312,30 @@ impl Run {
     /// Stops receiving; everything that was received is still processed.
     async fn close(&mut self) -> Result<(), EngineError> {
         self.processor.board.update(|status| status.phase = Phase::Stopping);
+        self.paused = None;
         let receivers = self.receivers.as_mut().expect("receivers are started before they are closed");
         receivers.close(&self.stop).await
+    }
+
+    /// Stops receiving for a while, or goes on with it.
+    async fn pause(&mut self, wanted: Option<u64>) -> Result<(), EngineError> {
+        let receivers = self.receivers.as_mut().expect("receivers are started before they are closed");
+        match wanted {
+            Some(number) if !receivers.are_closed() => {
+                receivers.close(&self.stop).await?;
+                // A log that has failed ends the pipeline, and whoever waits for the pause hears of that.
+                if receivers.are_safe().await {
+                    self.stop.has_paused(number);
+                }
+                self.paused = wanted;
+            }
+            // Where another pause is wanted by now, it is the next.
+            _ => {
+                receivers.reopen();
+                self.paused = None;
+            }
+        }
+        Ok(())
     }
 
     fn count(&mut self, done: Done) {

@@ -1,12 +1,15 @@
 //! How a running pipeline is asked: a socket in its checkpoint folder, which only the folder's owner can open.
 //!
-//! A connection is one question and one answer, each a line of JSON.
+//! A connection is one question and one answer, each a line of JSON; but for a takeover, which goes on from there: see
+//! [`crate::takeover`].
 
 use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -17,6 +20,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::takeover::{Described, Giving};
+
 /// Longer questions are not read.
 const QUESTION_BYTES_MAX: u64 = 64 * 1024;
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -25,15 +30,35 @@ const ADDRESS_BYTES_MAX: usize = 100;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Question {
+pub(crate) enum Question {
     Status,
+    /// Whether the process that asks may go on with the pipeline; how it wants it handed over.
+    TakeOver { format: u32 },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Answer {
+pub(crate) enum Answer {
     Status(Box<Status>),
+    /// The question is not understood.
     Refused(String),
+    /// A socket comes with this line.
+    Socket(Described),
+    /// Those were all sockets.
+    HandedOver,
+    /// The pipeline goes on where it is.
+    GoesOn,
+    /// The pipeline ends already.
+    Ending,
+    /// The pipeline is handed over to another process.
+    Busy,
+}
+
+/// What the process that takes over says when it has all sockets.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Taken {
+    Taken,
 }
 
 /// Answers for as long as it lives.
@@ -51,8 +76,9 @@ impl Drop for Control {
     }
 }
 
-/// Answers questions about the pipeline that runs on `checkpoint`. Whoever calls holds the folder's lock.
-pub(crate) fn serve(checkpoint: &Path, board: Board) -> Result<Control> {
+/// Answers questions about the pipeline that runs on `checkpoint`, and hands it over. Whoever calls holds the folder's
+/// lock.
+pub(crate) fn serve(checkpoint: &Path, board: Board, giving: Giving) -> Result<Control> {
     let path = path(checkpoint);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -64,12 +90,11 @@ pub(crate) fn serve(checkpoint: &Path, board: Board) -> Result<Control> {
     let listener = listener.with_context(|| format!("listening on {}", path.display()))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
         .with_context(|| format!("closing {} to others", path.display()))?;
+    let giving = Arc::new(giving);
     let task = tokio::spawn(async move {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
-                    drop(tokio::spawn(timeout(ANSWER_TIME_MAX, answer(stream, board.clone()))))
-                }
+                Ok((stream, _)) => drop(tokio::spawn(answer(stream, board.clone(), Arc::clone(&giving)))),
                 Err(error) => {
                     tracing::warn!("accepting a question: {error}");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -80,17 +105,28 @@ pub(crate) fn serve(checkpoint: &Path, board: Board) -> Result<Control> {
     Ok(Control { task, path })
 }
 
-async fn answer(stream: UnixStream, board: Board) -> io::Result<()> {
-    let (read, mut write) = stream.into_split();
-    let mut line = String::new();
-    BufReader::new(read.take(QUESTION_BYTES_MAX)).read_line(&mut line).await?;
-    let answer = match serde_json::from_str(&line) {
+async fn answer(mut stream: UnixStream, board: Board, giving: Arc<Giving>) -> Result<()> {
+    let answer = match timeout(ANSWER_TIME_MAX, question(&mut stream)).await?? {
         Ok(Question::Status) => Answer::Status(Box::new(Status { cpu: Some(Cpu::now()), ..board.read() })),
+        Ok(Question::TakeOver { format }) => return giving.hand_over(stream.into_std()?, format).await,
         Err(error) => Answer::Refused(format!("this is no question: {error}")),
     };
     let mut text = serde_json::to_vec(&answer)?;
     text.push(b'\n');
-    write.write_all(&text).await
+    Ok(timeout(ANSWER_TIME_MAX, stream.write_all(&text)).await??)
+}
+
+async fn question(stream: &mut UnixStream) -> io::Result<Result<Question, serde_json::Error>> {
+    let mut line = String::new();
+    BufReader::new(stream.take(QUESTION_BYTES_MAX)).read_line(&mut line).await?;
+    Ok(serde_json::from_str(&line))
+}
+
+/// A connection to the process that runs on `checkpoint`, which blocks.
+pub(crate) async fn connect(checkpoint: &Path) -> io::Result<BlockingStream> {
+    let stream = Address::of(checkpoint)?.connect().await?.into_std()?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 /// What the process that runs on `checkpoint` shows of itself.
@@ -110,6 +146,7 @@ pub(crate) async fn status(checkpoint: &Path) -> Result<Status> {
     match asked.and_then(|asked| asked).with_context(|| format!("asking at {}", path.display()))? {
         Answer::Status(status) => Ok(*status),
         Answer::Refused(reason) => bail!("the running process answers: {reason}"),
+        other => bail!("the running process answers {other:?}"),
     }
 }
 

@@ -18,6 +18,7 @@ mod state;
 mod status;
 mod stop;
 mod supervise;
+mod takeover;
 mod testing;
 mod versions;
 mod wire;

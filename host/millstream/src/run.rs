@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use millstream_connectors::Screen;
+use millstream_connectors::{Handover, Screen};
 use millstream_engine::{
-    Application, Board, Checkpoint, Engine, EngineError, Mode, Stop, StopHandle, Summary,
+    Application, Board, Checkpoint, Code, Engine, EngineError, Mode, Stop, StopHandle, Summary,
 };
 use millstream_journal::{Archive, JournalError, Limits};
-use millstream_model::pipeline::Pipeline;
+use millstream_model::pipeline::{Pipeline, SourceSpec};
 use millstream_pipeline::Checked;
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness};
 use millstream_plugins::Cache;
@@ -22,6 +22,7 @@ use crate::control;
 use crate::host_file::Lock;
 use crate::load::{self, Overrides, Refused, check_components, read, runtime};
 use crate::supervise::supervise;
+use crate::takeover::{Giving, take_over};
 use crate::versions::Store;
 use crate::wire::{dead_letters, dead_letters_file, policy, state_limits, threads, version, wire};
 
@@ -42,6 +43,9 @@ pub(crate) struct Options {
     /// Start the pipeline again whenever it ends by a crash
     #[arg(long)]
     supervise: bool,
+    /// Go on in the place of the process that runs the pipeline: with its connections, and after what it received
+    #[arg(long, conflicts_with = "once")]
+    takeover: bool,
 }
 
 fn parse_override(text: &str) -> Result<(String, PathBuf), String> {
@@ -55,14 +59,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         return supervise();
     }
     runtime()?.block_on(async {
-        let stop = listen_for_signals()?;
+        let (handle, stop) = listen_for_signals()?;
         let overrides: Overrides = options.plugins.iter().cloned().collect();
         let text = read(&options.pipeline)?;
         let compiled = load::compiled(&options.pipeline, &text);
         let checked = check_components(&options.pipeline, &text, overrides.clone(), compiled.clone()).await?;
-        let lock = checked.pipeline.checkpoint.as_deref().map(Lock::take).transpose()?;
         let screen = Screen::stdout(options.json);
         let pipeline = &checked.pipeline;
+        let handover = Handover::default();
+        // Whatever takes long is done before another process is asked to end.
+        let code = wire(&text, &checked, &screen, &handover, pipeline.concurrent_batches).await?;
+        let lock = lock(options, pipeline, &handover, &stop).await?;
+        close_unclaimed(&handover, pipeline, &code);
         let checkpoint = match &pipeline.checkpoint {
             Some(folder) => {
                 let store = Store::new(folder, &options.pipeline, screen.clone());
@@ -73,23 +81,54 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let application = Application {
             name: pipeline.name.clone(),
             batch_interval: pipeline.batch_interval,
-            code: wire(&text, &checked, &screen, pipeline.concurrent_batches).await?,
+            code,
             checkpoint,
             state_limits: state_limits(pipeline),
             policy: policy(pipeline),
             dead_letters: dead_letters(pipeline),
         };
         let board = Board::new(&pipeline.name);
-        let _control =
-            pipeline.checkpoint.as_deref().map(|folder| control::serve(folder, board.clone())).transpose()?;
+        let serve = |folder| control::serve(folder, board.clone(), Giving::new(handle, handover));
+        let control = pipeline.checkpoint.as_deref().map(serve).transpose()?;
         let engine = Engine::new(threads(), Arc::new(SystemClock), Arc::new(SystemRandomness))?;
         let mode = if options.once { Mode::Once } else { Mode::Continuous };
         tracing::info!("{} runs", pipeline.name);
         let summary = engine.run(application, mode, stop, board).await.map_err(refused)?;
         report(pipeline, &summary);
+        // Before the lock is free: whoever takes it listens at the same place.
+        drop(control);
         drop(lock);
         Ok(())
     })
+}
+
+/// The checkpoint folder's lock, if there is to be one; with `--takeover` from the process that has it.
+async fn lock(
+    options: &Options,
+    pipeline: &Pipeline,
+    handover: &Handover,
+    stop: &Stop,
+) -> Result<Option<Lock>> {
+    let Some(folder) = pipeline.checkpoint.as_deref() else {
+        if options.takeover {
+            let name = options.pipeline.display();
+            let reason = "names no `checkpoint` folder, by which a running pipeline is found; start it without --takeover";
+            return Err(Refused(format!("{name} {reason}")).into());
+        }
+        return Ok(None);
+    };
+    if !options.takeover {
+        return Lock::take(folder).map(Some);
+    }
+    take_over(folder, handover, stop).await.map(Some)
+}
+
+/// Closes what was handed over and no source that is started goes on with.
+fn close_unclaimed(handover: &Handover, pipeline: &Pipeline, code: &Code) {
+    let is_started = |spec: &&SourceSpec| code.sources.iter().any(|source| source.name == spec.name.value);
+    for source in handover.keep_for(pipeline.sources.iter().filter(is_started)) {
+        tracing::warn!(source, "its sockets are closed: the pipeline file has no such source with that address any more");
+    }
 }
 
 /// What another start does not get by either is refused, so that nobody starts it again and again.
@@ -141,19 +180,20 @@ async fn open(
 }
 
 /// The first SIGINT or SIGTERM asks for a graceful stop, a second for an immediate one.
-fn listen_for_signals() -> Result<Stop> {
+fn listen_for_signals() -> Result<(StopHandle, Stop)> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let (handle, stop) = StopHandle::new();
+    let told = (handle.clone(), stop);
     tokio::spawn(async move {
-        let mut told = 0;
+        let mut signals = 0;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            told += 1;
-            if told == 1 {
+            signals += 1;
+            if signals == 1 {
                 tracing::info!("stopping: what was received is processed first; once more stops at once");
                 handle.gracefully();
             } else {
@@ -161,5 +201,5 @@ fn listen_for_signals() -> Result<Stop> {
             }
         }
     });
-    Ok(stop)
+    Ok(told)
 }

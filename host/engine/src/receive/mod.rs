@@ -28,8 +28,8 @@ pub use settings::{InletSettings, Storage};
 
 use crate::application::{Backpressure, SourceBinding};
 use crate::events::{Events, ReceiverEvents};
-use crate::status::{BatchStatus, ReceiverStatus};
-use crate::{EngineError, Mode, SourceError, Stop};
+use crate::status::{BatchStatus, ReceiverState, ReceiverStatus};
+use crate::{EngineError, Mode, Source, SourceError, Stop};
 use supervisor::{Life, Supervised};
 
 /// How long a source may take to return once its inlet is closed.
@@ -50,17 +50,19 @@ pub(crate) struct Surroundings {
 pub(crate) struct Receivers {
     lanes: Vec<Receiver>,
     running: Running,
-    clock: Arc<dyn Clock>,
-    wal: Option<Wal>,
+    around: Surroundings,
     closed: bool,
 }
 
 /// The receivers' tasks.
 type Running = JoinSet<(Lane, Result<(), SourceError>)>;
 
-/// A lane's queue, its receiver's life, and what is known of its speed.
+/// A lane's source and queue, its receiver's life, and what is known of its speed.
 struct Receiver {
+    source: Arc<dyn Source>,
     outlet: Outlet,
+    /// Whether the source had no more when the receivers were closed.
+    had_ended: bool,
     life: Arc<Mutex<Life>>,
     estimator: Option<PidEstimator>,
 }
@@ -75,29 +77,22 @@ impl Receivers {
         let mut receivers = Self {
             lanes: Vec::new(),
             running: JoinSet::new(),
-            clock: Arc::clone(&around.clock),
-            wal: around.wal.clone(),
+            around,
             closed: false,
         };
         for binding in sources {
             for receiver in 0..binding.parallelism.max(1) {
                 let lane = Lane { source: binding.name.clone(), receiver };
                 let from = start(&lane);
-                let estimator = around.backpressure.estimator(around.batch_interval)?;
-                receivers.add(binding, lane, from, &around, estimator);
+                receivers.add(binding, lane, from)?;
             }
         }
         Ok(receivers)
     }
 
-    fn add(
-        &mut self,
-        binding: &SourceBinding,
-        lane: Lane,
-        from: LaneStart,
-        around: &Surroundings,
-        estimator: Option<PidEstimator>,
-    ) {
+    fn add(&mut self, binding: &SourceBinding, lane: Lane, from: LaneStart) -> Result<(), EngineError> {
+        let around = &self.around;
+        let estimator = around.backpressure.estimator(around.batch_interval)?;
         let parts = binding.parallelism.max(1);
         let settings = InletSettings {
             bytes_max: (binding.settings.bytes_max / parts as usize).max(1),
@@ -108,18 +103,26 @@ impl Receivers {
             ..binding.settings.clone()
         };
         let direct = binding.source.direct().is_some();
-        let (inlet, outlet) = Inlet::with(lane.clone(), settings, around.wal.clone(), direct, from);
-        let life = Arc::new(Mutex::new(Life::default()));
+        let (inlet, outlet) = Inlet::with(lane, settings, around.wal.clone(), direct, from);
+        let (source, life) = (Arc::clone(&binding.source), Arc::default());
+        self.lanes.push(Receiver { source, outlet, had_ended: false, life, estimator });
+        self.run(self.lanes.len() - 1, inlet);
+        Ok(())
+    }
+
+    /// Runs the receiver of the lane at `at`.
+    fn run(&mut self, at: usize, inlet: Inlet) {
+        let (receiver, around) = (&self.lanes[at], &self.around);
+        let lane = receiver.outlet.lane().clone();
         let supervised = Supervised {
-            source: Arc::clone(&binding.source),
+            source: Arc::clone(&receiver.source),
             inlet,
             clock: Arc::clone(&around.clock),
             randomness: Arc::clone(&around.randomness),
-            life: Arc::clone(&life),
+            life: Arc::clone(&receiver.life),
             events: ReceiverEvents { events: around.events.clone(), lane: lane.clone() },
         };
         self.running.spawn(async move { (lane, supervised.run().await) });
-        self.lanes.push(Receiver { outlet, life, estimator });
     }
 
     /// Two things to wait for: that every source has a full batch or has ended, and what they have is safe; and that a
@@ -135,15 +138,16 @@ impl Receivers {
 
     /// Stops receiving, waits for the sources to hand over what they have, and until that is safe.
     pub(crate) async fn close(&mut self, stop: &Stop) -> Result<(), EngineError> {
-        self.closed = true;
-        self.lanes.iter().for_each(|lane| lane.outlet.close());
-        let deadline = self.clock.elapsed() + CLOSE_TIME_MAX;
+        if !std::mem::replace(&mut self.closed, true) {
+            self.lanes.iter_mut().for_each(Receiver::close);
+        }
+        let deadline = self.around.clock.elapsed() + CLOSE_TIME_MAX;
         let all_ended = async { while self.running.join_next().await.is_some() {} };
         tokio::select! {
             biased;
             () = stop.told_now() => return Err(EngineError::StoppedNow),
             () = all_ended => {}
-            () = self.clock.sleep_until(deadline) => {
+            () = self.around.clock.sleep_until(deadline) => {
                 tracing::warn!("a source did not stop within {CLOSE_TIME_MAX:?} and is cut off");
             }
         }
@@ -153,7 +157,24 @@ impl Receivers {
             biased;
             () = stop.told_now() => Err(EngineError::StoppedNow),
             // A log that has failed shows when the batch is cut.
-            _safe = join_all(self.lanes.iter().map(|lane| lane.outlet.durable())) => Ok(()),
+            _safe = self.are_safe() => Ok(()),
+        }
+    }
+
+    /// Waits until all that was sent is on disk, if it must be; says whether it is, which it is not where the log has
+    /// failed.
+    pub(crate) async fn are_safe(&self) -> bool {
+        join_all(self.lanes.iter().map(|lane| lane.outlet.durable())).await.iter().all(Result::is_ok)
+    }
+
+    /// Goes on with receiving after [`Self::close`], but for sources that had no more.
+    pub(crate) fn reopen(&mut self) {
+        self.closed = false;
+        for at in 0..self.lanes.len() {
+            if !self.lanes[at].had_ended {
+                let inlet = self.lanes[at].reopen();
+                self.run(at, inlet);
+            }
         }
     }
 
@@ -168,7 +189,7 @@ impl Receivers {
 
     /// Lets the receivers be as fast as the batch that was done at `now` says that batches can be.
     pub(crate) fn adapt(&mut self, batch: &BatchStatus, taken: &[(Lane, u64)]) {
-        let now_ms = self.clock.elapsed().as_secs_f64() * 1e3;
+        let now_ms = self.around.clock.elapsed().as_secs_f64() * 1e3;
         for receiver in &mut self.lanes {
             let Some(estimator) = &mut receiver.estimator else { continue };
             let of = |(lane, _): &&(Lane, u64)| lane == receiver.outlet.lane();
@@ -199,7 +220,19 @@ impl Receivers {
 
     /// What keeps the log from being written, if anything does.
     pub(crate) fn trouble(&self) -> Option<String> {
-        self.wal.as_ref().and_then(Wal::trouble)
+        self.around.wal.as_ref().and_then(Wal::trouble)
+    }
+}
+
+impl Receiver {
+    fn close(&mut self) {
+        self.had_ended = self.outlet.has_ended();
+        self.outlet.close();
+    }
+
+    fn reopen(&self) -> Inlet {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner).state = ReceiverState::Active;
+        self.outlet.reopen()
     }
 }
 

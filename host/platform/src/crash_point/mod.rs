@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-/// Every place there is, named after what has just been done there.
+/// Every place that a pipeline passes by itself, named after what has just been done there.
 pub const CRASH_POINTS: &[&str] = &[
     "wal-appended",
     "wal-synced",
@@ -22,6 +22,18 @@ pub const CRASH_POINTS: &[&str] = &[
     "recovered",
 ];
 
+/// The places where one process takes a pipeline over from another: the running one passes the first three, the new one the
+/// others.
+pub const TAKEOVER_POINTS: &[&str] = &[
+    "receiving-paused",
+    "sockets-handed-over",
+    "takeover-agreed",
+    "takeover-asked",
+    "takeover-received",
+    "takeover-taken",
+    "takeover-locked",
+];
+
 /// Passes a place where the process can be made to end.
 ///
 /// In a build with debug assertions, the environment variable `MILLSTREAM_CRASH_AT` names the place, as
@@ -29,7 +41,7 @@ pub const CRASH_POINTS: &[&str] = &[
 /// third time. In any other build this does nothing.
 ///
 /// # Panics
-/// In a build with debug assertions, where `name` or the variable is none of [`CRASH_POINTS`].
+/// In a build with debug assertions, where `name` or the variable is none of [`CRASH_POINTS`] and [`TAKEOVER_POINTS`].
 #[inline]
 pub fn crash_point(name: &'static str) {
     #[cfg(debug_assertions)]
@@ -45,7 +57,7 @@ mod armed {
 
     use rustix::process::{Signal, getpid, kill_process};
 
-    use super::CRASH_POINTS;
+    use super::{CRASH_POINTS, TAKEOVER_POINTS};
 
     /// Where to crash.
     struct Crash {
@@ -57,7 +69,7 @@ mod armed {
 
     pub(super) fn pass(name: &'static str) {
         static CRASH: OnceLock<Option<Crash>> = OnceLock::new();
-        assert!(CRASH_POINTS.contains(&name), "{name:?} is none of the crash points");
+        assert!(is_known(name), "{name:?} is none of the crash points");
         let crash = CRASH.get_or_init(|| Some(parse(&std::env::var("MILLSTREAM_CRASH_AT").ok()?)));
         if let Some(crash) = crash
             && crash.point == name
@@ -67,9 +79,13 @@ mod armed {
         }
     }
 
+    fn is_known(name: &str) -> bool {
+        CRASH_POINTS.contains(&name) || TAKEOVER_POINTS.contains(&name)
+    }
+
     fn parse(text: &str) -> Crash {
         let (point, passes) = text.split_once(':').unwrap_or((text, "1"));
-        assert!(CRASH_POINTS.contains(&point), "MILLSTREAM_CRASH_AT: {point:?} is none of the crash points");
+        assert!(is_known(point), "MILLSTREAM_CRASH_AT: {point:?} is none of the crash points");
         let passes = passes.parse().ok().filter(|passes| *passes > 0);
         let passes = passes.expect("MILLSTREAM_CRASH_AT: behind the colon stands a number from 1 up");
         Crash { point: point.to_owned(), passes, passed: AtomicU64::new(0) }
