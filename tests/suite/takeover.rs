@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::crash::trial::Trial;
 use crate::process::{Process, until};
-use crate::support::{Project, entries, stderr};
+use crate::support::{Project, stderr};
 
 const PIPELINE: &str = r#"
 name = "taken"
@@ -142,7 +142,14 @@ fn start(project: &Project, more: &[&str], crash: Option<&str>) -> Process {
     Process::start(&mut command)
 }
 
-/// Waits until one of a pipeline's process has the sockets.
+/// Where a process listens.
+fn listening(process: &Process) -> SocketAddr {
+    let line = process.wait_for("listening");
+    let (_, address) = line.split_once("address=").unwrap();
+    address.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Waits until a process has the sockets of the one before.
 fn wait_taken_over(process: &Process) {
     process.wait_for("goes on with the connection");
 }
@@ -207,9 +214,7 @@ fn stop(process: Process) {
 fn clients_of_a_listening_pipeline_do_not_notice_that_it_is_taken_over() {
     let project = pipeline("listen = \"127.0.0.1:0\"");
     let first = start(&project, &[], None);
-    let listening = first.wait_for("listening");
-    let (_, address) = listening.split_once("address=").unwrap();
-    let address: SocketAddr = address.split_whitespace().next().unwrap().parse().unwrap();
+    let address = listening(&first);
     let numbered = Numbered::over(TcpStream::connect(address).unwrap());
     let clients = Clients::of(address);
     let last = take_over_again_and_again(&project, first, &numbered);
@@ -281,7 +286,9 @@ fn where_nobody_runs_a_takeover_is_an_ordinary_start_and_a_second_start_is_told_
     let refused = stderr(&second);
     assert!(refused.contains("--takeover") && refused.contains(&running.id().to_string()), "{refused}");
     stop(running);
-    let other = Project::new(&PIPELINE.replace("checkpoint = \"checkpoint\"", "").replace("SOURCE", "listen = \"127.0.0.1:0\""));
+    let other = Project::new(
+        &PIPELINE.replace("checkpoint = \"checkpoint\"", "").replace("SOURCE", "listen = \"127.0.0.1:0\""),
+    );
     assert_eq!(other.run("run", &["--takeover"]).status.code(), Some(78));
 }
 
@@ -321,7 +328,7 @@ fn a_process_that_cannot_hand_over_is_stopped_gracefully() {
 fn a_pipeline_goes_on_where_it_was_asked_in_a_way_that_it_does_not_know_or_by_someone_who_leaves() {
     let project = pipeline("listen = \"127.0.0.1:0\"");
     let running = start(&project, &[], None);
-    running.wait_for("listening");
+    let address = listening(&running);
     for question in ["{\"take-over\":{\"format\":0}}\n", "{\"take-over\":{}}\n", "\"nothing\"\n"] {
         let mut asking = UnixStream::connect(project.path("checkpoint/control")).unwrap();
         asking.write_all(question.as_bytes()).unwrap();
@@ -333,7 +340,8 @@ fn a_pipeline_goes_on_where_it_was_asked_in_a_way_that_it_does_not_know_or_by_so
     leaving.write_all(b"{\"take-over\":{\"format\":1}}\n").unwrap();
     drop(leaving);
     running.wait_for("it goes on here");
-    let batches = entries(&project.path("records")).len();
-    until("a batch", || (entries(&project.path("records")).len() > batches).then_some(()));
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"main 0 after\n").unwrap();
+    until("a batch with the line", || project.path("records").exists().then_some(()));
     stop(running);
 }

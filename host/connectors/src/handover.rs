@@ -143,7 +143,8 @@ impl HandedSocket {
 
     /// Whether a receiver of `source` takes it.
     fn is_for(&self, source: &SourceSpec) -> bool {
-        let is_known = self.lane.source == source.name.value && self.lane.receiver < source.parallelism.max(1);
+        let is_known =
+            self.lane.source == source.name.value && self.lane.receiver < source.parallelism.max(1);
         let address = match (&source.kind, &self.role) {
             (SourceKind::SocketListen { address }, _) => Some(address),
             (SourceKind::SocketConnect { address, resume: false }, Role::Connection { .. }) => Some(address),

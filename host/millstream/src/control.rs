@@ -33,7 +33,9 @@ const ADDRESS_BYTES_MAX: usize = 100;
 pub(crate) enum Question {
     Status,
     /// Whether the process that asks may go on with the pipeline; how it wants it handed over.
-    TakeOver { format: u32 },
+    TakeOver {
+        format: u32,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

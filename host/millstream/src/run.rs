@@ -127,7 +127,10 @@ async fn lock(
 fn close_unclaimed(handover: &Handover, pipeline: &Pipeline, code: &Code) {
     let is_started = |spec: &&SourceSpec| code.sources.iter().any(|source| source.name == spec.name.value);
     for source in handover.keep_for(pipeline.sources.iter().filter(is_started)) {
-        tracing::warn!(source, "its sockets are closed: the pipeline file has no such source with that address any more");
+        tracing::warn!(
+            source,
+            "its sockets are closed: the pipeline file has no such source with that address any more"
+        );
     }
 }
 

@@ -74,12 +74,7 @@ impl Receivers {
         around: Surroundings,
         mut start: impl FnMut(&Lane) -> LaneStart,
     ) -> Result<Self, EngineError> {
-        let mut receivers = Self {
-            lanes: Vec::new(),
-            running: JoinSet::new(),
-            around,
-            closed: false,
-        };
+        let mut receivers = Self { lanes: Vec::new(), running: JoinSet::new(), around, closed: false };
         for binding in sources {
             for receiver in 0..binding.parallelism.max(1) {
                 let lane = Lane { source: binding.name.clone(), receiver };

@@ -84,7 +84,9 @@ async fn take(checkpoint: &Path, handover: &Handover) -> Result<Lock> {
     let lock = match in_a_thread(move || ask(stream)).await? {
         Handed::Over(parcels, sockets) => agree(checkpoint, parcels, sockets, handover).await?,
         Handed::Unknown(reason) => {
-            tracing::warn!("{host} cannot hand over ({reason}); it is stopped gracefully, and its connections end");
+            tracing::warn!(
+                "{host} cannot hand over ({reason}); it is stopped gracefully, and its connections end"
+            );
             terminate(checkpoint)?;
             lock_when_free(checkpoint).await?
         }

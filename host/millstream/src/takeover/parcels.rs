@@ -84,7 +84,8 @@ pub(super) fn send_socket(mut stream: &UnixStream, handed: &HandedSocket) -> io:
     let line = as_line(&Answer::Socket(described))?;
     let sent = send_with(stream, &line, handed.socket.as_fd())?;
     stream.write_all(&line[sent..])?;
-    for bytes in begun.into_iter().flat_map(|begun| [Some(&begun.bytes), begun.oversized.as_ref()]).flatten() {
+    for bytes in begun.into_iter().flat_map(|begun| [Some(&begun.bytes), begun.oversized.as_ref()]).flatten()
+    {
         stream.write_all(bytes)?;
     }
     Ok(())
@@ -141,12 +142,16 @@ impl Parcels {
             Some(Connection { peer, record, begun_bytes, oversized_bytes }) => {
                 let bytes = self.exactly(begun_bytes)?.into();
                 let oversized = oversized_bytes.map(|length| self.exactly(length)).transpose()?;
-                Role::Connection { peer, begun: Begun { record, bytes, oversized: oversized.map(Into::into) } }
+                Role::Connection {
+                    peer,
+                    begun: Begun { record, bytes, oversized: oversized.map(Into::into) },
+                }
             }
         };
         // It came with the first byte of the line, unless this process may open no more.
         let socket = self.sockets.pop_front();
-        let socket = socket.ok_or_else(|| invalid("a socket did not arrive; may this process open as many?"))?;
+        let socket =
+            socket.ok_or_else(|| invalid("a socket did not arrive; may this process open as many?"))?;
         Ok(HandedSocket { lane: Lane { source, receiver }, address, role, socket })
     }
 

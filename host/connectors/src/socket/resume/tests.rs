@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::*;
-use crate::cut::RECORD_BYTES_MAX;
 use crate::Handover;
+use crate::cut::RECORD_BYTES_MAX;
 use crate::socket::Connect;
 use crate::testing::{Running, lane, located, settings, spec};
 
