@@ -249,7 +249,7 @@ fn a_takeover_that_ends_at_any_named_point_loses_and_repeats_nothing() {
         let is_of_new = point.starts_with("takeover-") && *point != "takeover-agreed";
         if !is_of_new {
             // The next that is taken over is to end there.
-            let next = crash(trial.project.command("run", &["--takeover"]).env("RUST_LOG", "info"));
+            let next = crash(&mut trial.project.command("run", &["--takeover"]));
             next.wait_for("connected");
             let (status, log) = std::mem::replace(&mut running, next).end();
             assert!(status.success(), "{status}:\n{log}");

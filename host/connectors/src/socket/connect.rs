@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use super::passing::{pass_on, taken_over};
 use super::receive::{End, receive};
 use super::resume;
-use crate::Handover;
 use crate::cut::Cutter;
+use crate::{Endpoint, Handover};
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -31,9 +31,13 @@ impl Connect {
         Self { source: spec.name.value.clone(), address: address.to_owned(), resume, handover }
     }
 
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::Connects(self.address.clone())
+    }
+
     /// A connection that was handed over, or a new one; with what cuts its records.
     async fn open(&self, inlet: &Inlet) -> Result<(TcpStream, Cutter), SourceError> {
-        if let Some((stream, address, cutter)) = taken_over(&self.handover, &self.address, inlet) {
+        if let Some((stream, address, cutter)) = taken_over(&self.handover, &self.endpoint(), inlet) {
             tracing::info!(source = self.source, address, "goes on with the connection");
             return Ok((stream, cutter));
         }
@@ -68,7 +72,7 @@ impl Connect {
         let end = receive(&stream, &mut cutter, inlet).await;
         let records = cutter.records();
         if matches!(end, End::Stopping) && self.handover.is_wanted() {
-            pass_on(&self.handover, &self.address, inlet, (stream, self.address.clone(), cutter));
+            pass_on(&self.handover, &self.endpoint(), inlet, (stream, self.address.clone(), cutter));
         }
         (end, records)
     }

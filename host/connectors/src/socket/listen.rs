@@ -14,8 +14,8 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::passing::{Handed, pass_on, taken_over};
 use super::receive::{End, receive};
-use crate::Handover;
 use crate::cut::Cutter;
+use crate::{Endpoint, Handover};
 
 /// Clients served at once; more wait until one of these leaves.
 const CLIENTS_MAX: usize = 1024;
@@ -66,8 +66,12 @@ impl Listen {
         Self { listener: Mutex::new(Some(listener)), ..Self::new(spec, "", handover) }
     }
 
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::Listens(self.address.clone())
+    }
+
     async fn bind(&self, inlet: &Inlet) -> Result<TcpListener, SourceError> {
-        if let Some(listener) = self.handover.take_listener(inlet.lane(), &self.address) {
+        if let Some(listener) = self.handover.take_listener(inlet.lane(), &self.endpoint()) {
             return TcpListener::from_std(listener).map_err(|fault| self.refused(&fault));
         }
         #[cfg(test)]
@@ -113,9 +117,9 @@ impl Clients<'_> {
 
     fn serve(&mut self, client: Handed) {
         (self.served, self.reported) = (true, false);
-        let Listen { source, address, handover, .. } = self.of;
-        let (source, address, handover) = (source.clone(), address.clone(), handover.clone());
-        self.tasks.spawn(serve(source, address, handover, client, self.inlet.clone()));
+        let Listen { source, handover, .. } = self.of;
+        let (source, handover) = (source.clone(), handover.clone());
+        self.tasks.spawn(serve(source, self.of.endpoint(), handover, client, self.inlet.clone()));
     }
 
     async fn pause(&mut self, fault: &io::Error) {
@@ -127,7 +131,7 @@ impl Clients<'_> {
     }
 }
 
-async fn serve(source: String, address: String, handover: Handover, client: Handed, inlet: Inlet) {
+async fn serve(source: String, endpoint: Endpoint, handover: Handover, client: Handed, inlet: Inlet) {
     let (stream, peer, mut cutter) = client;
     let end = receive(&stream, &mut cutter, &inlet).await;
     let records = cutter.records();
@@ -136,7 +140,7 @@ async fn serve(source: String, address: String, handover: Handover, client: Hand
             inlet.report(&format!("the connection from {peer} broke after {records} records: {fault}"));
         }
         End::Stopping if handover.is_wanted() => {
-            pass_on(&handover, &address, &inlet, (stream, peer, cutter));
+            pass_on(&handover, &endpoint, &inlet, (stream, peer, cutter));
         }
         End::Finished | End::Stopping => tracing::debug!(source, peer, records, "disconnected"),
     }
@@ -151,7 +155,7 @@ impl Source for Listen {
         }
         let mut clients =
             Clients { of: self, inlet: inlet.clone(), tasks: JoinSet::new(), served: false, reported: false };
-        while let Some(client) = taken_over(&self.handover, &self.address, &inlet) {
+        while let Some(client) = taken_over(&self.handover, &self.endpoint(), &inlet) {
             tracing::info!(source = self.source, peer = client.1, "goes on with the connection");
             clients.serve(client);
         }
@@ -170,7 +174,7 @@ impl Source for Listen {
         while clients.tasks.join_next().await.is_some() {}
         if self.handover.is_wanted() {
             match listener.into_std() {
-                Ok(listener) => self.handover.give_listener(inlet.lane(), &self.address, listener),
+                Ok(listener) => self.handover.give_listener(inlet.lane(), &self.endpoint(), listener),
                 Err(fault) => inlet.report(&format!("handing over the listening socket: {fault}")),
             }
         }

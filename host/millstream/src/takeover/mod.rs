@@ -16,6 +16,8 @@
 
 mod giving;
 mod parcels;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::os::unix::net::UnixStream;

@@ -2,7 +2,7 @@
 //! (`SCM_RIGHTS`) on its first byte, and behind the line the bytes that belong to it.
 //!
 //! ```text
-//! {"socket": {"source": "lines", "receiver": 0, "address": "127.0.0.1:9999", "connection": null}}\n
+//! {"socket": {"source": "lines", "receiver": 0, "endpoint": {"listens": "127.0.0.1:9999"}, "connection": null}}\n
 //! {"socket": {..., "connection": {"peer": "...", "record": 17, "begun-bytes": 5, "oversized-bytes": null}}}\n
 //! begin
 //! "handed-over"\n
@@ -15,7 +15,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use millstream_connectors::{Begun, HandedSocket, Role};
+use millstream_connectors::{Begun, Endpoint, HandedSocket, Role};
 use millstream_model::Lane;
 use rustix::cmsg_space;
 use rustix::net::{
@@ -40,9 +40,17 @@ const BEGUN_BYTES_MAX: usize = 64 << 20;
 pub(crate) struct Described {
     source: String,
     receiver: u32,
-    address: String,
+    endpoint: Where,
     /// Nothing for a socket that listens.
     connection: Option<Connection>,
+}
+
+/// An [`Endpoint`], as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Where {
+    Listens(String),
+    Connects(String),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -80,7 +88,11 @@ pub(super) fn send_socket(mut stream: &UnixStream, handed: &HandedSocket) -> io:
         }
     };
     let Lane { source, receiver } = handed.lane.clone();
-    let described = Described { source, receiver, address: handed.address.clone(), connection };
+    let endpoint = match handed.endpoint.clone() {
+        Endpoint::Listens(address) => Where::Listens(address),
+        Endpoint::Connects(address) => Where::Connects(address),
+    };
+    let described = Described { source, receiver, endpoint, connection };
     let line = as_line(&Answer::Socket(described))?;
     let sent = send_with(stream, &line, handed.socket.as_fd())?;
     stream.write_all(&line[sent..])?;
@@ -136,7 +148,7 @@ impl Parcels {
 
     /// The socket that was described, with all that belongs to it.
     pub(super) fn socket(&mut self, described: Described) -> io::Result<HandedSocket> {
-        let Described { source, receiver, address, connection } = described;
+        let Described { source, receiver, endpoint, connection } = described;
         let role = match connection {
             None => Role::Listener,
             Some(Connection { peer, record, begun_bytes, oversized_bytes }) => {
@@ -152,7 +164,11 @@ impl Parcels {
         let socket = self.sockets.pop_front();
         let socket =
             socket.ok_or_else(|| invalid("a socket did not arrive; may this process open as many?"))?;
-        Ok(HandedSocket { lane: Lane { source, receiver }, address, role, socket })
+        let endpoint = match endpoint {
+            Where::Listens(address) => Endpoint::Listens(address),
+            Where::Connects(address) => Endpoint::Connects(address),
+        };
+        Ok(HandedSocket { lane: Lane { source, receiver }, endpoint, role, socket })
     }
 
     fn exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {

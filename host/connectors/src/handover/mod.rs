@@ -5,6 +5,7 @@
 //! beginning of the next goes along with the connection, and what was not read stays with the system. So each byte
 //! is in one place, and the records of the connection go on as if nothing had happened.
 
+use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,12 +31,21 @@ struct Shared {
 pub struct HandedSocket {
     /// The receiver that gave it up.
     pub lane: Lane,
-    /// The receiver's address, as the pipeline file has it.
-    pub address: String,
+    /// What the receiver's source does.
+    pub endpoint: Endpoint,
     /// What it is.
     pub role: Role,
     /// The socket, which does not block.
     pub socket: OwnedFd,
+}
+
+/// Where a source receives, as the pipeline file has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// It listens at an address.
+    Listens(String),
+    /// It connects to an address.
+    Connects(String),
 }
 
 /// What a socket is for.
@@ -69,16 +79,15 @@ impl Handover {
     }
 
     /// Closes the sockets that none of `sources` is going to take, and gives the names of the sources they are of.
-    pub fn keep_for<'s>(&self, sources: impl Iterator<Item = &'s SourceSpec> + Clone) -> Vec<String> {
-        let mut closed = Vec::new();
+    pub fn keep_for<'s>(&self, sources: impl Iterator<Item = &'s SourceSpec> + Clone) -> BTreeSet<String> {
+        let mut closed = BTreeSet::new();
         self.sockets().retain(|socket| {
             let is_kept = sources.clone().any(|source| socket.is_for(source));
             if !is_kept {
-                closed.push(socket.lane.source.clone());
+                closed.insert(socket.lane.source.clone());
             }
             is_kept
         });
-        closed.dedup();
         closed
     }
 
@@ -86,36 +95,40 @@ impl Handover {
         self.0.is_wanted.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn give_listener(&self, lane: &Lane, address: &str, listener: TcpListener) {
-        self.give(lane, address, Role::Listener, listener.into());
+    pub(crate) fn give_listener(&self, lane: &Lane, endpoint: &Endpoint, listener: TcpListener) {
+        self.give(lane, endpoint, Role::Listener, listener.into());
     }
 
     pub(crate) fn give_connection(
         &self,
         lane: &Lane,
-        address: &str,
+        endpoint: &Endpoint,
         peer: String,
         begun: Begun,
         stream: TcpStream,
     ) {
-        self.give(lane, address, Role::Connection { peer, begun }, stream.into());
+        self.give(lane, endpoint, Role::Connection { peer, begun }, stream.into());
     }
 
-    fn give(&self, lane: &Lane, address: &str, role: Role, socket: OwnedFd) {
-        let (lane, address) = (lane.clone(), address.to_owned());
-        self.sockets().push(HandedSocket { lane, address, role, socket });
+    fn give(&self, lane: &Lane, endpoint: &Endpoint, role: Role, socket: OwnedFd) {
+        let (lane, endpoint) = (lane.clone(), endpoint.clone());
+        self.sockets().push(HandedSocket { lane, endpoint, role, socket });
     }
 
-    /// The socket that listens at `address` for the receiver.
-    pub(crate) fn take_listener(&self, lane: &Lane, address: &str) -> Option<TcpListener> {
-        let taken = self.take(|socket| socket.is_of(lane, address) && matches!(socket.role, Role::Listener));
+    /// The socket that listens for the receiver.
+    pub(crate) fn take_listener(&self, lane: &Lane, endpoint: &Endpoint) -> Option<TcpListener> {
+        let taken = self.take(|socket| socket.is_of(lane, endpoint) && matches!(socket.role, Role::Listener));
         taken.map(|taken| TcpListener::from(taken.socket))
     }
 
-    /// A connection of the receiver's to `address`, or from a client there; with who is at its other end.
-    pub(crate) fn take_connection(&self, lane: &Lane, address: &str) -> Option<(TcpStream, String, Begun)> {
+    /// A connection of the receiver's, with who is at its other end.
+    pub(crate) fn take_connection(
+        &self,
+        lane: &Lane,
+        endpoint: &Endpoint,
+    ) -> Option<(TcpStream, String, Begun)> {
         let is_wanted = |socket: &HandedSocket| {
-            socket.is_of(lane, address) && matches!(socket.role, Role::Connection { .. })
+            socket.is_of(lane, endpoint) && matches!(socket.role, Role::Connection { .. })
         };
         match self.take(is_wanted)? {
             HandedSocket { role: Role::Connection { peer, begun }, socket, .. } => {
@@ -137,19 +150,22 @@ impl Handover {
 }
 
 impl HandedSocket {
-    fn is_of(&self, lane: &Lane, address: &str) -> bool {
-        self.lane == *lane && self.address == address
+    fn is_of(&self, lane: &Lane, endpoint: &Endpoint) -> bool {
+        self.lane == *lane && self.endpoint == *endpoint
     }
 
     /// Whether a receiver of `source` takes it.
     fn is_for(&self, source: &SourceSpec) -> bool {
         let is_known =
             self.lane.source == source.name.value && self.lane.receiver < source.parallelism.max(1);
-        let address = match (&source.kind, &self.role) {
-            (SourceKind::SocketListen { address }, _) => Some(address),
-            (SourceKind::SocketConnect { address, resume: false }, Role::Connection { .. }) => Some(address),
-            _ => None,
+        let endpoint = match &source.kind {
+            SourceKind::SocketListen { address } => Endpoint::Listens(address.value.clone()),
+            SourceKind::SocketConnect { address, resume: false } => Endpoint::Connects(address.value.clone()),
+            _ => return false,
         };
-        is_known && address.is_some_and(|address| address.value == self.address)
+        is_known && endpoint == self.endpoint
     }
 }
+
+#[cfg(test)]
+mod tests;
