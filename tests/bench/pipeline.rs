@@ -16,7 +16,7 @@ use millstream_connectors::{Handover, Plugins, decoder, source};
 use millstream_engine::{
     Application, Board, Checkpoint, Code, Cpu, DeadLetters, Engine, InletSettings, Mode, Policy, Programs,
     Recovery, Sink, SinkBatch, SinkBinding, SinkError, Source, SourceBinding, Stop, StopHandle, Summary,
-    Versions,
+    Upgrades, Versions,
 };
 use millstream_journal::Limits;
 use millstream_model::pipeline::CallSpec;
@@ -181,8 +181,15 @@ async fn wire(
             decoder: decoder(spec),
             parallelism: 1,
             settings,
+            identity: String::new(),
+            format: String::new(),
         }],
-        sinks: vec![SinkBinding { name: "checked".into(), from: wanted.into(), sink }],
+        sinks: vec![SinkBinding {
+            name: "checked".into(),
+            from: wanted.into(),
+            sink,
+            identity: String::new(),
+        }],
         metered: checked.components.values().filter_map(|component| component.metered()).collect(),
     };
     let checkpoint = |folder: &PathBuf| Checkpoint {
@@ -192,6 +199,7 @@ async fn wire(
         versions: Arc::new(NoVersions),
     };
     Ok(Application {
+        upgrades: Upgrades::none(),
         state_limits: StateLimits { memory_bytes: pipeline.state_memory_bytes, ..StateLimits::default() },
         name: pipeline.name.clone(),
         batch_interval: pipeline.batch_interval,

@@ -12,7 +12,7 @@ use millstream_query::Program;
 use millstream_state::{Limits as StateLimits, States};
 
 use crate::receive::{InletSettings, PidError, PidEstimator, PidSettings};
-use crate::{DeadLetters, Decoder, EngineError, Sink, Source, SourceError, Tables};
+use crate::{DeadLetters, Decoder, EngineError, Sink, Source, SourceError, Tables, Upgrades};
 
 /// A pipeline, ready to run.
 pub struct Application {
@@ -30,6 +30,8 @@ pub struct Application {
     pub policy: Policy,
     /// Where rejected records go.
     pub dead_letters: DeadLetters,
+    /// Who may ask for other code while it runs.
+    pub upgrades: Upgrades,
 }
 
 /// What one version of a pipeline computes, and between which connectors.
@@ -69,6 +71,10 @@ pub struct SourceBinding {
     pub parallelism: u32,
     /// How much they may bring in, all together.
     pub settings: InletSettings,
+    /// Tells it from others of its name in other versions: where it is the same, its receivers go on through an upgrade.
+    pub identity: String,
+    /// Tells what its blocks hold: where it is the same, another version reads what was received for this one.
+    pub format: String,
 }
 
 /// A sink under its name in the pipeline.
@@ -80,6 +86,8 @@ pub struct SinkBinding {
     pub from: String,
     /// Takes rows out.
     pub sink: Arc<dyn Sink>,
+    /// Tells it from others of its name in other versions: where it is the same, this one is kept through an upgrade.
+    pub identity: String,
 }
 
 /// The folder from which a pipeline goes on after it has ended in whatever way.
@@ -142,6 +150,14 @@ pub enum CatchUp {
 /// How receivers are slowed down when batches are behind. That memory is bounded slows them down in any case.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backpressure(pub Option<PidSettings>);
+
+impl SourceBinding {
+    /// The lanes of its receivers.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = Lane> + use<> {
+        let source = self.name.clone();
+        (0..self.parallelism.max(1)).map(move |receiver| Lane { source: source.clone(), receiver })
+    }
+}
 
 impl Programs {
     /// Programs that were compiled from the same text.

@@ -57,6 +57,17 @@ impl Batch {
         Self { taken: taken.collect(), manifest, parts, leases: Vec::new(), due }
     }
 
+    /// The same batch, to be computed by that version.
+    pub(crate) fn by(&self, version: &Version) -> Self {
+        Self {
+            manifest: Manifest { version: version.clone(), ..self.manifest.clone() },
+            parts: self.parts.clone(),
+            leases: self.leases.clone(),
+            taken: self.taken.clone(),
+            due: self.due,
+        }
+    }
+
     pub(crate) fn time(&self) -> BatchTime {
         self.manifest.time
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millstream_journal::{BatchLog, JournalError};
+use millstream_journal::{BatchLog, JournalError, Ledger};
 use millstream_model::{BatchTime, Commit, Lane, Manifest, StateEnd};
 use millstream_platform::crash_point;
 use millstream_state::Change;
@@ -32,6 +32,11 @@ impl SharedLog {
         Self(Arc::new(Mutex::new(log)))
     }
 
+    /// Looks at what happened to all batches so far.
+    pub(crate) async fn peek<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {
+        look(self.0.lock().await.ledger())
+    }
+
     async fn write(&self, entry: Entry<'_>) -> Result<(), JournalError> {
         let mut log = self.0.lock().await;
         match entry {
@@ -39,6 +44,7 @@ impl SharedLog {
             Entry::Commit(commit) => log.commit(commit.clone()).await,
             Entry::Published(time) => log.published(time).await,
             Entry::Failed(time, error) => log.failed(time, error).await,
+            Entry::Reassigned(manifest) => log.reassign(manifest.time, manifest.version.clone()).await,
         }
     }
 }
@@ -68,6 +74,7 @@ enum Entry<'a> {
     Commit(&'a Commit),
     Published(BatchTime),
     Failed(BatchTime, &'a str),
+    Reassigned(&'a Manifest),
 }
 
 /// Writes to the batch log, and waits while there is no room for it.
@@ -98,6 +105,15 @@ pub(crate) async fn begin(
     write(processor, log, Entry::Begin(manifest)).await
 }
 
+/// Writes down that a batch is computed by other code than it was begun by.
+pub(crate) async fn reassign(
+    processor: &Processor,
+    log: &SharedLog,
+    manifest: &Manifest,
+) -> Result<(), EngineError> {
+    write(processor, log, Entry::Reassigned(manifest)).await
+}
+
 impl Committer {
     /// Commits to `log`, if there is one.
     pub(crate) fn new(
@@ -110,14 +126,14 @@ impl Committer {
     }
 
     /// Ends a batch that was run.
-    pub(crate) async fn end(&mut self, code: &Code, ran: Ran) -> Result<Done, EngineError> {
-        let Ran { batch, result, started } = ran;
+    pub(crate) async fn end(&mut self, ran: Ran) -> Result<Done, EngineError> {
+        let Ran { code, batch, result, started } = ran;
         let (outcome, failure) = match result {
             Ok(outcome) => (outcome, None),
             Err(error) => (Outcome::default(), Some(self.failed(&batch, error).await?)),
         };
         let dead_letters = outcome.rejected.count();
-        self.commit(code, &batch, outcome, failure.clone()).await?;
+        self.commit(&code, &batch, outcome, failure.clone()).await?;
         let ended = self.processor.clock.elapsed();
         let ms =
             |from: std::time::Duration, to: std::time::Duration| to.saturating_sub(from).as_secs_f64() * 1e3;

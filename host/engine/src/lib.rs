@@ -23,6 +23,7 @@ mod error;
 mod events;
 mod letter;
 mod output;
+mod pause;
 mod process;
 mod publish;
 mod quarantine;
@@ -34,10 +35,12 @@ mod sink;
 mod source;
 mod status;
 mod stop;
+mod swap;
 mod table;
 #[cfg(test)]
 mod tests;
 mod ticks;
+mod upgrade;
 
 pub use application::{
     Application, Backpressure, CatchUp, Checkpoint, Code, OnFailure, Policy, Programs, SinkBinding,
@@ -58,3 +61,4 @@ pub use source::{Decoder, Direct, Source, SourceError};
 pub use status::{BatchStatus, Board, Phase, QuarantineStatus, ReceiverState, ReceiverStatus, Status};
 pub use stop::{Pause, Stop, StopHandle};
 pub use table::{Table, TableBinding, TableError, TableRows, Tables};
+pub use upgrade::{Swapped, Upgrade, UpgradeError, Upgrader, Upgrades};

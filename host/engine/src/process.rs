@@ -39,7 +39,9 @@ pub(crate) struct Processor {
 
 /// A batch that was run.
 pub(crate) struct Ran {
-    pub(crate) batch: Batch,
+    /// What ran it.
+    pub(crate) code: Arc<Code>,
+    pub(crate) batch: Arc<Batch>,
     pub(crate) result: Result<Outcome, EngineError>,
     /// When it began, by the clock's elapsed time.
     pub(crate) started: Duration,
@@ -57,12 +59,12 @@ pub(crate) struct Outcome {
 
 impl Processor {
     /// Runs `batch` until it succeeds, or has failed as often as it may.
-    pub(crate) async fn process(self, code: Arc<Code>, batch: Batch) -> Ran {
+    pub(crate) async fn process(self, code: Arc<Code>, batch: Arc<Batch>) -> Ran {
         let started = self.clock.elapsed();
         let (time, records) = (batch.time(), batch.records());
         self.events.tell(|| Event::BatchStarted { time, records });
         let result = self.run(&code, &batch, |_| true).await;
-        Ran { batch, result, started }
+        Ran { code, batch, result, started }
     }
 
     /// Runs `batch` for the sinks whose names `wanted` says.

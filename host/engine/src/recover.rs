@@ -184,9 +184,9 @@ async fn rerun(
     code: &Arc<Code>,
     manifest: &Manifest,
 ) -> Result<Done, EngineError> {
-    let batch = Batch::again(manifest.clone(), committer.processor.clock.elapsed());
+    let batch = Arc::new(Batch::again(manifest.clone(), committer.processor.clock.elapsed()));
     let ran = committer.processor.clone().process(Arc::clone(code), batch).await;
-    committer.end(code, ran).await
+    committer.end(ran).await
 }
 
 /// Where each lane goes on: behind what batches have taken, with what the log holds of it.

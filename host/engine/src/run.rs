@@ -7,8 +7,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::FuturesOrdered;
 use millstream_journal::JournalError;
 use millstream_model::BatchTime;
 use millstream_platform::{Clock, Randomness, Task};
@@ -23,7 +21,9 @@ use crate::quarantine::Quarantine;
 use crate::receive::{Receivers, Surroundings};
 use crate::recover::{self, OpenJournal};
 use crate::status::Phase;
+use crate::swap::{Stage, Swap};
 use crate::ticks::Ticks;
+use crate::upgrade::{Asked, Upgrades};
 use crate::{Board, EngineError, Mode, Stop, Summary};
 
 /// Batches that are cut and not committed, beside those that run; at that, the next is cut later and is larger.
@@ -41,23 +41,35 @@ pub(crate) struct Around {
     pub(crate) events: Events,
 }
 
+/// A batch, and the code that computes it.
+#[derive(Clone)]
+pub(crate) struct Job {
+    pub(crate) code: Arc<Code>,
+    pub(crate) batch: Arc<Batch>,
+}
+
 /// A pipeline that runs.
 pub(crate) struct Run {
     name: String,
-    code: Arc<Code>,
+    /// What the next batch is computed by.
+    pub(crate) code: Arc<Code>,
     policy: Policy,
     checkpoint: Option<Checkpoint>,
-    journal: Option<OpenJournal>,
+    pub(crate) journal: Option<OpenJournal>,
     mode: Mode,
-    stop: Stop,
+    pub(crate) stop: Stop,
     compute: Handle,
-    processor: Processor,
-    ticks: Ticks,
+    pub(crate) processor: Processor,
+    pub(crate) ticks: Ticks,
     /// None before the start.
-    receivers: Option<Receivers>,
+    pub(crate) receivers: Option<Receivers>,
+    upgrades: Upgrades,
+    /// The upgrade that is on its way.
+    pub(crate) swap: Option<Swap>,
     /// Cut, and not running yet.
-    queue: VecDeque<Batch>,
-    running: FuturesOrdered<Task<Ran>>,
+    pub(crate) queue: VecDeque<Job>,
+    /// In their order.
+    pub(crate) running: VecDeque<(Job, Task<Ran>)>,
     /// Run, and not committed yet.
     ran: VecDeque<Ran>,
     /// None while it commits.
@@ -65,7 +77,7 @@ pub(crate) struct Run {
     committing: Option<Task<(Committer, Result<Done, EngineError>)>>,
     has_cut: bool,
     /// The pause in which nothing is received.
-    paused: Option<u64>,
+    pub(crate) paused: Option<u64>,
     summary: Summary,
 }
 
@@ -81,6 +93,9 @@ enum Event {
     LogEnded(Result<(), JournalError>),
     Due,
     Show,
+    Asked(Asked),
+    Opened(Result<Code, EngineError>),
+    Retired,
 }
 
 impl Run {
@@ -91,8 +106,16 @@ impl Run {
         stop: Stop,
         around: Around,
     ) -> Result<Self, EngineError> {
-        let Application { batch_interval, code, checkpoint, state_limits, policy, dead_letters, name } =
-            application;
+        let Application {
+            batch_interval,
+            code,
+            checkpoint,
+            state_limits,
+            policy,
+            dead_letters,
+            name,
+            upgrades,
+        } = application;
         let Around { clock, randomness, compute, board, events } = around;
         let journal = match &checkpoint {
             Some(checkpoint) => Some(recover::open(checkpoint, Arc::clone(&clock)).await?),
@@ -129,8 +152,10 @@ impl Run {
             compute,
             ticks: Ticks::new(clock, batch_interval, policy.catch_up, last),
             receivers: None,
+            upgrades,
+            swap: None,
             queue: VecDeque::new(),
-            running: FuturesOrdered::new(),
+            running: VecDeque::new(),
             ran: VecDeque::new(),
             committer: Some(Committer::new(processor.clone(), log, dead_letters, stop)),
             committing: None,
@@ -183,6 +208,7 @@ impl Run {
     /// Runs batch after batch to the end.
     pub(crate) async fn run(mut self) -> Result<Summary, EngineError> {
         loop {
+            self.switch().await?;
             self.run_batches();
             self.commit_batches();
             self.show();
@@ -197,13 +223,19 @@ impl Run {
                     self.committer = Some(committer);
                     self.count(done?);
                 }
-                Event::Ran(ran) => self.ran.push_back(ran),
+                Event::Ran(ran) => {
+                    self.running.pop_front();
+                    self.ran.push_back(ran);
+                }
                 Event::ReceiverFailed(error) => return Err(error),
                 Event::LogEnded(ended) => {
                     return Err(EngineError::Journal(ended.err().unwrap_or(JournalError::Closed)));
                 }
                 Event::Due => self.cut().await?,
                 Event::Show => {}
+                Event::Asked(asked) => self.take_up(asked).await,
+                Event::Opened(opened) => self.opened(opened),
+                Event::Retired => self.cut_off_receivers(),
             }
         }
     }
@@ -212,10 +244,18 @@ impl Run {
     async fn next_event(&mut self) -> Event {
         let may_cut = self.may_cut();
         let show_at = self.processor.clock.elapsed() + SHOW_EVERY;
+        let is_retiring = self.is_retiring();
         let (mode, ticks) = (self.mode, &mut self.ticks);
         let receivers = self.receivers.as_mut().expect("receivers are started before batches are cut");
         let closed = receivers.are_closed();
-        let (full, failed) = receivers.events();
+        // One at a time: receivers make way for others, or for a while.
+        let may_pause = self.swap.is_none();
+        let may_ask = self.swap.is_none() && !closed;
+        let opening = match &mut self.swap {
+            Some(Swap { stage: Stage::Opening(opening), .. }) => Some(opening),
+            _ => None,
+        };
+        let (full, failed, retired) = receivers.events();
         let due = async {
             match mode {
                 _ if closed => {}
@@ -228,15 +268,18 @@ impl Run {
             biased;
             () = self.stop.told_now() => Event::ToldNow,
             () = self.stop.told(), if !closed || self.paused.is_some() => Event::Told,
-            wanted = self.stop.pause_other_than(self.paused) => Event::Pause(wanted),
+            wanted = self.stop.pause_other_than(self.paused), if may_pause => Event::Pause(wanted),
             Some((committer, done)) = wait(self.committing.as_mut()) => {
                 self.committing = None;
                 Event::Committed(committer, done)
             }
-            Some(ran) = self.running.next(), if !self.running.is_empty() => Event::Ran(ran),
+            Some(ran) = wait(self.running.front_mut().map(|(_, task)| task)) => Event::Ran(ran),
             Some(ended) = wait(writer) => Event::LogEnded(ended.unwrap_or(Err(JournalError::Closed))),
             error = failed => Event::ReceiverFailed(error),
+            Some(opened) = wait(opening) => Event::Opened(opened),
+            () = retired, if is_retiring => Event::Retired,
             () = due, if may_cut => Event::Due,
+            asked = self.upgrades.next(), if may_ask => Event::Asked(asked),
             () = self.processor.clock.sleep_until(show_at) => Event::Show,
         }
     }
@@ -266,7 +309,7 @@ impl Run {
         let time = self.ticks.next();
         self.has_cut = true;
         let due = self.processor.clock.elapsed().saturating_sub(self.ticks.late(time));
-        let batch = Batch::new(time, self.code.version.clone(), cuts, due);
+        let batch = Arc::new(Batch::new(time, self.code.version.clone(), cuts, due));
         if let Some(journal) = &self.journal {
             tokio::select! {
                 biased;
@@ -276,7 +319,7 @@ impl Run {
         }
         let (time, records) = (batch.time(), batch.records());
         self.processor.events.tell(|| events::Event::BatchSubmitted { time, records });
-        self.queue.push_back(batch);
+        self.queue.push_back(Job { code: Arc::clone(&self.code), batch });
         Ok(())
     }
 
@@ -284,13 +327,12 @@ impl Run {
     fn run_batches(&mut self) {
         // A batch reads the states as the one before it left them.
         let is_free = self.ran.is_empty() && self.committing.is_none();
-        let may_run = |running: usize| running < self.code.programs.count();
-        while may_run(self.running.len())
-            && (self.code.states.is_empty() || (is_free && self.running.is_empty()))
-            && let Some(batch) = self.queue.pop_front()
-        {
-            let process = self.processor.clone().process(Arc::clone(&self.code), batch);
-            self.running.push_back(Task::spawn(&self.compute, process));
+        let may_run = |code: &Code, running: usize| {
+            running < code.programs.count() && (code.states.is_empty() || (is_free && running == 0))
+        };
+        while let Some(job) = self.queue.pop_front_if(|job| may_run(&job.code, self.running.len())) {
+            let process = self.processor.clone().process(Arc::clone(&job.code), Arc::clone(&job.batch));
+            self.running.push_back((job, Task::spawn(&self.compute, process)));
         }
     }
 
@@ -301,9 +343,8 @@ impl Run {
         }
         let Some(ran) = self.ran.pop_front() else { return };
         let mut committer = self.committer.take().expect("no batch is being committed");
-        let code = Arc::clone(&self.code);
         let ending = async move {
-            let done = committer.end(&code, ran).await;
+            let done = committer.end(ran).await;
             (committer, done)
         };
         self.committing = Some(Task::spawn(&Handle::current(), ending));
@@ -313,29 +354,10 @@ impl Run {
     async fn close(&mut self) -> Result<(), EngineError> {
         self.processor.board.update(|status| status.phase = Phase::Stopping);
         self.paused = None;
+        // Whoever asked for it hears that the pipeline ends.
+        self.swap = None;
         let receivers = self.receivers.as_mut().expect("receivers are started before they are closed");
         receivers.close(&self.stop).await
-    }
-
-    /// Stops receiving for a while, or goes on with it.
-    async fn pause(&mut self, wanted: Option<u64>) -> Result<(), EngineError> {
-        let receivers = self.receivers.as_mut().expect("receivers are started before they are closed");
-        match wanted {
-            Some(number) if !receivers.are_closed() => {
-                receivers.close(&self.stop).await?;
-                // A log that has failed ends the pipeline, and whoever waits for the pause hears of that.
-                if receivers.are_safe().await {
-                    self.stop.has_paused(number);
-                }
-                self.paused = wanted;
-            }
-            // Where another pause is wanted by now, it is the next.
-            _ => {
-                receivers.reopen();
-                self.paused = None;
-            }
-        }
-        Ok(())
     }
 
     fn count(&mut self, done: Done) {

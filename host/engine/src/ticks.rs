@@ -73,6 +73,11 @@ impl Ticks {
         }
     }
 
+    /// The batch that was cut last, by this process or an earlier one.
+    pub(crate) fn last(&self) -> Option<BatchTime> {
+        self.last
+    }
+
     /// The time of the next batch, after the last. Ticks that were missed have one batch, that of the last of them,
     /// or one each.
     pub(crate) fn next(&mut self) -> BatchTime {

@@ -182,6 +182,11 @@ fn note(batches: &mut Batches, record: Record) {
                 batch.1 = Some(commit);
             }
         }
+        Record::Reassigned { time, version } => {
+            if let Some((manifest, _)) = batches.get_mut(&time) {
+                manifest.version = version;
+            }
+        }
         Record::Published { .. } | Record::Failed(_) => {}
     }
 }

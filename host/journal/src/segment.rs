@@ -12,6 +12,9 @@ use crate::frame::{self, Body, HEADER_BYTES, HeaderError, Kind};
 
 const DIGITS: usize = 20;
 const TEMPORARY: &str = ".tmp";
+/// A new file is synced each time so much was written: syncs of other files, those of batches among them, may have to wait
+/// until the disk has what one sync began with.
+const SYNCED_BYTES: usize = 256 << 10;
 /// A longer file is none of the journal's: it is not read into memory.
 const FILE_BYTES_MAX: u64 = 4 << 30;
 
@@ -164,8 +167,11 @@ impl Folder {
         let mut end = created.map_err(|error| JournalError::of("creating", file, error))?;
         let mut buffers = vec![frame::header(self.kind, number)];
         buffers.extend(content);
-        end.append(buffers).await.map_err(|error| JournalError::of("writing", file, error))?;
-        end.sync().await.map_err(|error| JournalError::of_sync(file, error))
+        for piece in pieces(buffers) {
+            end.append(piece).await.map_err(|error| JournalError::of("writing", file, error))?;
+            end.sync().await.map_err(|error| JournalError::of_sync(file, error))?;
+        }
+        Ok(())
     }
 
     fn number(&self, name: &str) -> Option<u64> {
@@ -173,6 +179,22 @@ impl Folder {
         let is_number = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
         digits.parse().ok().filter(|_| is_number)
     }
+}
+
+/// `buffers` in pieces of [`SYNCED_BYTES`].
+fn pieces(buffers: Vec<Bytes>) -> Vec<Vec<Bytes>> {
+    let (mut pieces, mut piece, mut room) = (Vec::new(), Vec::new(), SYNCED_BYTES);
+    for mut buffer in buffers {
+        while buffer.len() > room {
+            piece.push(buffer.split_to(room));
+            pieces.push(std::mem::take(&mut piece));
+            room = SYNCED_BYTES;
+        }
+        room -= buffer.len();
+        piece.push(buffer);
+    }
+    pieces.push(piece);
+    pieces
 }
 
 /// Makes a folder, so that it and those made above it are on disk under their names.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use millstream_engine::{Board, Cpu, Status};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -20,7 +20,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::load::Refused;
 use crate::takeover::{Described, Giving};
+use crate::told;
+use crate::upgrade::{Report, Request, Running};
 
 /// Longer questions are not read.
 const QUESTION_BYTES_MAX: u64 = 64 * 1024;
@@ -32,6 +35,7 @@ const ADDRESS_BYTES_MAX: usize = 100;
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Question {
     Status,
+    Upgrade(Request),
     /// Whether the process that asks may go on with the pipeline; how it wants it handed over.
     TakeOver {
         format: u32,
@@ -42,7 +46,8 @@ pub(crate) enum Question {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answer {
     Status(Box<Status>),
-    /// The question is not understood.
+    Upgraded(Report),
+    /// The question is not understood, or its answer is no.
     Refused(String),
     /// A socket comes with this line.
     Socket(Described),
@@ -78,9 +83,14 @@ impl Drop for Control {
     }
 }
 
-/// Answers questions about the pipeline that runs on `checkpoint`, and hands it over. Whoever calls holds the folder's
-/// lock.
-pub(crate) fn serve(checkpoint: &Path, board: Board, giving: Giving) -> Result<Control> {
+/// Answers questions about the pipeline that runs on `checkpoint`, gives it other code, and hands it over. Whoever calls
+/// holds the folder's lock.
+pub(crate) fn serve(
+    checkpoint: &Path,
+    board: Board,
+    running: Arc<Running>,
+    giving: Arc<Giving>,
+) -> Result<Control> {
     let path = path(checkpoint);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -92,11 +102,13 @@ pub(crate) fn serve(checkpoint: &Path, board: Board, giving: Giving) -> Result<C
     let listener = listener.with_context(|| format!("listening on {}", path.display()))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
         .with_context(|| format!("closing {} to others", path.display()))?;
-    let giving = Arc::new(giving);
     let task = tokio::spawn(async move {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => drop(tokio::spawn(answer(stream, board.clone(), Arc::clone(&giving)))),
+                Ok((stream, _)) => {
+                    let (running, giving) = (Arc::clone(&running), Arc::clone(&giving));
+                    drop(tokio::spawn(answer(stream, board.clone(), running, giving)));
+                }
                 Err(error) => {
                     tracing::warn!("accepting a question: {error}");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -107,9 +119,19 @@ pub(crate) fn serve(checkpoint: &Path, board: Board, giving: Giving) -> Result<C
     Ok(Control { task, path })
 }
 
-async fn answer(mut stream: UnixStream, board: Board, giving: Arc<Giving>) -> Result<()> {
+async fn answer(
+    mut stream: UnixStream,
+    board: Board,
+    running: Arc<Running>,
+    giving: Arc<Giving>,
+) -> Result<()> {
     let answer = match timeout(ANSWER_TIME_MAX, question(&mut stream)).await?? {
         Ok(Question::Status) => Answer::Status(Box::new(Status { cpu: Some(Cpu::now()), ..board.read() })),
+        // It takes as long as it takes, whether somebody waits for the answer or not.
+        Ok(Question::Upgrade(request)) => match running.upgrade(request).await {
+            Ok(report) => Answer::Upgraded(report),
+            Err(error) => Answer::Refused(told(&error)),
+        },
         Ok(Question::TakeOver { format }) => return giving.hand_over(stream.into_std()?, format).await,
         Err(error) => Answer::Refused(format!("this is no question: {error}")),
     };
@@ -133,23 +155,36 @@ pub(crate) async fn connect(checkpoint: &Path) -> io::Result<BlockingStream> {
 
 /// What the process that runs on `checkpoint` shows of itself.
 pub(crate) async fn status(checkpoint: &Path) -> Result<Status> {
+    let asked = timeout(ANSWER_TIME_MAX, ask(checkpoint, &Question::Status)).await;
+    match asked.context("the running process does not answer")?? {
+        Answer::Status(status) => Ok(*status),
+        Answer::Refused(reason) => bail!("the running process answers: {reason}"),
+        _ => bail!("the running process answers something else"),
+    }
+}
+
+/// Lets the process that runs on `checkpoint` go over to other code.
+pub(crate) async fn upgrade(checkpoint: &Path, request: Request) -> Result<Report> {
+    match ask(checkpoint, &Question::Upgrade(request)).await? {
+        Answer::Upgraded(report) => Ok(report),
+        Answer::Refused(reason) => Err(Refused(reason).into()),
+        _ => bail!("the running process answers something else"),
+    }
+}
+
+async fn ask(checkpoint: &Path, question: &Question) -> Result<Answer> {
     let asking = async {
         let stream = Address::of(checkpoint)?.connect().await?;
         let (read, mut write) = stream.into_split();
-        let mut question = serde_json::to_vec(&Question::Status)?;
+        let mut question = serde_json::to_vec(question)?;
         question.push(b'\n');
         write.write_all(&question).await?;
         let mut text = String::new();
         BufReader::new(read).read_line(&mut text).await?;
+        ensure!(!text.is_empty(), "the running process has ended meanwhile");
         anyhow::Ok(serde_json::from_str(&text)?)
     };
-    let asked = timeout(ANSWER_TIME_MAX, asking).await.context("the running process does not answer");
-    let path = path(checkpoint);
-    match asked.and_then(|asked| asked).with_context(|| format!("asking at {}", path.display()))? {
-        Answer::Status(status) => Ok(*status),
-        Answer::Refused(reason) => bail!("the running process answers: {reason}"),
-        other => bail!("the running process answers {other:?}"),
-    }
+    asking.await.with_context(|| format!("asking at {}", path(checkpoint).display()))
 }
 
 fn path(checkpoint: &Path) -> PathBuf {

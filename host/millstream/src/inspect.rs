@@ -10,6 +10,7 @@ use millstream_plugins::Plugin;
 use serde_json::json;
 
 use crate::compiled::sandbox;
+use crate::imports::{IMPORTS, rank};
 use crate::load::{Refused, runtime};
 
 #[allow(clippy::print_stdout, reason = "the command's answer")]
@@ -63,29 +64,6 @@ fn imports_text(plugin: &Plugin) -> String {
         text.extend(group.iter().map(|import| format!("    {import}\n")));
     }
     text
-}
-
-/// The beginnings of imports, what they are for, and what it takes to use them. The last stands for all others.
-const IMPORTS: &[(&str, &str, &str)] = &[
-    ("millstream:", "Millstream", "given to all"),
-    ("wasi:http/", "http", "granted by http = [\"api.example.com\"]; denied otherwise"),
-    ("wasi:sockets/", "network", "granted by network = [\"127.0.0.1:9999\"]; denied otherwise"),
-    (
-        "wasi:filesystem/",
-        "folders",
-        "granted by read = [\"./folder\"] or write = [\"./folder\"]; none otherwise",
-    ),
-    ("wasi:cli/environment", "environment", "granted by environment = [\"NAME\"]; empty otherwise"),
-    ("wasi:clocks/", "clocks", "given to all; the time of day is the batch's"),
-    ("wasi:random/", "random", "given to all; seeded by the batch"),
-    ("wasi:cli/", "output", "given to all; goes to the host's log, within limits"),
-    ("wasi:io/", "streams", "given to all; what the others read and write by"),
-    ("", "others", "given to all"),
-];
-
-fn rank(import: &str) -> usize {
-    let found = IMPORTS.iter().position(|(begin, ..)| import.starts_with(begin));
-    found.expect("the last stands for all")
 }
 
 fn function_text(function: &FunctionDescription) -> String {

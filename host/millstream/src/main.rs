@@ -8,6 +8,7 @@ mod compiled;
 mod control;
 mod grants;
 mod host_file;
+mod imports;
 mod inspect;
 mod load;
 mod new;
@@ -20,6 +21,7 @@ mod stop;
 mod supervise;
 mod takeover;
 mod testing;
+mod upgrade;
 mod versions;
 mod wire;
 
@@ -74,6 +76,16 @@ enum Command {
         #[arg(long)]
         now: bool,
     },
+    /// Give a running pipeline other code, from one batch to the next
+    Upgrade(upgrade::Options),
+    /// Give a running pipeline the code back that it had before its last upgrade
+    Rollback {
+        /// The pipeline file
+        pipeline: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what a pipeline is doing, or where it was left
     Status {
         /// The pipeline file
@@ -122,6 +134,8 @@ fn main() -> ExitCode {
         Command::Test { pipeline, json } => testing::test(&pipeline, json),
         Command::Inspect { component, json } => inspect::inspect(&component, json),
         Command::Stop { pipeline, now } => stop::stop(&pipeline, now),
+        Command::Upgrade(options) => upgrade::upgrade(&options),
+        Command::Rollback { pipeline, json } => upgrade::roll_back(&pipeline, json),
         Command::Status { pipeline, json } => status::status(&pipeline, json),
         Command::State(options) => state::state(&options),
         Command::Replay { pipeline, batch, json } => replay::replay(&pipeline, batch, json),

@@ -7,15 +7,15 @@ use anyhow::{Context, Result};
 use clap::Args;
 use millstream_connectors::{Handover, Screen};
 use millstream_engine::{
-    Application, Board, Checkpoint, Code, Engine, EngineError, Mode, Stop, StopHandle, Summary,
+    Application, Board, Checkpoint, Code, Engine, EngineError, Mode, Stop, StopHandle, Summary, Upgrader,
 };
 use millstream_journal::{Archive, JournalError, Limits};
 use millstream_model::pipeline::{Pipeline, SourceSpec};
-use millstream_pipeline::Checked;
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness};
 use millstream_plugins::Cache;
 use millstream_state::StateError;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Mutex;
 
 use crate::compiled::keep;
 use crate::control;
@@ -23,8 +23,9 @@ use crate::host_file::Lock;
 use crate::load::{self, Overrides, Refused, check_components, read, runtime};
 use crate::supervise::supervise;
 use crate::takeover::{Giving, take_over};
+use crate::upgrade::{Loaded, Running, choose};
 use crate::versions::Store;
-use crate::wire::{dead_letters, dead_letters_file, policy, state_limits, threads, version, wire};
+use crate::wire::{dead_letters, dead_letters_file, policy, state_limits, threads, wire};
 
 /// What `run` takes.
 #[derive(Args)]
@@ -48,7 +49,7 @@ pub(crate) struct Options {
     takeover: bool,
 }
 
-fn parse_override(text: &str) -> Result<(String, PathBuf), String> {
+pub(crate) fn parse_override(text: &str) -> Result<(String, PathBuf), String> {
     let parts = text.split_once('=').filter(|(name, path)| !name.is_empty() && !path.is_empty());
     let (name, path) = parts.ok_or_else(|| "write NAME=PATH, such as text=./text.wasm".to_owned())?;
     Ok((name.to_owned(), PathBuf::from(path)))
@@ -61,23 +62,26 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     runtime()?.block_on(async {
         let (handle, stop) = listen_for_signals()?;
         let overrides: Overrides = options.plugins.iter().cloned().collect();
-        let text = read(&options.pipeline)?;
-        let compiled = load::compiled(&options.pipeline, &text);
-        let checked = check_components(&options.pipeline, &text, overrides.clone(), compiled.clone()).await?;
+        let file = &options.pipeline;
+        let text = read(file)?;
+        let compiled = load::compiled(file, &text);
         let screen = Screen::stdout(options.json);
-        let pipeline = &checked.pipeline;
-        let handover = Handover::default();
+        let folder = millstream_pipeline::parse(file, &text)?.checkpoint;
+        let store = folder.as_deref().map(|folder| Store::new(folder, file, screen.clone()));
+        let files =
+            async |text: &str| check_components(file, text, overrides.clone(), compiled.clone()).await;
+        let loaded = choose(file, text, &overrides, store.as_ref(), files).await?;
+        let (pipeline, handover) = (&loaded.checked.pipeline, Handover::default());
         // Whatever takes long is done before another process is asked to end.
-        let code = wire(&text, &checked, &screen, &handover, pipeline.concurrent_batches).await?;
-        let lock = lock(options, pipeline, &handover, &stop).await?;
+        let code =
+            wire(&loaded.text, &loaded.checked, &screen, &handover, pipeline.concurrent_batches).await?;
+        let lock = lock(options, folder.as_deref(), &handover, &stop).await?;
         close_unclaimed(&handover, pipeline, &code);
-        let checkpoint = match &pipeline.checkpoint {
-            Some(folder) => {
-                let store = Store::new(folder, &options.pipeline, screen.clone());
-                Some(open(folder, pipeline, &store, &text, &checked, &overrides, compiled.as_ref()).await?)
-            }
-            None => None,
+        let checkpoint = match (&folder, &store) {
+            (Some(folder), Some(store)) => Some(open(folder, store, &loaded, compiled.as_ref()).await?),
+            _ => None,
         };
+        let (upgrader, upgrades) = Upgrader::new();
         let application = Application {
             name: pipeline.name.clone(),
             batch_interval: pipeline.batch_interval,
@@ -86,15 +90,29 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             state_limits: state_limits(pipeline),
             policy: policy(pipeline),
             dead_letters: dead_letters(pipeline),
+            upgrades,
         };
-        let board = Board::new(&pipeline.name);
-        let serve = |folder| control::serve(folder, board.clone(), Giving::new(handle, handover));
-        let control = pipeline.checkpoint.as_deref().map(serve).transpose()?;
+        let (board, pipeline) = (Board::new(&pipeline.name), pipeline.clone());
+        let giving = Arc::new(Giving::new(handle, handover.clone()));
+        let running = |store| Running {
+            file: file.clone(),
+            given: overrides.clone(),
+            screen: screen.clone(),
+            handover,
+            store,
+            compiled: compiled.clone(),
+            upgrader,
+            current: Mutex::new(loaded),
+        };
+        let running = store.map(|store| Arc::new(running(store)));
+        let served = folder.as_deref().zip(running);
+        let serve = |(folder, running)| control::serve(folder, board.clone(), running, giving);
+        let control = served.map(serve).transpose()?;
         let engine = Engine::new(threads(), Arc::new(SystemClock), Arc::new(SystemRandomness))?;
         let mode = if options.once { Mode::Once } else { Mode::Continuous };
         tracing::info!("{} runs", pipeline.name);
         let summary = engine.run(application, mode, stop, board).await.map_err(refused)?;
-        report(pipeline, &summary);
+        report(&pipeline, &summary);
         // Before the lock is free: whoever takes it listens at the same place.
         drop(control);
         drop(lock);
@@ -105,11 +123,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// The checkpoint folder's lock, if there is to be one; with `--takeover` from the process that has it.
 async fn lock(
     options: &Options,
-    pipeline: &Pipeline,
+    folder: Option<&Path>,
     handover: &Handover,
     stop: &Stop,
 ) -> Result<Option<Lock>> {
-    let Some(folder) = pipeline.checkpoint.as_deref() else {
+    let Some(folder) = folder else {
         if options.takeover {
             let name = options.pipeline.display();
             let reason = "names no `checkpoint` folder, by which a running pipeline is found; start it without --takeover";
@@ -160,24 +178,22 @@ fn report(pipeline: &Pipeline, summary: &Summary) {
 }
 
 /// The checkpoint folder, with this version of the pipeline in it and none that no batch needs.
-async fn open(
-    folder: &Path,
-    pipeline: &Pipeline,
-    store: &Store,
-    text: &str,
-    checked: &Checked,
-    overrides: &Overrides,
-    compiled: Option<&Cache>,
-) -> Result<Checkpoint> {
+async fn open(folder: &Path, store: &Store, loaded: &Loaded, compiled: Option<&Cache>) -> Result<Checkpoint> {
     let disk = Arc::new(SystemDisk);
-    store.keep(text, checked, overrides)?;
+    store.keep(&loaded.text, &loaded.checked, &loaded.overrides)?;
     let archive = Archive::open(disk.clone(), folder).await?;
     let kept = archive.batches().filter_map(|time| archive.batch(time));
     let mut versions: Vec<_> = kept.map(|(manifest, _)| manifest.version.clone()).collect();
-    versions.push(version(text, checked));
+    let version = loaded.version();
+    match store.adopted()? {
+        Some(adopted) if adopted.version == version => versions.push(adopted.before),
+        Some(_) => store.forget_adopted()?,
+        None => {}
+    }
+    versions.push(version);
     store.prune(&versions)?;
     keep(compiled, folder, &versions);
-    let limits = Limits { history_bytes: pipeline.history_bytes, ..Limits::default() };
+    let limits = Limits { history_bytes: loaded.checked.pipeline.history_bytes, ..Limits::default() };
     let versions = Arc::new(store.clone());
     Ok(Checkpoint { disk, folder: folder.to_owned(), limits, versions })
 }

@@ -4,12 +4,13 @@
 //! ```text
 //! checkpoint/versions/SHA-256.toml   the text of a pipeline file
 //! checkpoint/versions/SHA-256.wasm   a component
+//! checkpoint/versions/adopted.json   which of them the pipeline was given while it ran
 //! ```
 //! A file's name is the digest of its bytes, and it is checked when it is read.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -18,13 +19,16 @@ use millstream_connectors::{Handover, Screen};
 use millstream_engine::{Code, Versions};
 use millstream_model::Version;
 use millstream_pipeline::Checked;
+use millstream_platform::crash_point;
 
 use crate::compiled::cache;
 use crate::load::{Overrides, check_text};
+use crate::upgrade::Adopted;
 use crate::wire::{sha256, version as of_checked, wire};
 
 /// How the name of a file ends that is being written.
 const STAGED: &str = "new";
+const ADOPTED: &str = "adopted.json";
 
 /// The versions in one checkpoint folder.
 #[derive(Clone)]
@@ -103,7 +107,36 @@ impl Store {
         self.folder.join(format!("{digest}.toml"))
     }
 
-    fn component(&self, digest: &str) -> PathBuf {
+    /// The version that the pipeline was given last while it ran, if there is one.
+    pub(crate) fn adopted(&self) -> Result<Option<Adopted>> {
+        let path = self.folder.join(ADOPTED);
+        let reading = || format!("reading {}", path.display());
+        match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            read => serde_json::from_slice(&read.with_context(reading)?).with_context(reading),
+        }
+    }
+
+    /// Lets the pipeline go on with a kept version, also when it is started again.
+    pub(crate) fn adopt(&self, adopted: &Adopted) -> Result<()> {
+        self.replace(&self.folder.join(ADOPTED), &serde_json::to_vec_pretty(adopted)?)?;
+        crash_point("version-adopted");
+        Ok(())
+    }
+
+    /// Lets the pipeline start with its own files again.
+    pub(crate) fn forget_adopted(&self) -> Result<()> {
+        let path = self.folder.join(ADOPTED);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing {}", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the component of that digest is, or would be.
+    pub(crate) fn component(&self, digest: &str) -> PathBuf {
         self.folder.join(format!("{digest}.wasm"))
     }
 
@@ -117,18 +150,26 @@ impl Store {
 
     /// Writes a file so that it is there whole or not at all.
     fn put(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        let sync = || File::open(&self.folder).and_then(|folder| folder.sync_all());
         if path.exists() {
             // Its name may not be on disk yet: whoever put it there may have ended before that.
-            return sync().with_context(|| format!("syncing {}", self.folder.display()));
+            return self.sync().with_context(|| format!("syncing {}", self.folder.display()));
         }
+        self.replace(path, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.folder).and_then(|folder| folder.sync_all())
+    }
+
+    /// Writes a file so that it is there whole, or the one before it is.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let staged = path.with_added_extension(STAGED);
         let write = || {
             let mut file = File::create(&staged)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&staged, path)?;
-            sync()
+            self.sync()
         };
         write().with_context(|| format!("writing {}", path.display()))
     }

@@ -11,7 +11,7 @@ use millstream_engine::{
     SinkBinding, SourceBinding, Storage, TableBinding, Tables,
 };
 use millstream_journal::Outbox;
-use millstream_model::pipeline::{self, CallSpec, Pipeline, SourceSpec};
+use millstream_model::pipeline::{self, CallSpec, Pipeline, SinkKind, SourceKind, SourceSpec};
 use millstream_model::{Metered, Receiver, Sink, Version};
 use millstream_pipeline::{Checked, Component};
 use millstream_platform::SystemDisk;
@@ -83,14 +83,36 @@ fn sources(checked: &Checked, handover: &Handover, read: &[String]) -> Vec<Sourc
         }
         read
     });
-    let binding = |spec: &SourceSpec| SourceBinding {
-        name: spec.name.value.clone(),
-        source: source(spec, &Functions(checked), handover),
-        decoder: decoder(spec),
-        parallelism: spec.parallelism,
-        settings: settings(pipeline, spec),
+    let call_of = |kind: &SourceKind| match kind {
+        SourceKind::Plugin(call) => Some(call.clone()),
+        _ => None,
+    };
+    let binding = |spec: &SourceSpec| {
+        let (decoder, settings) = (decoder(spec), settings(pipeline, spec));
+        SourceBinding {
+            name: spec.name.value.clone(),
+            source: source(spec, &Functions(checked), handover),
+            parallelism: spec.parallelism,
+            identity: format!(
+                "{spec:?} {settings:?} {}",
+                plugin_identity(checked, call_of(&spec.kind).as_ref())
+            ),
+            format: format!("{:?} {:?}", spec.format, decoder.schema()),
+            decoder,
+            settings,
+        }
     };
     sources.map(binding).collect()
+}
+
+/// What tells the plugin of a call from others of its name: its code, and what it may do.
+fn plugin_identity(checked: &Checked, call: Option<&CallSpec>) -> String {
+    let Some(call) = call else { return String::new() };
+    let spec = checked.pipeline.plugins.iter().find(|plugin| plugin.name.value == call.plugin);
+    let digest = checked.components.get(&call.plugin).map(|component| component.digest());
+    // Where the component was found does not matter.
+    let spec = spec.map(|spec| format!("{:?} {:?} {:?}", spec.grant, spec.limit, spec.config));
+    format!("{digest:?} {spec:?}")
 }
 
 /// The tables that some sink's rows come from.
@@ -138,9 +160,14 @@ fn sinks(checked: &Checked, screen: &Screen) -> Result<Vec<SinkBinding>> {
     let sinks = checked.pipeline.sinks.iter().map(|spec| {
         let schema = checked.relations.schema(&spec.from.value);
         let schema = schema.with_context(|| format!("sink \"{}\" has no input", spec.name))?;
+        let call = match &spec.kind {
+            SinkKind::Plugin(call) => Some(call),
+            SinkKind::Print { .. } | SinkKind::Files { .. } => None,
+        };
+        let identity = format!("{spec:?} {schema:?} {}", plugin_identity(checked, call));
         let sink =
             sink(spec, schema, &ways).map_err(|error| Refused(format!("sink \"{}\": {error}", spec.name)))?;
-        Ok(SinkBinding { name: spec.name.value.clone(), from: spec.from.value.clone(), sink })
+        Ok(SinkBinding { name: spec.name.value.clone(), from: spec.from.value.clone(), sink, identity })
     });
     sinks.collect()
 }

@@ -72,6 +72,11 @@ pub trait Component: Send + Sync {
         None
     }
 
+    /// The names of the interfaces that it imports; nothing, for what is compiled into the host.
+    fn imports(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Who accounts for the calls of its functions; nobody for what is compiled into the host.
     fn metered(&self) -> Option<Arc<dyn Metered>> {
         None

@@ -15,6 +15,13 @@ impl<T: Send + 'static> Task<T> {
     pub fn spawn(on: &Handle, work: impl Future<Output = T> + Send + 'static) -> Self {
         Self(on.spawn(work))
     }
+
+    /// Cuts it off where it waits next, and waits until it is gone.
+    pub async fn cut_off(mut self) {
+        self.0.abort();
+        // It may have ended before that.
+        drop((&mut self.0).await);
+    }
 }
 
 impl<T> Future for Task<T> {

@@ -266,6 +266,10 @@ impl pipeline::Component for Plugin {
         self.digest()
     }
 
+    fn imports(&self) -> Vec<String> {
+        self.imports().iter().map(|import| import.name.clone()).collect()
+    }
+
     fn function(&self, index: usize) -> Arc<dyn Function> {
         self.function(index)
     }

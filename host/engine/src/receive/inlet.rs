@@ -92,12 +92,22 @@ impl Inlet {
         direct: bool,
         start: LaneStart,
     ) -> (Self, Outlet) {
+        Self::over(Queue::new(lane, direct, start), settings, wal.filter(|_| !direct))
+    }
+
+    /// The two ends of the lane whose queue `before` has been the end of, for the next receiver of it: what it holds
+    /// comes first. Its source has ended.
+    pub(super) fn behind(before: &Outlet, settings: InletSettings) -> (Self, Outlet) {
+        Self::over(before.shared.queue().hand_over(), settings, before.shared.wal.clone())
+    }
+
+    fn over(queue: Queue, settings: InletSettings, wal: Option<Wal>) -> (Self, Outlet) {
         let shared = Arc::new(Shared {
             rate: RateLimit::new(settings.rate_max),
-            queue: Mutex::new(Queue::new(lane.clone(), direct, start)),
-            lane,
+            lane: queue.lane.clone(),
+            queue: Mutex::new(queue),
             settings,
-            wal: wal.filter(|_| !direct),
+            wal,
             ends: Mutex::new(Ends { inlets: 1, ..Ends::default() }),
             budget: Arc::default(),
             change: Notify::new(),
@@ -258,6 +268,17 @@ impl Outlet {
     /// Whether the source has ended and everything it sent was taken.
     pub fn is_exhausted(&self) -> bool {
         self.has_ended() && self.shared.queue().is_empty()
+    }
+
+    /// Completes when the source has ended.
+    pub(super) async fn ended(&self) {
+        loop {
+            let change = self.shared.change.notified();
+            if self.has_ended() {
+                return;
+            }
+            change.await;
+        }
     }
 
     /// Whether the source has ended.

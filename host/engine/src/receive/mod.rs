@@ -2,10 +2,12 @@
 
 mod budget;
 mod inlet;
+mod pause;
 mod pid;
 mod queue;
 mod rate;
 mod settings;
+mod succession;
 mod supervisor;
 #[cfg(test)]
 mod tests;
@@ -17,7 +19,7 @@ use futures::future::join_all;
 use millstream_journal::Wal;
 use millstream_model::Lane;
 use millstream_platform::{Clock, Randomness};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 pub(crate) use budget::Lease;
 pub use inlet::{Closed, Inlet, Outlet, Receipt};
@@ -28,8 +30,9 @@ pub use settings::{InletSettings, Storage};
 
 use crate::application::{Backpressure, SourceBinding};
 use crate::events::{Events, ReceiverEvents};
-use crate::status::{BatchStatus, ReceiverState, ReceiverStatus};
-use crate::{EngineError, Mode, Source, SourceError, Stop};
+use crate::status::{BatchStatus, ReceiverStatus};
+use crate::{EngineError, Mode, SourceError, Stop};
+use succession::Fate;
 use supervisor::{Life, Supervised};
 
 /// How long a source may take to return once its inlet is closed.
@@ -52,19 +55,25 @@ pub(crate) struct Receivers {
     running: Running,
     around: Surroundings,
     closed: bool,
+    /// When receivers that are to end for others are cut off, by the clock's elapsed time.
+    retired_by: Option<Duration>,
 }
 
 /// The receivers' tasks.
 type Running = JoinSet<(Lane, Result<(), SourceError>)>;
 
-/// A lane's source and queue, its receiver's life, and what is known of its speed.
+/// A lane's queue, its receiver's life, and what is known of its speed.
 struct Receiver {
-    source: Arc<dyn Source>,
     outlet: Outlet,
     /// Whether the source had no more when the receivers were closed.
     had_ended: bool,
     life: Arc<Mutex<Life>>,
     estimator: Option<PidEstimator>,
+    /// What it was started for.
+    binding: SourceBinding,
+    task: AbortHandle,
+    /// What becomes of it.
+    fate: Fate,
 }
 
 impl Receivers {
@@ -74,18 +83,24 @@ impl Receivers {
         around: Surroundings,
         mut start: impl FnMut(&Lane) -> LaneStart,
     ) -> Result<Self, EngineError> {
-        let mut receivers = Self { lanes: Vec::new(), running: JoinSet::new(), around, closed: false };
+        let mut receivers =
+            Self { lanes: Vec::new(), running: JoinSet::new(), around, closed: false, retired_by: None };
         for binding in sources {
-            for receiver in 0..binding.parallelism.max(1) {
-                let lane = Lane { source: binding.name.clone(), receiver };
-                let from = start(&lane);
-                receivers.add(binding, lane, from)?;
+            for lane in binding.lanes() {
+                let start = start(&lane);
+                let begin = |settings, wal, direct| Inlet::with(lane.clone(), settings, wal, direct, start);
+                receivers.add(binding, begin)?;
             }
         }
         Ok(receivers)
     }
 
-    fn add(&mut self, binding: &SourceBinding, lane: Lane, from: LaneStart) -> Result<(), EngineError> {
+    /// Starts a receiver on a lane that `begin` makes the two ends of.
+    fn add(
+        &mut self,
+        binding: &SourceBinding,
+        begin: impl FnOnce(InletSettings, Option<Wal>, bool) -> (Inlet, Outlet),
+    ) -> Result<(), EngineError> {
         let around = &self.around;
         let estimator = around.backpressure.estimator(around.batch_interval)?;
         let parts = binding.parallelism.max(1);
@@ -97,33 +112,35 @@ impl Receivers {
             once: around.mode == Mode::Once,
             ..binding.settings.clone()
         };
-        let direct = binding.source.direct().is_some();
-        let (inlet, outlet) = Inlet::with(lane, settings, around.wal.clone(), direct, from);
-        let (source, life) = (Arc::clone(&binding.source), Arc::default());
-        self.lanes.push(Receiver { source, outlet, had_ended: false, life, estimator });
-        self.run(self.lanes.len() - 1, inlet);
+        let (inlet, outlet) = begin(settings, around.wal.clone(), binding.source.direct().is_some());
+        let life = Arc::default();
+        let task = self.run(binding, inlet, &life);
+        let (binding, fate) = (binding.clone(), Fate::Stays);
+        self.lanes.push(Receiver { outlet, had_ended: false, life, estimator, binding, task, fate });
         Ok(())
     }
 
-    /// Runs the receiver of the lane at `at`.
-    fn run(&mut self, at: usize, inlet: Inlet) {
-        let (receiver, around) = (&self.lanes[at], &self.around);
-        let lane = receiver.outlet.lane().clone();
+    /// Runs a receiver on the lane of `inlet`.
+    fn run(&mut self, binding: &SourceBinding, inlet: Inlet, life: &Arc<Mutex<Life>>) -> AbortHandle {
+        let (around, lane) = (&self.around, inlet.lane().clone());
         let supervised = Supervised {
-            source: Arc::clone(&receiver.source),
+            source: Arc::clone(&binding.source),
             inlet,
             clock: Arc::clone(&around.clock),
             randomness: Arc::clone(&around.randomness),
-            life: Arc::clone(&receiver.life),
+            life: Arc::clone(life),
             events: ReceiverEvents { events: around.events.clone(), lane: lane.clone() },
         };
-        self.running.spawn(async move { (lane, supervised.run().await) });
+        self.running.spawn(async move { (lane, supervised.run().await) })
     }
 
-    /// Two things to wait for: that every source has a full batch or has ended, and what they have is safe; and that a
-    /// receiver cannot go on, which never comes while all can.
-    pub(crate) fn events(&mut self) -> (impl Future<Output = ()>, impl Future<Output = EngineError>) {
-        (full(&self.lanes), failed(&mut self.running))
+    /// Three things to wait for: that every source has a full batch or has ended, and what they have is safe; that a
+    /// receiver cannot go on, which never comes while all can; and that those have ended that are to end for others.
+    pub(crate) fn events(
+        &mut self,
+    ) -> (impl Future<Output = ()>, impl Future<Output = EngineError>, impl Future<Output = ()>) {
+        let retired = succession::retired(&self.lanes, self.retired_by, &*self.around.clock);
+        (full(&self.lanes), failed(&mut self.running), retired)
     }
 
     /// Takes a batch's records out of the queues, a part for each lane.
@@ -160,17 +177,6 @@ impl Receivers {
     /// failed.
     pub(crate) async fn are_safe(&self) -> bool {
         join_all(self.lanes.iter().map(|lane| lane.outlet.durable())).await.iter().all(Result::is_ok)
-    }
-
-    /// Goes on with receiving after [`Self::close`], but for sources that had no more.
-    pub(crate) fn reopen(&mut self) {
-        self.closed = false;
-        for at in 0..self.lanes.len() {
-            if !self.lanes[at].had_ended {
-                let inlet = self.lanes[at].reopen();
-                self.run(at, inlet);
-            }
-        }
     }
 
     pub(crate) fn are_closed(&self) -> bool {
@@ -219,18 +225,6 @@ impl Receivers {
     }
 }
 
-impl Receiver {
-    fn close(&mut self) {
-        self.had_ended = self.outlet.has_ended();
-        self.outlet.close();
-    }
-
-    fn reopen(&self) -> Inlet {
-        self.life.lock().unwrap_or_else(PoisonError::into_inner).state = ReceiverState::Active;
-        self.outlet.reopen()
-    }
-}
-
 async fn full(lanes: &[Receiver]) {
     join_all(lanes.iter().map(|lane| lane.outlet.full())).await;
     // A log that has failed shows when the batch is cut.
@@ -242,6 +236,8 @@ async fn failed(running: &mut Running) -> EngineError {
         match ended {
             Ok((_, Ok(()))) => {}
             Ok((lane, Err(source))) => return EngineError::Source { name: lane.to_string(), source },
+            // It was cut off.
+            Err(error) if error.is_cancelled() => {}
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }

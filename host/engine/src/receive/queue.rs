@@ -178,6 +178,11 @@ impl Queue {
         self.items.push_back(Item::Mark(mark));
     }
 
+    /// The same queue, for another holder; this one is empty from now on, and is not to be used any more.
+    pub(super) fn hand_over(&mut self) -> Self {
+        std::mem::replace(self, Self::new(self.lane.clone(), self.direct, LaneStart::default()))
+    }
+
     /// The number that the next record gets.
     pub(super) fn next(&self) -> u64 {
         self.next

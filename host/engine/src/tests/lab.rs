@@ -22,7 +22,7 @@ use super::sink::{Keeping, Kept};
 use crate::{
     Application, Board, Checkpoint, Code, DeadLetters, Decoder, Engine, EngineError, Inlet, InletSettings,
     Mode, Policy, Programs, Sink, SinkBinding, Source, SourceBinding, SourceError, StopHandle, Summary,
-    TableBinding, Tables, Versions,
+    TableBinding, Tables, Upgrader, Versions,
 };
 
 pub(super) const FOLDER: &str = "checkpoint";
@@ -120,6 +120,9 @@ pub(super) struct Lab {
     pub(super) policy: Policy,
     pub(super) programs: usize,
     pub(super) parallelism: u32,
+    /// The source's.
+    pub(super) identity: String,
+    pub(super) format: String,
     pub(super) checkpoint: bool,
     pub(super) version: Version,
     pub(super) versions: Mutex<Option<Arc<dyn Versions>>>,
@@ -152,6 +155,8 @@ impl Lab {
             policy: Policy::default(),
             programs: 1,
             parallelism: 1,
+            identity: "source".into(),
+            format: "lines".into(),
             checkpoint: false,
             version: version("this"),
             versions: Mutex::default(),
@@ -185,15 +190,15 @@ impl Lab {
             programs.push(self.counting.program(&inputs, &self.caller).await);
         }
         let (settings, parallelism) = (self.settings.clone(), self.parallelism);
-        let decoder = Arc::new(Lines);
+        let (decoder, identity, format) = (Arc::new(Lines), self.identity.clone(), self.format.clone());
         let (from, sink) = ("out".to_owned(), Arc::clone(&self.sink));
         Code {
             version: self.version.clone(),
             programs: Programs::new(programs),
             states: Arc::default(),
             tables: Tables::new(self.tables.clone(), self.table_bytes_max),
-            sources: vec![SourceBinding { name, source, decoder, parallelism, settings }],
-            sinks: vec![SinkBinding { name: "kept".into(), from, sink }],
+            sources: vec![SourceBinding { name, source, decoder, parallelism, settings, identity, format }],
+            sinks: vec![SinkBinding { name: "kept".into(), from, sink, identity: "kept".into() }],
             metered: self.metered.clone(),
         }
     }
@@ -211,15 +216,17 @@ impl Lab {
             limits: Limits::default(),
             versions: versions.unwrap_or_else(|| Arc::new(NoVersions)),
         });
+        let (upgrader, upgrades) = Upgrader::new();
         let letters = DeadLetters::file(Arc::clone(&self.disk), LETTERS.into());
         let application = Application {
             name: "lab".into(),
             batch_interval: Duration::from_secs(1),
-            code: self.code(source).await,
+            code: self.code(Arc::clone(&source)).await,
             checkpoint,
             state_limits: Default::default(),
             policy: self.policy,
             dead_letters: letters.replaced_at(self.letters_bytes_max),
+            upgrades,
         };
         let (stop, told) = StopHandle::new();
         let board = Board::new("lab");
@@ -233,7 +240,7 @@ impl Lab {
             }
             engine.run(application, mode, told, shown).await
         });
-        Life { feed: Some(feed), sent, stop, board, running }
+        Life { feed: Some(feed), sent, stop, board, running, upgrader, source }
     }
 
     /// Starts it, and waits until it receives.
@@ -274,6 +281,8 @@ pub(super) struct Life {
     pub(super) stop: StopHandle,
     pub(super) board: Board,
     pub(super) running: JoinHandle<Result<Summary, EngineError>>,
+    pub(super) upgrader: Upgrader,
+    pub(super) source: Arc<dyn Source>,
 }
 
 impl Life {

@@ -14,6 +14,7 @@ mod simulation;
 mod sink;
 mod status;
 mod storage;
+mod swap;
 mod tables;
 mod ticks;
 mod waiting;

@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 
 use millstream_model::{
-    BatchTime, Commit, FileEnd, Lane, LoggedRange, Manifest, OriginRange, Records, StateEnd,
+    BatchTime, Commit, FileEnd, Lane, LoggedRange, Manifest, OriginRange, Records, StateEnd, Version,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,13 @@ pub enum Record {
     },
     /// A batch could not be run; it stays to be run.
     Failed(Failure),
+    /// A batch that is pending is to be run by other code than it was begun by.
+    Reassigned {
+        /// The batch.
+        time: BatchTime,
+        /// What runs it from now on.
+        version: Version,
+    },
 }
 
 /// That a batch could not be run.
@@ -115,6 +122,7 @@ impl Ledger {
             Record::Commit(commit) => self.commit(commit),
             Record::Published { .. } => self.unpublished = None,
             Record::Failed(failure) => self.failure = Some(failure.clone()),
+            Record::Reassigned { time, version } => self.reassign(*time, version),
         }
         Ok(())
     }
@@ -132,6 +140,10 @@ impl Ledger {
             Record::Failed(failure) => {
                 let found = self.pending.iter().find(|manifest| manifest.time == failure.time);
                 in_order(failure.time, "failed", found.map(|manifest| manifest.time))
+            }
+            Record::Reassigned { time, .. } => {
+                let found = self.pending.iter().find(|manifest| manifest.time == *time);
+                in_order(*time, "given to another version", found.map(|manifest| manifest.time))
             }
         }
     }
@@ -186,6 +198,7 @@ impl Ledger {
                 }
             }
             Record::Published { .. } => self.unpublished = None,
+            Record::Reassigned { time, version } => self.reassign(*time, version),
             _ => {}
         }
     }
@@ -260,6 +273,12 @@ impl Ledger {
         self.pending.push_back(manifest.clone());
     }
 
+    fn reassign(&mut self, time: BatchTime, version: &Version) {
+        if let Some(manifest) = self.pending.iter_mut().find(|manifest| manifest.time == time) {
+            manifest.version = version.clone();
+        }
+    }
+
     fn commit(&mut self, commit: &Commit) {
         let manifest = self.pending.pop_front().expect("that it is pending was checked");
         self.count(commit);
@@ -283,7 +302,8 @@ impl Ledger {
 }
 
 impl Cut {
-    fn is_of(&self, records: &Records) -> bool {
+    /// Whether that is of the same kind as `records`.
+    pub fn is_of(&self, records: &Records) -> bool {
         matches!(
             (self, records),
             (Self::Logged { .. }, Records::Logged(_)) | (Self::Direct { .. }, Records::Direct(_))

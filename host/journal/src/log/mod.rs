@@ -17,7 +17,7 @@ pub(crate) mod recover;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millstream_model::{BatchTime, Commit, Manifest};
+use millstream_model::{BatchTime, Commit, Manifest, Version};
 use millstream_platform::{Append, crash_point};
 
 use crate::error::is_full;
@@ -94,6 +94,16 @@ impl BatchLog {
         let before = self.ledger.failure.as_ref().filter(|failure| failure.time == time);
         let attempts = before.map_or(0, |failure| failure.attempts) + 1;
         self.write(Record::Failed(Failure { time, error: error.to_owned(), attempts }), true).await
+    }
+
+    /// Gives a pending batch to other code, which runs it from now on. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// `Full`, and nothing has changed; `Contradiction` where that batch is not pending.
+    pub async fn reassign(&mut self, time: BatchTime, version: Version) -> Result<(), JournalError> {
+        self.write(Record::Reassigned { time, version }, true).await?;
+        crash_point("batch-reassigned");
+        Ok(())
     }
 
     pub(crate) async fn open(

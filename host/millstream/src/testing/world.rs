@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use millstream_connectors::decoder;
 use millstream_engine::{
     Application, Board, Checkpoint, Code, DeadLetters, Engine, EngineError, InletSettings, Mode, Policy,
-    Programs, SinkBinding, SourceBinding, StopHandle, Summary, Tables, Versions,
+    Programs, SinkBinding, SourceBinding, StopHandle, Summary, Tables, Upgrades, Versions,
 };
 use millstream_journal::{Archive, Limits};
 use millstream_model::pipeline::{Pipeline, SourceSpec, TestSpec};
@@ -76,6 +76,7 @@ impl<'t> World<'t> {
                 versions: Arc::new(OneVersion),
             }),
             state_limits: state_limits(pipeline),
+            upgrades: Upgrades::none(),
             // A test's clock stands while a batch runs: there is no waiting for a function in it.
             policy: Policy { quarantine: false, ..policy(pipeline) },
             dead_letters: DeadLetters::file(disk, PathBuf::from(DEAD_LETTERS)),
@@ -104,6 +105,7 @@ impl<'t> World<'t> {
             name: (*stream).to_owned(),
             from: (*stream).to_owned(),
             sink: Arc::new(Collecting { stream: (*stream).to_owned(), collected: self.collected.clone() }),
+            identity: (*stream).to_owned(),
         };
         let inputs: Vec<String> = read.into_iter().collect();
         let bindings = tables(&checked.pipeline, &inputs).into_iter();
@@ -190,6 +192,8 @@ fn bind(checked: &Checked, spec: &SourceSpec) -> Result<(Feed, SourceBinding)> {
     let schema = checked.relations.schema(&name).with_context(|| format!("\"{name}\" is not defined"))?;
     let (feed, source) = given();
     let binding = SourceBinding {
+        identity: name.clone(),
+        format: String::new(),
         name,
         source: Arc::new(source),
         decoder: Arc::new(GivenDecoder { schema, records: decoder(spec) }),

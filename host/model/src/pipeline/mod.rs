@@ -32,12 +32,19 @@ pub struct Place {
 }
 
 /// A value and where the file says it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Located<T> {
     /// What is said.
     pub value: T,
     /// Where.
     pub place: Place,
+}
+
+impl<T: fmt::Debug> fmt::Debug for Located<T> {
+    /// The value alone: what stands elsewhere in the file is the same.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
 }
 
 impl<T: fmt::Display> fmt::Display for Located<T> {

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-/// Every place that a pipeline passes by itself, named after what has just been done there.
+/// Every place that each batch passes, or the life of a process, named after what has just been done there.
 pub const CRASH_POINTS: &[&str] = &[
     "wal-appended",
     "wal-synced",
@@ -34,6 +34,10 @@ pub const TAKEOVER_POINTS: &[&str] = &[
     "takeover-locked",
 ];
 
+/// Every place that an upgrade passes.
+pub const UPGRADE_POINTS: &[&str] =
+    &["version-kept", "upgrade-ready", "version-adopted", "upgrade-adopted", "batch-reassigned", "upgraded"];
+
 /// Passes a place where the process can be made to end.
 ///
 /// In a build with debug assertions, the environment variable `MILLSTREAM_CRASH_AT` names the place, as
@@ -41,7 +45,8 @@ pub const TAKEOVER_POINTS: &[&str] = &[
 /// third time. In any other build this does nothing.
 ///
 /// # Panics
-/// In a build with debug assertions, where `name` or the variable is none of [`CRASH_POINTS`] and [`TAKEOVER_POINTS`].
+/// In a build with debug assertions, where `name` or the variable is none of [`CRASH_POINTS`], [`UPGRADE_POINTS`] and
+/// [`TAKEOVER_POINTS`].
 #[inline]
 pub fn crash_point(name: &'static str) {
     #[cfg(debug_assertions)]
@@ -57,7 +62,7 @@ mod armed {
 
     use rustix::process::{Signal, getpid, kill_process};
 
-    use super::{CRASH_POINTS, TAKEOVER_POINTS};
+    use super::{CRASH_POINTS, TAKEOVER_POINTS, UPGRADE_POINTS};
 
     /// Where to crash.
     struct Crash {
@@ -80,7 +85,7 @@ mod armed {
     }
 
     fn is_known(name: &str) -> bool {
-        CRASH_POINTS.contains(&name) || TAKEOVER_POINTS.contains(&name)
+        [CRASH_POINTS, UPGRADE_POINTS, TAKEOVER_POINTS].iter().any(|points| points.contains(&name))
     }
 
     fn parse(text: &str) -> Crash {

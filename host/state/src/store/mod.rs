@@ -24,7 +24,7 @@ use crate::change::{Change, TableChange};
 use crate::cold::ColdFile;
 use crate::keyed::Keyed;
 use crate::panes::Panes;
-use crate::{KeyedSpec, PaneSpec, StateError};
+use crate::{Difference, KeyedSpec, PaneSpec, Spec, StateError};
 use rolling::Rolling;
 use room::{Prepared, Room};
 use tables::{Content, Tables};
@@ -39,7 +39,7 @@ pub struct Limits {
     /// Each shard is written into a snapshot at most once in so many batches that change something; less often where
     /// batches change little, so that no more is written for snapshots than for the log.
     pub snapshot_every: u64,
-    /// A snapshot waits until there is so much to write, or everything.
+    /// A snapshot waits until there is so much to write, or everything; as much is kept in memory for it.
     pub snapshot_bytes_min: u64,
 }
 
@@ -49,7 +49,7 @@ impl Default for Limits {
             memory_bytes: 1 << 30,
             log_segment_bytes: 64 << 20,
             snapshot_every: 64,
-            snapshot_bytes_min: 256 << 10,
+            snapshot_bytes_min: 1 << 20,
         }
     }
 }
@@ -203,6 +203,18 @@ impl Store {
     /// The names of the tables that are stored and that nobody has asked for.
     pub fn orphans(&self) -> Vec<String> {
         self.tables().iter().filter(|(_, table)| !table.is_asked).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The names of the tables that are stored, and of those that are not and have something in them.
+    pub(crate) fn kept(&self) -> Vec<String> {
+        let tables = self.tables();
+        let kept = tables.iter().filter(|(_, table)| table.stored.is_some() || !table.content.is_empty());
+        kept.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// In what a table differs from what is asked for, if it is there and does.
+    pub(crate) fn difference(&self, name: &str, asked: &Spec) -> Option<Difference> {
+        self.tables().get(name)?.difference(name, asked)
     }
 
     /// Drops a table with all that is in it. That is durable with the next change that is written and applied; until

@@ -3,8 +3,9 @@
 //! The shards of all keyed tables stand in a circle. Each batch that changes something pays for copying some of the next
 //! ones: as many bytes as it wrote into the log, but no more than would copy every shard once in
 //! [`Limits::snapshot_every`] batches. So no more is written for snapshots than for the log, the log that has to be read again
-//! is never much longer than the states themselves, and no batch waits for more than a few shards to be copied. What is on disk
-//! alone is not copied but remembered, and read, a file's worth at a time, when the snapshot is written.
+//! is never much longer than the states themselves, and no batch waits for more than a few shards to be copied. The copies are
+//! gathered until they are worth a file: each file costs several syncs, which those of the batches' own logs have to wait for. What
+//! is on disk alone is not copied but remembered, and read, a file's worth at a time, when the snapshot is written.
 //!
 //! Of each shard the two newest snapshots are kept. The log is kept from the older one on, so one damaged file does no harm.
 
@@ -22,6 +23,8 @@ use crate::keyed::{Keyed, SHARDS};
 
 /// A snapshot file that is this long is followed by another.
 const FILE_BYTES: u64 = 64 << 20;
+/// Copying waits until there is so much to copy, or everything.
+const COPY_BYTES_MIN: u64 = 256 << 10;
 /// What a shard costs in a snapshot, beside its content.
 const PART_BYTES: u64 = 128;
 /// What a key costs in a snapshot, beside its content.
@@ -36,6 +39,8 @@ pub(super) struct Rolling {
     credit: u64,
     /// Copies that are not on disk yet.
     due: Vec<Arc<Due>>,
+    /// Whether they are worth a file.
+    is_worth_writing: bool,
     next_number: u64,
     /// Snapshot files that are on disk.
     files: BTreeSet<u64>,
@@ -138,25 +143,37 @@ impl Rolling {
         let mut circle = self.circle(&keyed);
         let Some(first) = circle.first() else { return };
         let first_cost = cost(keyed[&first.0], first.1);
-        let credit_max = (2 * per_batch).max(limits.snapshot_bytes_min).max(first_cost);
+        let copied_min = COPY_BYTES_MIN.min(limits.snapshot_bytes_min);
+        let credit_max = (2 * per_batch).max(copied_min).max(first_cost);
         self.credit = (self.credit + log_bytes.min(per_batch)).min(credit_max);
-        if !self.due.is_empty() || self.credit < limits.snapshot_bytes_min.min(total) {
+        if self.is_worth_writing || self.credit < copied_min.min(total) {
             return;
         }
+        let shards = circle.len();
+        let mut due_bytes: u64 = self.due.iter().map(|due| due.copy.bytes()).sum();
         for (table, shard) in circle.drain(..) {
+            if self.due.iter().any(|due| (due.table, due.shard) == (table, shard)) {
+                return;
+            }
             let keyed = keyed[&table];
             let Some(left) = self.credit.checked_sub(cost(keyed, shard)) else { return };
             self.credit = left;
             self.next = (table, shard + 1);
             let copy = keyed.read(shard).copy();
+            due_bytes += copy.bytes();
             self.due.push(Arc::new(Due { table, shard, as_of: end, copy }));
+            self.is_worth_writing = due_bytes >= limits.snapshot_bytes_min || self.due.len() >= shards;
         }
     }
 
     /// The next file that is to be written: its number, and what goes into it.
     pub(super) fn next_file(&mut self) -> Option<(u64, Vec<Arc<Due>>)> {
-        let Self { due, shards, .. } = self;
+        let Self { due, shards, is_worth_writing, .. } = self;
         due.retain(|due| shards.contains_key(&(due.table, due.shard)));
+        *is_worth_writing &= !due.is_empty();
+        if !*is_worth_writing {
+            return None;
+        }
         let mut left = FILE_BYTES;
         let fits = self.due.iter().take_while(|due| {
             let is_room = left > 0;

@@ -19,7 +19,7 @@ use super::sources::{RECEIVER, Receiver, SHELF, Shelf};
 use super::{FOLDER, LETTERS};
 use crate::{
     Application, Backpressure, CatchUp, Checkpoint, Code, DeadLetters, Decoder, InletSettings, Mode,
-    OnFailure, Policy, SinkBinding, Source, SourceBinding, Storage, Versions,
+    OnFailure, Policy, Sink, SinkBinding, Source, SourceBinding, Storage, Upgrades, Versions,
 };
 
 /// Batches that run at once, at most.
@@ -148,6 +148,7 @@ impl Chance {
                 limits: self.limits,
                 versions: Arc::new(parts),
             }),
+            upgrades: Upgrades::none(),
             state_limits: self.state_limits,
             policy: Policy {
                 quarantine: true,
@@ -179,10 +180,14 @@ impl Parts {
         let base = Base { outside: Arc::clone(&self.outside), fails: self.fails };
         let files = Files { disk: Arc::clone(&self.disk), outside: Arc::clone(&self.outside) };
         let from = self.made.wanted().to_owned();
-        let mut sinks = vec![SinkBinding { name: "files".into(), from: from.clone(), sink: Arc::new(files) }];
+        let binding = |name: &str, sink: Arc<dyn Sink>| {
+            let (name, identity) = (name.to_owned(), name.to_owned());
+            SinkBinding { name, from: from.clone(), sink, identity }
+        };
+        let mut sinks = vec![binding("files", Arc::new(files))];
         // A batch that was committed with its states is not run again for a sink that has lost it.
         if !self.outside.numbered {
-            sinks.push(SinkBinding { name: "base".into(), from, sink: Arc::new(base) });
+            sinks.push(binding("base", Arc::new(base)));
         }
         Code {
             version,
@@ -204,7 +209,15 @@ impl Parts {
             SHELF => Arc::new(Shelf { outside, rows_max, fails, begun: AtomicBool::new(false) }),
             other => unreachable!("there is no source {other}"),
         };
-        SourceBinding { name: name.to_owned(), source, decoder, parallelism, settings: self.settings.clone() }
+        SourceBinding {
+            identity: name.to_owned(),
+            format: "lines".to_owned(),
+            name: name.to_owned(),
+            source,
+            decoder,
+            parallelism,
+            settings: self.settings.clone(),
+        }
     }
 }
 

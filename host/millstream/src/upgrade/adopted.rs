@@ -1,0 +1,51 @@
+//! Which version a pipeline goes on with when it is started again: the one that it was given while it ran, as long as the
+//! operator has put no other files in place since.
+//!
+//! ```text
+//! checkpoint/versions/adopted.json
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use millstream_model::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::load::Overrides;
+use crate::wire::sha256;
+
+/// A version that a running pipeline was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Adopted {
+    /// The version.
+    pub(crate) version: Version,
+    /// The one that it took the place of.
+    pub(crate) before: Version,
+    /// The files that the pipeline would start from, as they were.
+    pub(crate) files: Files,
+}
+
+/// The files that a pipeline starts from, by their SHA-256 in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Files {
+    pipeline: String,
+    /// By plugin; those that cannot be read are missing.
+    components: BTreeMap<String, String>,
+}
+
+impl Files {
+    /// As they are now: `text` is that of the pipeline file, and `overrides` take the place of components that it names.
+    pub(crate) fn now(file: &Path, text: &str, overrides: &Overrides) -> Result<Self> {
+        let pipeline = millstream_pipeline::parse(file, text)?;
+        let components = pipeline.plugins.iter().filter_map(|spec| {
+            let name = &spec.name.value;
+            let bytes = fs::read(overrides.get(name).unwrap_or(&spec.component.value)).ok()?;
+            Some((name.clone(), sha256(&bytes)))
+        });
+        Ok(Self { pipeline: sha256(text.as_bytes()), components: components.collect() })
+    }
+}

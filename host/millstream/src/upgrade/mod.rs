@@ -1,0 +1,107 @@
+//! `millstream upgrade` and `millstream rollback`: other code for a pipeline that runs.
+
+mod adopted;
+mod changes;
+mod running;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf, absolute};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::control;
+use crate::host_file;
+use crate::load::{Refused, checkpoint, runtime};
+use crate::run::parse_override;
+
+pub(crate) use adopted::{Adopted, Files};
+pub(crate) use running::{Loaded, Running, choose};
+
+/// What `upgrade` takes.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The pipeline file
+    pipeline: PathBuf,
+    /// Another component for a plugin
+    #[arg(value_name = "NAME=COMPONENT", value_parser = parse_override)]
+    plugins: Vec<(String, PathBuf)>,
+    /// Another pipeline file
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// What components may ask for that those before them did not: network, http, folders, environment
+    #[arg(long, value_name = "WHAT", value_parser = ["network", "http", "folders", "environment"])]
+    allow: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a running pipeline is asked for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Request {
+    /// Components by plugin, as absolute paths.
+    pub(crate) plugins: BTreeMap<String, PathBuf>,
+    /// Another pipeline file, as an absolute path.
+    pub(crate) file: Option<PathBuf>,
+    /// The ways outside that are allowed to be new.
+    pub(crate) allow: Vec<String>,
+    /// The version before is wanted, and nothing of the above.
+    pub(crate) back: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Report {
+    /// In what the versions differ, a line each.
+    pub(crate) changes: Vec<String>,
+    /// The last batch of the version before, by its time in milliseconds.
+    pub(crate) after: Option<i64>,
+    /// Batches that could not go on with the version before, and were given to this one.
+    pub(crate) reassigned: usize,
+}
+
+pub(crate) fn upgrade(options: &Options) -> Result<()> {
+    if options.plugins.is_empty() && options.file.is_none() {
+        let remedy = "say what is new: NAME=COMPONENT, such as text=./text.wasm, or --file FILE";
+        return Err(Refused(remedy.to_owned()).into());
+    }
+    let found = |path: &Path| absolute(path).with_context(|| format!("finding {}", path.display()));
+    let plugins = options.plugins.iter().map(|(name, path)| Ok((name.clone(), found(path)?)));
+    let request = Request {
+        plugins: plugins.collect::<Result<_>>()?,
+        file: options.file.as_deref().map(found).transpose()?,
+        allow: options.allow.clone(),
+        back: false,
+    };
+    ask(&options.pipeline, request, options.json)
+}
+
+pub(crate) fn roll_back(pipeline: &Path, json: bool) -> Result<()> {
+    ask(pipeline, Request { back: true, ..Request::default() }, json)
+}
+
+#[allow(clippy::print_stdout, reason = "the command's answer")]
+fn ask(pipeline: &Path, request: Request, json: bool) -> Result<()> {
+    let (name, checkpoint) = checkpoint(pipeline)?;
+    if host_file::running(&checkpoint)?.is_none() {
+        bail!("{name} is not running; start it with what is new: millstream run {}", pipeline.display());
+    }
+    let report = runtime()?.block_on(control::upgrade(&checkpoint, request))?;
+    if json {
+        println!("{}", serde_json::to_string(&report)?);
+        return Ok(());
+    }
+    report.changes.iter().for_each(|change| println!("{change}"));
+    match report.after {
+        Some(after) => println!("{name} goes on with this after batch {after}"),
+        None => println!("{name} goes on with this from its first batch on"),
+    }
+    if report.reassigned > 0 {
+        println!("{} batches that waited are run by it as well", report.reassigned);
+    }
+    Ok(())
+}
