@@ -7,6 +7,7 @@ mod accounting;
 mod compile;
 mod corpus;
 mod durability;
+mod gap;
 mod limit;
 mod measure;
 mod native;
@@ -40,6 +41,7 @@ fn main() -> Result<()> {
         ["measure-state", case] => state::measure(case)?,
         words if words.contains(&"--bench") && words.contains(&"state") => state::run(words)?,
         words if words.contains(&"--bench") && words.contains(&"poison") => poison::run()?,
+        words if words.contains(&"--bench") && words.contains(&"gap") => gap::run_all()?,
         words if words.contains(&"--bench") => run(words)?,
         // Built and started by `cargo test --all-targets` as well; there is nothing to test here.
         _ => {}

@@ -12,7 +12,7 @@ use arrow::compute::sum;
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use millstream_connectors::{Plugins, decoder, source};
+use millstream_connectors::{Handover, Plugins, decoder, source};
 use millstream_engine::{
     Application, Board, Checkpoint, Code, Cpu, DeadLetters, Engine, InletSettings, Mode, Policy, Programs,
     Recovery, Sink, SinkBatch, SinkBinding, SinkError, Source, SourceBinding, Stop, StopHandle, Summary,
@@ -177,7 +177,7 @@ async fn wire(
         programs: Programs::new(vec![Program::compile(&checked.relations, &[wanted], threads()?).await?]),
         sources: vec![SourceBinding {
             name: spec.name.value.clone(),
-            source: instead.unwrap_or_else(|| source(spec, &NoneOutside)),
+            source: instead.unwrap_or_else(|| source(spec, &NoneOutside, &Handover::default())),
             decoder: decoder(spec),
             parallelism: 1,
             settings,

@@ -29,4 +29,5 @@ mod states;
 mod stock;
 mod support;
 mod tables;
+mod takeover;
 mod upgrade;

@@ -20,6 +20,7 @@ mod cut;
 mod decode;
 mod files;
 mod folder;
+mod handover;
 mod plugin;
 mod print;
 mod screen;
@@ -36,6 +37,8 @@ use millstream_journal::Outbox;
 use millstream_model::pipeline::{CallSpec, SinkKind, SinkSpec, SourceKind, SourceSpec, TableSpec};
 use millstream_model::{self as model, Schema};
 
+pub use cut::Begun;
+pub use handover::{Endpoint, HandedSocket, Handover, Role};
 pub use print::table::text as rows_as_text;
 pub use screen::Screen;
 
@@ -48,13 +51,16 @@ pub trait Plugins {
     fn sink(&self, call: &CallSpec) -> Arc<dyn model::Sink>;
 }
 
-/// The source that `spec` describes. Nothing is opened before it runs.
-pub fn source(spec: &SourceSpec, plugins: &dyn Plugins) -> Arc<dyn Source> {
+/// The source that `spec` describes, which takes its sockets from `handover` where they are there, and gives them up to it.
+/// Nothing is opened before it runs.
+pub fn source(spec: &SourceSpec, plugins: &dyn Plugins, handover: &Handover) -> Arc<dyn Source> {
     match &spec.kind {
         SourceKind::SocketConnect { address, resume } => {
-            Arc::new(socket::Connect::new(spec, &address.value, *resume))
+            Arc::new(socket::Connect::new(spec, &address.value, *resume, handover.clone()))
         }
-        SourceKind::SocketListen { address } => Arc::new(socket::Listen::new(spec, &address.value)),
+        SourceKind::SocketListen { address } => {
+            Arc::new(socket::Listen::new(spec, &address.value, handover.clone()))
+        }
         SourceKind::Files { path } => Arc::new(files::Files::new(spec, &path.value)),
         SourceKind::Plugin(call) => {
             Arc::new(plugin::PluginSource::new(&name_of(call), plugins.receiver(call)))

@@ -188,7 +188,7 @@ impl Running {
         received
     }
 
-    fn decode(&self, block: &Block) -> Vec<String> {
+    pub(crate) fn decode(&self, block: &Block) -> Vec<String> {
         rows(&self.decoder.decode(block, &mut |letter| self.letters.lock().unwrap().push(letter)))
     }
 

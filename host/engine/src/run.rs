@@ -57,7 +57,7 @@ pub(crate) struct Run {
     checkpoint: Option<Checkpoint>,
     pub(crate) journal: Option<OpenJournal>,
     mode: Mode,
-    stop: Stop,
+    pub(crate) stop: Stop,
     compute: Handle,
     pub(crate) processor: Processor,
     pub(crate) ticks: Ticks,
@@ -76,6 +76,8 @@ pub(crate) struct Run {
     committer: Option<Committer>,
     committing: Option<Task<(Committer, Result<Done, EngineError>)>>,
     has_cut: bool,
+    /// The pause in which nothing is received.
+    pub(crate) paused: Option<u64>,
     summary: Summary,
 }
 
@@ -83,6 +85,8 @@ pub(crate) struct Run {
 enum Event {
     ToldNow,
     Told,
+    /// Another pause is wanted than before, or none.
+    Pause(Option<u64>),
     Committed(Committer, Result<Done, EngineError>),
     Ran(Ran),
     ReceiverFailed(EngineError),
@@ -156,6 +160,7 @@ impl Run {
             committer: Some(Committer::new(processor.clone(), log, dead_letters, stop)),
             committing: None,
             has_cut: false,
+            paused: None,
             summary: Summary::default(),
             processor,
         })
@@ -213,6 +218,7 @@ impl Run {
             match self.next_event().await {
                 Event::ToldNow => return Err(EngineError::StoppedNow),
                 Event::Told => self.close().await?,
+                Event::Pause(wanted) => self.pause(wanted).await?,
                 Event::Committed(committer, done) => {
                     self.committer = Some(committer);
                     self.count(done?);
@@ -242,6 +248,8 @@ impl Run {
         let (mode, ticks) = (self.mode, &mut self.ticks);
         let receivers = self.receivers.as_mut().expect("receivers are started before batches are cut");
         let closed = receivers.are_closed();
+        // One at a time: receivers make way for others, or for a while.
+        let may_pause = self.swap.is_none();
         let may_ask = self.swap.is_none() && !closed;
         let opening = match &mut self.swap {
             Some(Swap { stage: Stage::Opening(opening), .. }) => Some(opening),
@@ -259,7 +267,8 @@ impl Run {
         tokio::select! {
             biased;
             () = self.stop.told_now() => Event::ToldNow,
-            () = self.stop.told(), if !closed => Event::Told,
+            () = self.stop.told(), if !closed || self.paused.is_some() => Event::Told,
+            wanted = self.stop.pause_other_than(self.paused), if may_pause => Event::Pause(wanted),
             Some((committer, done)) = wait(self.committing.as_mut()) => {
                 self.committing = None;
                 Event::Committed(committer, done)
@@ -290,7 +299,7 @@ impl Run {
 
     fn is_done(&self) -> bool {
         let idle = self.queue.is_empty() && self.running.is_empty() && self.ran.is_empty();
-        idle && self.committing.is_none() && self.has_cut_all()
+        idle && self.committing.is_none() && self.has_cut_all() && self.paused.is_none()
     }
 
     /// Cuts a batch out of what the receivers have, and writes down what it is.
@@ -344,6 +353,7 @@ impl Run {
     /// Stops receiving; everything that was received is still processed.
     async fn close(&mut self) -> Result<(), EngineError> {
         self.processor.board.update(|status| status.phase = Phase::Stopping);
+        self.paused = None;
         // Whoever asked for it hears that the pipeline ends.
         self.swap = None;
         let receivers = self.receivers.as_mut().expect("receivers are started before they are closed");

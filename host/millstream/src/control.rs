@@ -1,11 +1,13 @@
 //! How a running pipeline is asked: a socket in its checkpoint folder, which only the folder's owner can open.
 //!
-//! A connection is one question and one answer, each a line of JSON.
+//! A connection is one question and one answer, each a line of JSON; but for a takeover, which goes on from there: see
+//! [`crate::takeover`].
 
 use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::load::Refused;
+use crate::takeover::{Described, Giving};
 use crate::told;
 use crate::upgrade::{Report, Request, Running};
 
@@ -30,17 +33,39 @@ const ADDRESS_BYTES_MAX: usize = 100;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Question {
+pub(crate) enum Question {
     Status,
     Upgrade(Request),
+    /// Whether the process that asks may go on with the pipeline; how it wants it handed over.
+    TakeOver {
+        format: u32,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Answer {
+pub(crate) enum Answer {
     Status(Box<Status>),
     Upgraded(Report),
+    /// The question is not understood, or its answer is no.
     Refused(String),
+    /// A socket comes with this line.
+    Socket(Described),
+    /// Those were all sockets.
+    HandedOver,
+    /// The pipeline goes on where it is.
+    GoesOn,
+    /// The pipeline ends already.
+    Ending,
+    /// The pipeline is handed over to another process.
+    Busy,
+}
+
+/// What the process that takes over says when it has all sockets.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Taken {
+    Taken,
 }
 
 /// Answers for as long as it lives.
@@ -58,8 +83,14 @@ impl Drop for Control {
     }
 }
 
-/// Answers questions about the pipeline that runs on `checkpoint`. Whoever calls holds the folder's lock.
-pub(crate) fn serve(checkpoint: &Path, board: Board, running: Arc<Running>) -> Result<Control> {
+/// Answers questions about the pipeline that runs on `checkpoint`, gives it other code, and hands it over. Whoever calls
+/// holds the folder's lock.
+pub(crate) fn serve(
+    checkpoint: &Path,
+    board: Board,
+    running: Arc<Running>,
+    giving: Arc<Giving>,
+) -> Result<Control> {
     let path = path(checkpoint);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -75,7 +106,8 @@ pub(crate) fn serve(checkpoint: &Path, board: Board, running: Arc<Running>) -> R
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    drop(tokio::spawn(answer(stream, board.clone(), Arc::clone(&running))));
+                    let (running, giving) = (Arc::clone(&running), Arc::clone(&giving));
+                    drop(tokio::spawn(answer(stream, board.clone(), running, giving)));
                 }
                 Err(error) => {
                     tracing::warn!("accepting a question: {error}");
@@ -87,22 +119,38 @@ pub(crate) fn serve(checkpoint: &Path, board: Board, running: Arc<Running>) -> R
     Ok(Control { task, path })
 }
 
-async fn answer(stream: UnixStream, board: Board, running: Arc<Running>) -> io::Result<()> {
-    let (read, mut write) = stream.into_split();
-    let mut line = String::new();
-    timeout(ANSWER_TIME_MAX, BufReader::new(read.take(QUESTION_BYTES_MAX)).read_line(&mut line)).await??;
-    let answer = match serde_json::from_str(&line) {
+async fn answer(
+    mut stream: UnixStream,
+    board: Board,
+    running: Arc<Running>,
+    giving: Arc<Giving>,
+) -> Result<()> {
+    let answer = match timeout(ANSWER_TIME_MAX, question(&mut stream)).await?? {
         Ok(Question::Status) => Answer::Status(Box::new(Status { cpu: Some(Cpu::now()), ..board.read() })),
         // It takes as long as it takes, whether somebody waits for the answer or not.
         Ok(Question::Upgrade(request)) => match running.upgrade(request).await {
             Ok(report) => Answer::Upgraded(report),
             Err(error) => Answer::Refused(told(&error)),
         },
+        Ok(Question::TakeOver { format }) => return giving.hand_over(stream.into_std()?, format).await,
         Err(error) => Answer::Refused(format!("this is no question: {error}")),
     };
     let mut text = serde_json::to_vec(&answer)?;
     text.push(b'\n');
-    timeout(ANSWER_TIME_MAX, write.write_all(&text)).await?
+    Ok(timeout(ANSWER_TIME_MAX, stream.write_all(&text)).await??)
+}
+
+async fn question(stream: &mut UnixStream) -> io::Result<Result<Question, serde_json::Error>> {
+    let mut line = String::new();
+    BufReader::new(stream.take(QUESTION_BYTES_MAX)).read_line(&mut line).await?;
+    Ok(serde_json::from_str(&line))
+}
+
+/// A connection to the process that runs on `checkpoint`, which blocks.
+pub(crate) async fn connect(checkpoint: &Path) -> io::Result<BlockingStream> {
+    let stream = Address::of(checkpoint)?.connect().await?.into_std()?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 /// What the process that runs on `checkpoint` shows of itself.
@@ -111,7 +159,7 @@ pub(crate) async fn status(checkpoint: &Path) -> Result<Status> {
     match asked.context("the running process does not answer")?? {
         Answer::Status(status) => Ok(*status),
         Answer::Refused(reason) => bail!("the running process answers: {reason}"),
-        Answer::Upgraded(_) => bail!("the running process answers something else"),
+        _ => bail!("the running process answers something else"),
     }
 }
 
@@ -120,7 +168,7 @@ pub(crate) async fn upgrade(checkpoint: &Path, request: Request) -> Result<Repor
     match ask(checkpoint, &Question::Upgrade(request)).await? {
         Answer::Upgraded(report) => Ok(report),
         Answer::Refused(reason) => Err(Refused(reason).into()),
-        Answer::Status(_) => bail!("the running process answers something else"),
+        _ => bail!("the running process answers something else"),
     }
 }
 

@@ -27,22 +27,35 @@ pub(crate) struct Lock {
 impl Lock {
     /// Takes the checkpoint folder for this process. Refused while another process has it.
     pub(crate) fn take(checkpoint: &Path) -> Result<Self> {
-        fs::create_dir_all(checkpoint)
-            .with_context(|| format!("making the checkpoint folder {}", checkpoint.display()))?;
-        let file =
-            open(checkpoint).with_context(|| format!("opening the lock of {}", checkpoint.display()))?;
+        if let Some(lock) = Self::take_if_free(checkpoint)? {
+            return Ok(lock);
+        }
+        let by = read(checkpoint).map_or(String::new(), |host| format!(" (process {})", host.pid));
+        let folder = checkpoint.display();
+        Err(Refused(format!(
+            "the checkpoint folder {folder} is in use by a running pipeline{by}; `run --takeover` goes on in its place"
+        ))
+        .into())
+    }
+
+    /// Takes the checkpoint folder for this process, unless another process has it.
+    pub(crate) fn take_if_free(checkpoint: &Path) -> Result<Option<Self>> {
+        let file = open_to_take(checkpoint)?;
         match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let by = read(checkpoint).map_or(String::new(), |host| format!(" (process {})", host.pid));
-                let folder = checkpoint.display();
-                return Err(Refused(format!(
-                    "the checkpoint folder {folder} is in use by a running pipeline{by}"
-                ))
-                .into());
-            }
+            Ok(()) => Self::hold(checkpoint, file).map(Some),
+            Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => bail!("locking {}: {error}", checkpoint.display()),
         }
+    }
+
+    /// Takes the checkpoint folder for this process as soon as no other process has it. Blocks until then.
+    pub(crate) fn take_when_free(checkpoint: &Path) -> Result<Self> {
+        let file = open_to_take(checkpoint)?;
+        file.lock().with_context(|| format!("waiting for the lock of {}", checkpoint.display()))?;
+        Self::hold(checkpoint, file)
+    }
+
+    fn hold(checkpoint: &Path, file: File) -> Result<Self> {
         let host_file = checkpoint.join("host.json");
         let host = serde_json::to_string(&HostFile { pid: std::process::id() })?;
         // Whoever reads it meanwhile sees the one before or this one, and no half of it.
@@ -77,6 +90,12 @@ pub(crate) fn running(checkpoint: &Path) -> Result<Option<HostFile>> {
 /// Waits until no process runs on the checkpoint folder.
 pub(crate) fn wait_until_ended(checkpoint: &Path) -> Result<()> {
     open(checkpoint)?.lock().with_context(|| format!("waiting for the lock of {}", checkpoint.display()))
+}
+
+fn open_to_take(checkpoint: &Path) -> Result<File> {
+    fs::create_dir_all(checkpoint)
+        .with_context(|| format!("making the checkpoint folder {}", checkpoint.display()))?;
+    open(checkpoint).with_context(|| format!("opening the lock of {}", checkpoint.display()))
 }
 
 fn open(checkpoint: &Path) -> io::Result<File> {

@@ -19,6 +19,7 @@ mod state;
 mod status;
 mod stop;
 mod supervise;
+mod takeover;
 mod testing;
 mod upgrade;
 mod versions;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use millstream_connectors::Screen;
+use millstream_connectors::{Handover, Screen};
 use millstream_engine::{Replayed, replay as run_again};
 use millstream_journal::Archive;
 use millstream_model::{BatchTime, Granted};
@@ -31,7 +31,7 @@ pub(crate) fn replay(file: &Path, time: i64, as_json: bool) -> Result<()> {
         let store = Store::new(&checkpoint, file, screen.clone());
         let loaded = store.checked(&manifest.version).await;
         let (text, checked) = loaded.context("loading the version of the pipeline that ran the batch")?;
-        let code = wire(&text, &checked, &screen, 1).await?;
+        let code = wire(&text, &checked, &screen, &Handover::default(), 1).await?;
         let replayed = run_again(&archive, manifest, commit, &code).await?;
         anyhow::Ok((replayed, manifest.version.grants.clone()))
     })?;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use millstream_connectors::Screen;
+use millstream_connectors::{Handover, Screen};
 use millstream_engine::{
-    Application, Board, Checkpoint, Engine, EngineError, Mode, Stop, StopHandle, Summary, Upgrader,
+    Application, Board, Checkpoint, Code, Engine, EngineError, Mode, Stop, StopHandle, Summary, Upgrader,
 };
 use millstream_journal::{Archive, JournalError, Limits};
-use millstream_model::pipeline::Pipeline;
+use millstream_model::pipeline::{Pipeline, SourceSpec};
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness, Task};
 use millstream_plugins::Cache;
 use millstream_state::StateError;
@@ -23,6 +23,7 @@ use crate::control;
 use crate::host_file::Lock;
 use crate::load::{self, Overrides, Refused, check_components, read, runtime};
 use crate::supervise::supervise;
+use crate::takeover::{Giving, take_over};
 use crate::upgrade::{Loaded, Running, choose, watch};
 use crate::versions::Store;
 use crate::wire::{dead_letters, dead_letters_file, policy, state_limits, threads, wire};
@@ -47,6 +48,9 @@ pub(crate) struct Options {
     /// Start the pipeline again whenever it ends by a crash
     #[arg(long)]
     supervise: bool,
+    /// Go on in the place of the process that runs the pipeline: with its connections, and after what it received
+    #[arg(long, conflicts_with = "once")]
+    takeover: bool,
 }
 
 pub(crate) fn parse_override(text: &str) -> Result<(String, PathBuf), String> {
@@ -60,7 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         return supervise();
     }
     runtime()?.block_on(async {
-        let stop = listen_for_signals()?;
+        let (handle, stop) = listen_for_signals()?;
         let overrides: Overrides = options.plugins.iter().cloned().collect();
         let file = &options.pipeline;
         let text = read(file)?;
@@ -71,8 +75,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let files =
             async |text: &str| check_components(file, text, overrides.clone(), compiled.clone()).await;
         let loaded = choose(file, text, &overrides, store.as_ref(), files).await?;
-        let lock = folder.as_deref().map(Lock::take).transpose()?;
-        let pipeline = &loaded.checked.pipeline;
+        let (pipeline, handover) = (&loaded.checked.pipeline, Handover::default());
+        // Whatever takes long is done before another process is asked to end.
+        let code =
+            wire(&loaded.text, &loaded.checked, &screen, &handover, pipeline.concurrent_batches).await?;
+        let lock = lock(options, folder.as_deref(), &handover, &stop).await?;
+        close_unclaimed(&handover, pipeline, &code);
         let checkpoint = match (&folder, &store) {
             (Some(folder), Some(store)) => Some(open(folder, store, &loaded, compiled.as_ref()).await?),
             _ => None,
@@ -81,7 +89,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let application = Application {
             name: pipeline.name.clone(),
             batch_interval: pipeline.batch_interval,
-            code: wire(&loaded.text, &loaded.checked, &screen, pipeline.concurrent_batches).await?,
+            code,
             checkpoint,
             state_limits: state_limits(pipeline),
             policy: policy(pipeline),
@@ -89,26 +97,62 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             upgrades,
         };
         let (board, pipeline) = (Board::new(&pipeline.name), pipeline.clone());
+        let giving = Arc::new(Giving::new(handle, handover.clone()));
         let running = Arc::new(Running {
             file: file.clone(),
             given: overrides.clone(),
             screen: screen.clone(),
+            handover,
             store,
             compiled: compiled.clone(),
             upgrader,
             current: Mutex::new(loaded),
         });
-        let serve = |folder: &Path| control::serve(folder, board.clone(), Arc::clone(&running));
-        let _control = folder.as_deref().map(serve).transpose()?;
+        let serve = |folder: &Path| control::serve(folder, board.clone(), Arc::clone(&running), giving);
+        let control = folder.as_deref().map(serve).transpose()?;
         let _watching = options.watch.then(|| Task::spawn(&Handle::current(), watch(Arc::clone(&running))));
         let engine = Engine::new(threads(), Arc::new(SystemClock), Arc::new(SystemRandomness))?;
         let mode = if options.once { Mode::Once } else { Mode::Continuous };
         tracing::info!("{} runs", pipeline.name);
         let summary = engine.run(application, mode, stop, board).await.map_err(refused)?;
         report(&pipeline, &summary);
+        // Before the lock is free: whoever takes it listens at the same place.
+        drop(control);
         drop(lock);
         Ok(())
     })
+}
+
+/// The checkpoint folder's lock, if there is to be one; with `--takeover` from the process that has it.
+async fn lock(
+    options: &Options,
+    folder: Option<&Path>,
+    handover: &Handover,
+    stop: &Stop,
+) -> Result<Option<Lock>> {
+    let Some(folder) = folder else {
+        if options.takeover {
+            let name = options.pipeline.display();
+            let reason = "names no `checkpoint` folder, by which a running pipeline is found; start it without --takeover";
+            return Err(Refused(format!("{name} {reason}")).into());
+        }
+        return Ok(None);
+    };
+    if !options.takeover {
+        return Lock::take(folder).map(Some);
+    }
+    take_over(folder, handover, stop).await.map(Some)
+}
+
+/// Closes what was handed over and no source that is started goes on with.
+fn close_unclaimed(handover: &Handover, pipeline: &Pipeline, code: &Code) {
+    let is_started = |spec: &&SourceSpec| code.sources.iter().any(|source| source.name == spec.name.value);
+    for source in handover.keep_for(pipeline.sources.iter().filter(is_started)) {
+        tracing::warn!(
+            source,
+            "its sockets are closed: the pipeline file has no such source with that address any more"
+        );
+    }
 }
 
 /// What another start does not get by either is refused, so that nobody starts it again and again.
@@ -158,19 +202,20 @@ async fn open(folder: &Path, store: &Store, loaded: &Loaded, compiled: Option<&C
 }
 
 /// The first SIGINT or SIGTERM asks for a graceful stop, a second for an immediate one.
-fn listen_for_signals() -> Result<Stop> {
+fn listen_for_signals() -> Result<(StopHandle, Stop)> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let (handle, stop) = StopHandle::new();
+    let told = (handle.clone(), stop);
     tokio::spawn(async move {
-        let mut told = 0;
+        let mut signals = 0;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            told += 1;
-            if told == 1 {
+            signals += 1;
+            if signals == 1 {
                 tracing::info!("stopping: what was received is processed first; once more stops at once");
                 handle.gracefully();
             } else {
@@ -178,5 +223,5 @@ fn listen_for_signals() -> Result<Stop> {
             }
         }
     });
-    Ok(stop)
+    Ok(told)
 }

@@ -10,16 +10,27 @@ use crate::load::checkpoint;
 
 pub(crate) fn stop(file: &Path, now: bool) -> Result<()> {
     let (_, checkpoint) = checkpoint(file)?;
-    let Some(host) = host_file::running(&checkpoint)? else {
-        bail!("{} is not running", file.display());
-    };
-    let pid = i32::try_from(host.pid).ok().and_then(Pid::from_raw);
-    let pid = pid.with_context(|| format!("{} is no process", host.pid))?;
     // The first asks for a graceful stop, a second for an immediate one: as Ctrl-C does. Two that are alike can become one
     // on their way.
     let signals: &[Signal] = if now { &[Signal::TERM, Signal::INT] } else { &[Signal::TERM] };
+    if !signal(&checkpoint, signals)? {
+        bail!("{} is not running", file.display());
+    }
+    host_file::wait_until_ended(&checkpoint)
+}
+
+/// Asks the process that runs on `checkpoint`, if one does, for a graceful stop.
+pub(crate) fn terminate(checkpoint: &Path) -> Result<()> {
+    signal(checkpoint, &[Signal::TERM]).map(drop)
+}
+
+/// Signals the process that runs on `checkpoint`; says whether there is one.
+fn signal(checkpoint: &Path, signals: &[Signal]) -> Result<bool> {
+    let Some(host) = host_file::running(checkpoint)? else { return Ok(false) };
+    let pid = i32::try_from(host.pid).ok().and_then(Pid::from_raw);
+    let pid = pid.with_context(|| format!("{} is no process", host.pid))?;
     for signal in signals {
         kill_process(pid, *signal).with_context(|| format!("signalling process {}", host.pid))?;
     }
-    host_file::wait_until_ended(&checkpoint)
+    Ok(true)
 }

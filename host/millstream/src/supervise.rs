@@ -1,6 +1,7 @@
 //! `millstream run --supervise`: runs the pipeline in a process of its own, and starts it again when that crashes.
 //!
-//! Ended well, refused (exit code 78) or told to stop, it is not started again. Signals are handed on.
+//! Ended well, refused (exit code 78) or told to stop, it is not started again. Signals are handed on. A process whose
+//! pipeline was taken over has ended well.
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};

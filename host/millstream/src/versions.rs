@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
-use millstream_connectors::Screen;
+use millstream_connectors::{Handover, Screen};
 use millstream_engine::{Code, Versions};
 use millstream_model::Version;
 use millstream_pipeline::Checked;
@@ -188,7 +188,8 @@ impl Versions for Store {
     async fn load(&self, version: &Version) -> Result<Code, String> {
         let load = async {
             let (text, checked) = self.checked(version).await?;
-            wire(&text, &checked, &self.screen, 1).await
+            // Its sources are not started.
+            wire(&text, &checked, &self.screen, &Handover::default(), 1).await
         };
         load.await.map_err(|error| format!("{error:#}"))
     }

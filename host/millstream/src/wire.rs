@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
-use millstream_connectors::{Plugins, Screen, Ways, decoder, sink, source, table};
+use millstream_connectors::{Handover, Plugins, Screen, Ways, decoder, sink, source, table};
 use millstream_engine::{
     Backpressure, CatchUp, Code, DeadLetters, InletSettings, OnFailure, PidSettings, Policy, Programs,
     SinkBinding, SourceBinding, Storage, TableBinding, Tables,
@@ -41,8 +41,15 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The code of a checked pipeline, for batches of which `concurrent` may run at once. Nothing is opened yet.
-pub(crate) async fn wire(text: &str, checked: &Checked, screen: &Screen, concurrent: u32) -> Result<Code> {
+/// The code of a checked pipeline, for batches of which `concurrent` may run at once; its sources take and leave their
+/// sockets at `handover`. Nothing is opened yet.
+pub(crate) async fn wire(
+    text: &str,
+    checked: &Checked,
+    screen: &Screen,
+    handover: &Handover,
+    concurrent: u32,
+) -> Result<Code> {
     let pipeline = &checked.pipeline;
     let wanted: Vec<&str> = pipeline.sinks.iter().map(|sink| sink.from.value.as_str()).collect();
     let mut programs = Vec::new();
@@ -57,7 +64,7 @@ pub(crate) async fn wire(text: &str, checked: &Checked, screen: &Screen, concurr
     let read: Vec<String> = programs[0].inputs().map(str::to_owned).collect();
     Ok(Code {
         version: version(text, checked),
-        sources: sources(checked, &read),
+        sources: sources(checked, handover, &read),
         tables: Tables::new(tables(pipeline, &read), pipeline.table_memory_bytes),
         sinks: sinks(checked, screen)?,
         metered: metered(checked),
@@ -67,7 +74,7 @@ pub(crate) async fn wire(text: &str, checked: &Checked, screen: &Screen, concurr
 }
 
 /// The sources that some sink's rows come from.
-fn sources(checked: &Checked, read: &[String]) -> Vec<SourceBinding> {
+fn sources(checked: &Checked, handover: &Handover, read: &[String]) -> Vec<SourceBinding> {
     let pipeline = &checked.pipeline;
     let sources = pipeline.sources.iter().filter(|spec| {
         let read = read.contains(&spec.name.value);
@@ -84,7 +91,7 @@ fn sources(checked: &Checked, read: &[String]) -> Vec<SourceBinding> {
         let (decoder, settings) = (decoder(spec), settings(pipeline, spec));
         SourceBinding {
             name: spec.name.value.clone(),
-            source: source(spec, &Functions(checked)),
+            source: source(spec, &Functions(checked), handover),
             parallelism: spec.parallelism,
             identity: format!(
                 "{spec:?} {settings:?} {}",

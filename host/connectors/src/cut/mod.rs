@@ -34,6 +34,17 @@ pub(crate) struct Cutter {
     passing: bool,
 }
 
+/// The beginning of a record that was read and not cut: all that another cutter needs to go on with its origin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Begun {
+    /// The number of the record in its origin.
+    pub record: u64,
+    /// Its bytes so far. Empty, if it is too long.
+    pub bytes: Bytes,
+    /// The head of the record, if it is too long; its rest is passed over.
+    pub oversized: Option<Bytes>,
+}
+
 impl Cutter {
     /// Cuts what `origin` gives into blocks of at most `rows_max` records.
     pub(crate) fn new(origin: &str, rows_max: usize) -> Self {
@@ -46,6 +57,18 @@ impl Cutter {
             oversized: None,
             passing: false,
         }
+    }
+
+    /// Goes on where another cutter of the origin was left.
+    pub(crate) fn going_on(origin: &str, rows_max: usize, begun: Begun) -> Self {
+        let Begun { record, bytes, oversized } = begun;
+        Self { buffer: bytes.into(), oversized, ..Self::new(origin, rows_max).starting_at(record) }
+    }
+
+    /// What another cutter goes on with. Call it once `cut` gives nothing.
+    pub(crate) fn leave(&mut self) -> Begun {
+        let bytes = self.buffer.split().freeze();
+        Begun { record: self.next.record, bytes, oversized: self.oversized.take() }
     }
 
     /// For bytes that begin with the origin's record number `record`.

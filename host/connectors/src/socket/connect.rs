@@ -9,8 +9,11 @@ use millstream_model::pipeline::SourceSpec;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::passing::{pass_on, taken_over};
 use super::receive::{End, receive};
 use super::resume;
+use crate::cut::Cutter;
+use crate::{Endpoint, Handover};
 
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -20,11 +23,27 @@ pub(crate) struct Connect {
     address: String,
     /// Whether the server can send records again.
     resume: bool,
+    handover: Handover,
 }
 
 impl Connect {
-    pub(crate) fn new(spec: &SourceSpec, address: &str, resume: bool) -> Self {
-        Self { source: spec.name.value.clone(), address: address.to_owned(), resume }
+    pub(crate) fn new(spec: &SourceSpec, address: &str, resume: bool, handover: Handover) -> Self {
+        Self { source: spec.name.value.clone(), address: address.to_owned(), resume, handover }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::Connects(self.address.clone())
+    }
+
+    /// A connection that was handed over, or a new one; with what cuts its records.
+    async fn open(&self, inlet: &Inlet) -> Result<(TcpStream, Cutter), SourceError> {
+        if let Some((stream, address, cutter)) = taken_over(&self.handover, &self.endpoint(), inlet) {
+            tracing::info!(source = self.source, address, "goes on with the connection");
+            return Ok((stream, cutter));
+        }
+        let stream = self.connect().await?;
+        tracing::info!(source = self.source, address = self.address, "connected");
+        Ok((stream, Cutter::new(&self.address, inlet.block_rows_max())))
     }
 
     async fn connect(&self) -> Result<TcpStream, SourceError> {
@@ -46,24 +65,27 @@ impl Connect {
     }
 
     /// Receives all that the server sends; says how it ended, and how many records there were.
-    async fn receive(&self, stream: &TcpStream, inlet: &Inlet) -> (End, u64) {
+    async fn receive(&self, stream: TcpStream, mut cutter: Cutter, inlet: &Inlet) -> (End, u64) {
         if self.resume {
-            resume::receive(stream, &self.address, inlet).await
-        } else {
-            receive(stream, &self.address, inlet).await
+            return resume::receive(&stream, &self.address, inlet).await;
         }
+        let end = receive(&stream, &mut cutter, inlet).await;
+        let records = cutter.records();
+        if matches!(end, End::Stopping) && self.handover.is_wanted() {
+            pass_on(&self.handover, &self.endpoint(), inlet, (stream, self.address.clone(), cutter));
+        }
+        (end, records)
     }
 }
 
 #[async_trait]
 impl Source for Connect {
     async fn run(&self, inlet: Inlet) -> Result<(), SourceError> {
-        let stream = tokio::select! {
+        let (stream, cutter) = tokio::select! {
             () = inlet.closed() => return Ok(()),
-            connected = self.connect() => connected?,
+            opened = self.open(&inlet) => opened?,
         };
-        tracing::info!(source = self.source, address = self.address, "connected");
-        let (end, records) = self.receive(&stream, &inlet).await;
+        let (end, records) = self.receive(stream, cutter, &inlet).await;
         let address = &self.address;
         match end {
             End::Stopping => Ok(()),

@@ -12,7 +12,10 @@ use millstream_model::pipeline::SourceSpec;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 
+use super::passing::{Handed, pass_on, taken_over};
 use super::receive::{End, receive};
+use crate::cut::Cutter;
+use crate::{Endpoint, Handover};
 
 /// Clients served at once; more wait until one of these leaves.
 const CLIENTS_MAX: usize = 1024;
@@ -23,14 +26,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Listen {
     source: String,
     address: String,
+    handover: Handover,
     /// Given by tests, which have to know the port.
     #[cfg(test)]
     listener: Mutex<Option<TcpListener>>,
 }
 
 /// The clients being served.
-struct Clients {
-    source: String,
+struct Clients<'a> {
+    of: &'a Listen,
     inlet: Inlet,
     tasks: JoinSet<()>,
     /// Whether there has been one.
@@ -47,21 +51,29 @@ enum Event {
 }
 
 impl Listen {
-    pub(crate) fn new(spec: &SourceSpec, address: &str) -> Self {
+    pub(crate) fn new(spec: &SourceSpec, address: &str, handover: Handover) -> Self {
         Self {
             source: spec.name.value.clone(),
             address: address.to_owned(),
+            handover,
             #[cfg(test)]
             listener: Mutex::default(),
         }
     }
 
     #[cfg(test)]
-    pub(super) fn on(spec: &SourceSpec, listener: TcpListener) -> Self {
-        Self { listener: Mutex::new(Some(listener)), ..Self::new(spec, "") }
+    pub(super) fn on(spec: &SourceSpec, listener: TcpListener, handover: Handover) -> Self {
+        Self { listener: Mutex::new(Some(listener)), ..Self::new(spec, "", handover) }
     }
 
-    async fn bind(&self) -> Result<TcpListener, SourceError> {
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::Listens(self.address.clone())
+    }
+
+    async fn bind(&self, inlet: &Inlet) -> Result<TcpListener, SourceError> {
+        if let Some(listener) = self.handover.take_listener(inlet.lane(), &self.endpoint()) {
+            return TcpListener::from_std(listener).map_err(|fault| self.refused(&fault));
+        }
         #[cfg(test)]
         if let Some(listener) = self.listener.lock().unwrap().take() {
             return Ok(listener);
@@ -83,7 +95,7 @@ impl Listen {
     }
 }
 
-impl Clients {
+impl Clients<'_> {
     async fn next(&mut self, listener: &TcpListener) -> Event {
         let room = self.tasks.len() < CLIENTS_MAX;
         tokio::select! {
@@ -96,11 +108,18 @@ impl Clients {
     async fn came(&mut self, client: io::Result<(TcpStream, SocketAddr)>) {
         match client {
             Ok((stream, peer)) => {
-                (self.served, self.reported) = (true, false);
-                self.tasks.spawn(serve(self.source.clone(), stream, peer, self.inlet.clone()));
+                let cutter = Cutter::new(&peer.to_string(), self.inlet.block_rows_max());
+                self.serve((stream, peer.to_string(), cutter));
             }
             Err(fault) => self.pause(&fault).await,
         }
+    }
+
+    fn serve(&mut self, client: Handed) {
+        (self.served, self.reported) = (true, false);
+        let Listen { source, handover, .. } = self.of;
+        let (source, handover) = (source.clone(), handover.clone());
+        self.tasks.spawn(serve(source, self.of.endpoint(), handover, client, self.inlet.clone()));
     }
 
     async fn pause(&mut self, fault: &io::Error) {
@@ -112,26 +131,34 @@ impl Clients {
     }
 }
 
-async fn serve(source: String, stream: TcpStream, peer: SocketAddr, inlet: Inlet) {
-    let (end, records) = receive(&stream, &peer.to_string(), &inlet).await;
+async fn serve(source: String, endpoint: Endpoint, handover: Handover, client: Handed, inlet: Inlet) {
+    let (stream, peer, mut cutter) = client;
+    let end = receive(&stream, &mut cutter, &inlet).await;
+    let records = cutter.records();
     match end {
         End::Broken(fault) => {
             inlet.report(&format!("the connection from {peer} broke after {records} records: {fault}"));
         }
-        End::Finished | End::Stopping => tracing::debug!(source, %peer, records, "disconnected"),
+        End::Stopping if handover.is_wanted() => {
+            pass_on(&handover, &endpoint, &inlet, (stream, peer, cutter));
+        }
+        End::Finished | End::Stopping => tracing::debug!(source, peer, records, "disconnected"),
     }
 }
 
 #[async_trait]
 impl Source for Listen {
     async fn run(&self, inlet: Inlet) -> Result<(), SourceError> {
-        let listener = self.bind().await?;
+        let listener = self.bind(&inlet).await?;
         if let Ok(address) = listener.local_addr() {
             tracing::info!(source = self.source, %address, "listening");
         }
-        let source = self.source.clone();
         let mut clients =
-            Clients { source, inlet: inlet.clone(), tasks: JoinSet::new(), served: false, reported: false };
+            Clients { of: self, inlet: inlet.clone(), tasks: JoinSet::new(), served: false, reported: false };
+        while let Some(client) = taken_over(&self.handover, &self.endpoint(), &inlet) {
+            tracing::info!(source = self.source, peer = client.1, "goes on with the connection");
+            clients.serve(client);
+        }
         loop {
             match clients.next(&listener).await {
                 Event::Stopping => break,
@@ -145,6 +172,12 @@ impl Source for Listen {
         }
         // They are stopping as well, and still hand over what they received.
         while clients.tasks.join_next().await.is_some() {}
+        if self.handover.is_wanted() {
+            match listener.into_std() {
+                Ok(listener) => self.handover.give_listener(inlet.lane(), &self.endpoint(), listener),
+                Err(fault) => inlet.report(&format!("handing over the listening socket: {fault}")),
+            }
+        }
         Ok(())
     }
 }

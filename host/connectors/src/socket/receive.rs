@@ -35,7 +35,7 @@ pub(super) enum End {
 /// A connection and what was read from it.
 struct Connection<'a> {
     stream: &'a TcpStream,
-    cutter: Cutter,
+    cutter: &'a mut Cutter,
     inlet: &'a Inlet,
     read_bytes: usize,
     /// When what was read is sent on, at the latest.
@@ -51,14 +51,13 @@ enum Event {
     Due,
 }
 
-/// Receives from `stream` until it ends; says how, and how many records there were.
-pub(super) async fn receive(stream: &TcpStream, peer: &str, inlet: &Inlet) -> (End, u64) {
-    let cutter = Cutter::new(peer, inlet.block_rows_max());
+/// Receives from `stream` until it ends; says how. `cutter` is left with what is no whole record where the pipeline stops.
+pub(super) async fn receive(stream: &TcpStream, cutter: &mut Cutter, inlet: &Inlet) -> End {
     Connection::new(stream, inlet, cutter, None).run().await
 }
 
-/// As [`receive`], from a peer whose first record is number `first`. A record counts once its line feed has come;
-/// what follows the last of them is dropped, since the peer sends it again.
+/// As [`receive`], from a peer whose first record is number `first`; says also how many records there were. A record
+/// counts once its line feed has come; what follows the last of them is dropped, since the peer sends it again.
 pub(super) async fn receive_from(
     first: u64,
     stream: &TcpStream,
@@ -66,20 +65,24 @@ pub(super) async fn receive_from(
     inlet: &Inlet,
     progress: Progress,
 ) -> (End, u64) {
-    let cutter = Cutter::new(peer, inlet.block_rows_max()).starting_at(first);
-    let (end, next) = Connection::new(stream, inlet, cutter, Some(progress)).run().await;
-    (end, next - first)
+    let mut cutter = Cutter::new(peer, inlet.block_rows_max()).starting_at(first);
+    let end = Connection::new(stream, inlet, &mut cutter, Some(progress)).run().await;
+    (end, cutter.records() - first)
 }
 
 impl<'a> Connection<'a> {
-    fn new(stream: &'a TcpStream, inlet: &'a Inlet, cutter: Cutter, progress: Option<Progress>) -> Self {
+    fn new(
+        stream: &'a TcpStream,
+        inlet: &'a Inlet,
+        cutter: &'a mut Cutter,
+        progress: Option<Progress>,
+    ) -> Self {
         Self { stream, cutter, inlet, read_bytes: READ_BYTES_FIRST, due: None, progress }
     }
 
-    /// Receives to the end; gives the number of the record that would be the next.
-    async fn run(mut self) -> (End, u64) {
-        let end = self.receive_all().await.unwrap_or(End::Stopping);
-        (end, self.cutter.records())
+    /// Receives to the end.
+    async fn run(mut self) -> End {
+        self.receive_all().await.unwrap_or(End::Stopping)
     }
 
     async fn receive_all(&mut self) -> Result<End, Closed> {

@@ -7,7 +7,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Connect, Listen};
-use crate::cut::RECORD_BYTES_MAX;
+use crate::Handover;
+use crate::cut::{Cutter, RECORD_BYTES_MAX};
 use crate::testing::{Running, lane, located, settings, spec};
 
 async fn listener() -> (TcpListener, SocketAddr) {
@@ -18,7 +19,7 @@ async fn listener() -> (TcpListener, SocketAddr) {
 
 fn connector(address: &str, resume: bool) -> Connect {
     let kind = SourceKind::SocketConnect { address: located(address.to_owned()), resume };
-    Connect::new(&spec(kind, Format::Lines), address, resume)
+    Connect::new(&spec(kind, Format::Lines), address, resume, Handover::default())
 }
 
 /// A source that connects to `address`.
@@ -34,7 +35,7 @@ async fn listen(once: bool) -> (Running, SocketAddr) {
 async fn listen_with(settings: InletSettings) -> (Running, SocketAddr) {
     let (listener, address) = listener().await;
     let kind = SourceKind::SocketListen { address: located(address.to_string()) };
-    let source = Listen::on(&spec(kind, Format::Lines), listener);
+    let source = Listen::on(&spec(kind, Format::Lines), listener, Handover::default());
     (Running::start_with(source, &Format::Lines, Inlet::new(lane(), settings)), address)
 }
 
@@ -110,7 +111,8 @@ async fn what_can_never_work_is_refused() {
     let (taken, address) = listener().await;
     let listen = |address: &str| {
         let kind = SourceKind::SocketListen { address: located(address.to_owned()) };
-        Running::start(Listen::new(&spec(kind, Format::Lines), address), &Format::Lines, false)
+        let source = Listen::new(&spec(kind, Format::Lines), address, Handover::default());
+        Running::start(source, &Format::Lines, false)
     };
     let cases = [
         (connect("no-port", false), "host:port"),
@@ -248,15 +250,16 @@ async fn gathered_records_are_taken_at_a_stop() {
     client.write_all(b"one\ntwo\npart").await.unwrap();
     // What is there is read as soon as the receiving begins, and then waits for the block interval.
     stream.readable().await.unwrap();
-    let receiving = super::receive::receive(&stream, "peer", &inlet);
+    let mut cutter = Cutter::new("peer", inlet.block_rows_max());
+    let receiving = super::receive::receive(&stream, &mut cutter, &inlet);
     let closing = async {
         tokio::task::yield_now().await;
         assert_eq!(outlet.take().rows, 0);
         outlet.close();
     };
-    let ((end, records), ()) = tokio::join!(receiving, closing);
+    let (end, ()) = tokio::join!(receiving, closing);
     assert!(matches!(end, super::receive::End::Stopping));
-    assert_eq!((records, outlet.take().rows), (2, 2));
+    assert_eq!((cutter.records(), outlet.take().rows), (2, 2));
 }
 
 #[tokio::test]

@@ -156,6 +156,11 @@ impl Inlet {
         }
     }
 
+    /// Which receiver of which source it is.
+    pub fn lane(&self) -> &Lane {
+        &self.shared.lane
+    }
+
     /// Completes when the pipeline stops receiving. Sources select on it wherever they wait.
     pub async fn closed(&self) {
         // An outlet that is gone has closed its inlets as well.
@@ -251,6 +256,13 @@ impl Outlet {
     /// Lets the source send nothing more; what was sent stays.
     pub fn close(&self) {
         self.close.send_replace(true);
+    }
+
+    /// A source's end again, for one that goes on where the last one was closed.
+    pub(crate) fn reopen(&self) -> Inlet {
+        self.shared.ends().inlets += 1;
+        self.close.send_replace(false);
+        Inlet { shared: Arc::clone(&self.shared), closed: self.close.subscribe() }
     }
 
     /// Whether the source has ended and everything it sent was taken.

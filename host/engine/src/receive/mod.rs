@@ -2,6 +2,7 @@
 
 mod budget;
 mod inlet;
+mod pause;
 mod pid;
 mod queue;
 mod rate;
@@ -64,6 +65,8 @@ type Running = JoinSet<(Lane, Result<(), SourceError>)>;
 /// A lane's queue, its receiver's life, and what is known of its speed.
 struct Receiver {
     outlet: Outlet,
+    /// Whether the source had no more when the receivers were closed.
+    had_ended: bool,
     life: Arc<Mutex<Life>>,
     estimator: Option<PidEstimator>,
     /// What it was started for.
@@ -86,7 +89,7 @@ impl Receivers {
             for lane in binding.lanes() {
                 let start = start(&lane);
                 let begin = |settings, wal, direct| Inlet::with(lane.clone(), settings, wal, direct, start);
-                receivers.add(binding, &lane, begin)?;
+                receivers.add(binding, begin)?;
             }
         }
         Ok(receivers)
@@ -96,7 +99,6 @@ impl Receivers {
     fn add(
         &mut self,
         binding: &SourceBinding,
-        lane: &Lane,
         begin: impl FnOnce(InletSettings, Option<Wal>, bool) -> (Inlet, Outlet),
     ) -> Result<(), EngineError> {
         let around = &self.around;
@@ -111,20 +113,25 @@ impl Receivers {
             ..binding.settings.clone()
         };
         let (inlet, outlet) = begin(settings, around.wal.clone(), binding.source.direct().is_some());
-        let life = Arc::new(Mutex::new(Life::default()));
+        let life = Arc::default();
+        let task = self.run(binding, inlet, &life);
+        let (binding, fate) = (binding.clone(), Fate::Stays);
+        self.lanes.push(Receiver { outlet, had_ended: false, life, estimator, binding, task, fate });
+        Ok(())
+    }
+
+    /// Runs a receiver on the lane of `inlet`.
+    fn run(&mut self, binding: &SourceBinding, inlet: Inlet, life: &Arc<Mutex<Life>>) -> AbortHandle {
+        let (around, lane) = (&self.around, inlet.lane().clone());
         let supervised = Supervised {
             source: Arc::clone(&binding.source),
             inlet,
             clock: Arc::clone(&around.clock),
             randomness: Arc::clone(&around.randomness),
-            life: Arc::clone(&life),
+            life: Arc::clone(life),
             events: ReceiverEvents { events: around.events.clone(), lane: lane.clone() },
         };
-        let own = lane.clone();
-        let task = self.running.spawn(async move { (own, supervised.run().await) });
-        let (binding, fate) = (binding.clone(), Fate::Stays);
-        self.lanes.push(Receiver { outlet, life, estimator, binding, task, fate });
-        Ok(())
+        self.running.spawn(async move { (lane, supervised.run().await) })
     }
 
     /// Three things to wait for: that every source has a full batch or has ended, and what they have is safe; that a
@@ -143,8 +150,9 @@ impl Receivers {
 
     /// Stops receiving, waits for the sources to hand over what they have, and until that is safe.
     pub(crate) async fn close(&mut self, stop: &Stop) -> Result<(), EngineError> {
-        self.closed = true;
-        self.lanes.iter().for_each(|lane| lane.outlet.close());
+        if !std::mem::replace(&mut self.closed, true) {
+            self.lanes.iter_mut().for_each(Receiver::close);
+        }
         let deadline = self.around.clock.elapsed() + CLOSE_TIME_MAX;
         let all_ended = async { while self.running.join_next().await.is_some() {} };
         tokio::select! {
@@ -161,8 +169,14 @@ impl Receivers {
             biased;
             () = stop.told_now() => Err(EngineError::StoppedNow),
             // A log that has failed shows when the batch is cut.
-            _safe = join_all(self.lanes.iter().map(|lane| lane.outlet.durable())) => Ok(()),
+            _safe = self.are_safe() => Ok(()),
         }
+    }
+
+    /// Waits until all that was sent is on disk, if it must be; says whether it is, which it is not where the log has
+    /// failed.
+    pub(crate) async fn are_safe(&self) -> bool {
+        join_all(self.lanes.iter().map(|lane| lane.outlet.durable())).await.iter().all(Result::is_ok)
     }
 
     pub(crate) fn are_closed(&self) -> bool {

@@ -79,13 +79,13 @@ impl Receivers {
                 let before = leaving.iter().position(|receiver| receiver.outlet.lane() == &lane);
                 match before.map(|at| leaving.swap_remove(at)) {
                     Some(before) => {
-                        self.add(binding, &lane, |settings, _, _| Inlet::behind(&before.outlet, settings))?;
+                        self.add(binding, |settings, _, _| Inlet::behind(&before.outlet, settings))?;
                     }
                     None => {
                         let start = start(&lane);
                         let begin =
                             |settings, wal, direct| Inlet::with(lane.clone(), settings, wal, direct, start);
-                        self.add(binding, &lane, begin)?;
+                        self.add(binding, begin)?;
                     }
                 }
             }

@@ -7,6 +7,7 @@ mod isolation;
 mod lab;
 mod letters;
 mod life;
+mod pause;
 mod receive;
 mod recovery;
 mod simulation;

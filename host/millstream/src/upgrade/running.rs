@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use anyhow::{Context, Result};
-use millstream_connectors::Screen;
+use millstream_connectors::{Handover, Screen};
 use millstream_engine::{Upgrade, UpgradeError, Upgrader};
 use millstream_model::{BatchTime, Version};
 use millstream_pipeline::Checked;
@@ -34,6 +34,8 @@ pub(crate) struct Running {
     /// Files that were given for plugins when it was started.
     pub(crate) given: Overrides,
     pub(crate) screen: Screen,
+    /// Where its sources take and leave their sockets.
+    pub(crate) handover: Handover,
     /// None: the pipeline has no checkpoint folder, and only its files say what it runs.
     pub(crate) store: Option<Store>,
     pub(crate) compiled: Option<Cache>,
@@ -93,7 +95,7 @@ impl Running {
         }
         let changes = changes(&current.checked, &next.checked);
         let concurrent = next.checked.pipeline.concurrent_batches;
-        let code = wire(&next.text, &next.checked, &self.screen, concurrent).await?;
+        let code = wire(&next.text, &next.checked, &self.screen, &self.handover, concurrent).await?;
         let adopt: BoxFuture = match self.store.clone() {
             None => Box::pin(async { Ok(()) }),
             Some(store) => {

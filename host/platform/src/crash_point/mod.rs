@@ -22,6 +22,18 @@ pub const CRASH_POINTS: &[&str] = &[
     "recovered",
 ];
 
+/// The places where one process takes a pipeline over from another: the running one passes the first three, the new one the
+/// others.
+pub const TAKEOVER_POINTS: &[&str] = &[
+    "receiving-paused",
+    "sockets-handed-over",
+    "takeover-agreed",
+    "takeover-asked",
+    "takeover-received",
+    "takeover-taken",
+    "takeover-locked",
+];
+
 /// Every place that an upgrade passes.
 pub const UPGRADE_POINTS: &[&str] =
     &["version-kept", "upgrade-ready", "version-adopted", "upgrade-adopted", "batch-reassigned", "upgraded"];
@@ -33,7 +45,8 @@ pub const UPGRADE_POINTS: &[&str] =
 /// third time. In any other build this does nothing.
 ///
 /// # Panics
-/// In a build with debug assertions, where `name` or the variable is none of [`CRASH_POINTS`] and [`UPGRADE_POINTS`].
+/// In a build with debug assertions, where `name` or the variable is none of [`CRASH_POINTS`], [`UPGRADE_POINTS`] and
+/// [`TAKEOVER_POINTS`].
 #[inline]
 pub fn crash_point(name: &'static str) {
     #[cfg(debug_assertions)]
@@ -49,7 +62,7 @@ mod armed {
 
     use rustix::process::{Signal, getpid, kill_process};
 
-    use super::{CRASH_POINTS, UPGRADE_POINTS};
+    use super::{CRASH_POINTS, TAKEOVER_POINTS, UPGRADE_POINTS};
 
     /// Where to crash.
     struct Crash {
@@ -72,7 +85,7 @@ mod armed {
     }
 
     fn is_known(name: &str) -> bool {
-        CRASH_POINTS.contains(&name) || UPGRADE_POINTS.contains(&name)
+        [CRASH_POINTS, UPGRADE_POINTS, TAKEOVER_POINTS].iter().any(|points| points.contains(&name))
     }
 
     fn parse(text: &str) -> Crash {

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::*;
+use crate::Handover;
 use crate::cut::RECORD_BYTES_MAX;
 use crate::socket::Connect;
 use crate::testing::{Running, lane, located, settings, spec};
@@ -65,7 +66,7 @@ async fn listener() -> (TcpListener, SocketAddr) {
 fn connector(address: SocketAddr) -> Connect {
     let address = address.to_string();
     let kind = SourceKind::SocketConnect { address: located(address.clone()), resume: true };
-    Connect::new(&spec(kind, Format::Lines), &address, true)
+    Connect::new(&spec(kind, Format::Lines), &address, true, Handover::default())
 }
 
 fn start(address: SocketAddr, once: bool) -> Running {

@@ -1,0 +1,286 @@
+//! How long a pipeline does not process when its code or its host changes: by the ways that there are, side by side.
+//!
+//! A source sends lines at an even rate, live: what it sends while nobody listens is gone. Each line holds when it was
+//! sent, and a batch's folder knows when it appeared, so that everything is read from the output afterwards.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+
+const ROUNDS: usize = 7;
+/// Lines a second.
+const RATE: f64 = if cfg!(debug_assertions) { 2_000.0 } else { 20_000.0 };
+const INTERVAL: Duration = Duration::from_millis(50);
+/// How long the pipeline runs before a change, and after it.
+const AROUND: Duration = Duration::from_secs(2);
+const PIPELINE: &str = r#"
+name = "gap"
+batch-interval = "50ms"
+block-interval = "10ms"
+checkpoint = "checkpoint"
+[plugins.text]
+component = "PLUGIN"
+[sources.lines]
+type = "socket"
+listen = "ADDRESS"
+[streams.words]
+from = "lines"
+flat-map = "text.split-words"
+[streams.totals]
+from = "words"
+aggregate = { by = ["word"], total = "count(*)", window = { length = "1s" } }
+[streams.frequent]
+sql = "SELECT word, total FROM totals ORDER BY total DESC LIMIT 10"
+[sinks.lines]
+from = "lines"
+type = "files"
+path = "lines"
+format = "text"
+[sinks.frequent]
+from = "frequent"
+type = "files"
+path = "frequent"
+"#;
+
+/// What is done to the running pipeline.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Nothing,
+    Takeover,
+    StopStart,
+}
+
+/// The ways that are compared.
+const CHANGES: &[(&str, Change)] =
+    &[("nothing", Change::Nothing), ("takeover", Change::Takeover), ("stop and start", Change::StopStart)];
+
+/// What a change came to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    /// The longest time between the outputs of neighbouring batches.
+    gap_ms: f64,
+    /// The longest time from a line to its output.
+    latency_ms: f64,
+    lost: usize,
+    repeated: usize,
+}
+
+/// A line as it was sent: its number, and when that was.
+type Sent = (u64, Duration);
+
+/// Sends lines until it is dropped.
+struct Live {
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Live {
+    fn start(address: String) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&ended);
+        let thread = std::thread::spawn(move || send(&address, &told));
+        Self { ended, thread: Some(thread) }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Sends the lines that are due to whoever listens, from one connection to the next.
+#[allow(clippy::disallowed_methods, reason = "a bench runs in real time")]
+fn send(address: &str, ended: &AtomicBool) {
+    let (begun, mut next) = (Instant::now(), 0);
+    let mut stream = None;
+    while !ended.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(1));
+        let due = (begun.elapsed().as_secs_f64() * RATE) as u64;
+        let now = since_1970().as_micros();
+        let lines: String =
+            (next..due).map(|number| format!("{number} {now} the quick brown fox jumps over it\n")).collect();
+        next = due;
+        let connected = stream.take().or_else(|| TcpStream::connect(address).ok());
+        stream = connected.filter(|mut stream: &TcpStream| stream.write_all(lines.as_bytes()).is_ok());
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a bench runs in real time")]
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// A pipeline in a folder of its own, and the process that runs it.
+struct Pipeline {
+    folder: tempfile::TempDir,
+    process: Child,
+}
+
+impl Pipeline {
+    fn start() -> Result<(Self, Live)> {
+        let folder = tempfile::tempdir()?;
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let plugin = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/bin/text.wasm"));
+        let text = PIPELINE.replace("PLUGIN", &plugin.display().to_string()).replace("ADDRESS", &address);
+        fs::write(file(&folder), text)?;
+        let process = run(&folder, &[])?;
+        Ok((Self { folder, process }, Live::start(address)))
+    }
+
+    /// Makes the change; gives when it began.
+    fn change(&mut self, change: Change) -> Result<Duration> {
+        let begun = since_1970();
+        match change {
+            Change::Nothing => {}
+            Change::Takeover => {
+                let new = run(&self.folder, &["--takeover"])?;
+                let ended = std::mem::replace(&mut self.process, new).wait()?;
+                ensure!(ended.success(), "the process that was taken over ended with {ended}");
+            }
+            Change::StopStart => {
+                let stopped = program("stop", &self.folder).status()?;
+                ensure!(stopped.success() && self.process.wait()?.success(), "the process did not stop well");
+                self.process = run(&self.folder, &[])?;
+            }
+        }
+        Ok(begun)
+    }
+
+    fn batches(&self) -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(self.folder.path().join("lines")).into_iter().flatten();
+        let paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+        Ok(paths.into_iter().filter(|path| !path.file_name().is_some_and(is_hidden)).collect())
+    }
+
+    /// Waits until there are batches after now, and then for a while.
+    #[allow(clippy::disallowed_methods, reason = "a bench runs in real time")]
+    fn go_on(&self) -> Result<()> {
+        let (begun, before) = (Instant::now(), self.batches()?.len());
+        while self.batches()?.len() < before + 5 {
+            ensure!(begun.elapsed() < Duration::from_secs(60), "no batch came within a minute");
+            std::thread::sleep(INTERVAL);
+        }
+        std::thread::sleep(AROUND);
+        Ok(())
+    }
+
+    /// Every batch with lines by when it appeared, since 1970.
+    fn outputs(&self) -> Result<BTreeMap<Duration, Vec<Sent>>> {
+        let mut outputs = BTreeMap::new();
+        for batch in self.batches()? {
+            // A folder's status changes last when it is renamed into its place.
+            let known = fs::metadata(&batch)?;
+            let appeared = Duration::new(known.ctime().unsigned_abs(), u32::try_from(known.ctime_nsec())?);
+            let mut lines = Vec::new();
+            for part in fs::read_dir(&batch)? {
+                lines.extend(fs::read_to_string(part?.path())?.lines().filter_map(sent));
+            }
+            outputs.insert(appeared, lines);
+        }
+        Ok(outputs)
+    }
+
+    /// Ends the pipeline, and gives its output.
+    fn end(mut self) -> Result<BTreeMap<Duration, Vec<Sent>>> {
+        ensure!(program("stop", &self.folder).status()?.success(), "the pipeline did not stop well");
+        ensure!(self.process.wait()?.success(), "the pipeline did not end well");
+        self.outputs()
+    }
+}
+
+fn is_hidden(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+fn sent(line: &str) -> Option<Sent> {
+    let mut words = line.split(' ');
+    let number = words.next()?.parse().ok()?;
+    Some((number, Duration::from_micros(words.next()?.parse().ok()?)))
+}
+
+fn file(folder: &tempfile::TempDir) -> PathBuf {
+    folder.path().join("pipeline.toml")
+}
+
+fn program(command: &str, folder: &tempfile::TempDir) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    program.arg(command).arg(file(folder)).stderr(Stdio::null());
+    program
+}
+
+fn run(folder: &tempfile::TempDir, more: &[&str]) -> Result<Child> {
+    program("run", folder).args(more).spawn().context("starting the program")
+}
+
+/// What happened to the lines from shortly before `begun` on until `end`.
+fn cost(outputs: &BTreeMap<Duration, Vec<Sent>>, begun: Duration, end: Duration) -> Cost {
+    let within: Vec<_> = outputs.range(begun.saturating_sub(AROUND / 2)..end).collect();
+    let gaps = within.windows(2).map(|pair| *pair[1].0 - *pair[0].0);
+    let waited = within
+        .iter()
+        .flat_map(|(appeared, lines)| lines.iter().map(|(_, sent): &Sent| appeared.saturating_sub(*sent)));
+    let mut numbers: Vec<u64> =
+        within.iter().flat_map(|(_, lines)| lines.iter().map(|(number, _)| *number)).collect();
+    numbers.sort_unstable();
+    let all = numbers.len();
+    numbers.dedup();
+    let expected = numbers.first().zip(numbers.last()).map_or(0, |(first, last)| last - first + 1);
+    Cost {
+        gap_ms: gaps.max().unwrap_or_default().as_secs_f64() * 1e3,
+        latency_ms: waited.max().unwrap_or_default().as_secs_f64() * 1e3,
+        lost: usize::try_from(expected).unwrap_or(usize::MAX) - numbers.len(),
+        repeated: all - numbers.len(),
+    }
+}
+
+/// Makes each change again and again, in turns, and prints what they cost.
+#[allow(clippy::print_stdout, reason = "the bench's answer")]
+pub(crate) fn run_all() -> Result<()> {
+    let (mut pipeline, live) = Pipeline::start()?;
+    pipeline.go_on()?;
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        for (name, change) in CHANGES {
+            let begun = pipeline.change(*change)?;
+            pipeline.go_on()?;
+            times.push((*name, begun, since_1970()));
+        }
+    }
+    drop(live);
+    let outputs = pipeline.end()?;
+    println!("{RATE} lines/s, batches of {INTERVAL:?}; median and longest of {ROUNDS} rounds\n");
+    println!(
+        "{:<16} {:>22} {:>22} {:>8} {:>9}",
+        "change", "gap, ms", "line to output, ms", "lost", "repeated"
+    );
+    for (name, _) in CHANGES {
+        let of_this = times.iter().filter(|(other, ..)| other == name);
+        let costs: Vec<Cost> = of_this.map(|(_, begun, end)| cost(&outputs, *begun, *end)).collect();
+        let (gap, latency) = (spread(&costs, |cost| cost.gap_ms), spread(&costs, |cost| cost.latency_ms));
+        let lost: usize = costs.iter().map(|cost| cost.lost).sum();
+        let repeated: usize = costs.iter().map(|cost| cost.repeated).sum();
+        println!("{name:<16} {gap:>22} {latency:>22} {lost:>8} {repeated:>9}");
+    }
+    Ok(())
+}
+
+/// The median and the greatest.
+fn spread(costs: &[Cost], of: impl Fn(&Cost) -> f64) -> String {
+    let mut values: Vec<f64> = costs.iter().map(of).collect();
+    values.sort_by(f64::total_cmp);
+    format!("{:.0}, {:.0}", values[values.len() / 2], values[values.len() - 1])
+}
