@@ -17,19 +17,23 @@ use millstream_plugins::Cache;
 use millstream_state::StateError;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::allowed::Allowed;
 use crate::compiled::keep;
 use crate::control;
 use crate::host_file::Lock;
-use crate::load::{self, Overrides, Refused, check_components, read, runtime};
+use crate::load::{Overrides, Refused, check_components, runtime};
 use crate::supervise::supervise;
+use crate::target::Target;
 use crate::versions::Store;
 use crate::wire::{dead_letters, dead_letters_file, policy, state_limits, threads, version, wire};
 
 /// What `run` takes.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The pipeline file
-    pipeline: PathBuf,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    allowed: Allowed,
     /// Process what the sources hold now, then end
     #[arg(long)]
     once: bool,
@@ -57,23 +61,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     runtime()?.block_on(async {
         let stop = listen_for_signals()?;
         let overrides: Overrides = options.plugins.iter().cloned().collect();
-        let text = read(&options.pipeline)?;
-        let compiled = load::compiled(&options.pipeline, &text);
-        let checked = check_components(&options.pipeline, &text, overrides.clone(), compiled.clone()).await?;
+        let read = options.target.read().await?;
+        let (text, compiled) = (read.text.as_str(), read.compiled());
+        let checked = check_components(&read, &options.allowed, overrides.clone(), compiled.clone()).await?;
         let lock = checked.pipeline.checkpoint.as_deref().map(Lock::take).transpose()?;
         let screen = Screen::stdout(options.json);
         let pipeline = &checked.pipeline;
         let checkpoint = match &pipeline.checkpoint {
             Some(folder) => {
-                let store = Store::new(folder, &options.pipeline, screen.clone());
-                Some(open(folder, pipeline, &store, &text, &checked, &overrides, compiled.as_ref()).await?)
+                let store = Store::new(folder, &read.file, screen.clone());
+                Some(open(folder, pipeline, &store, text, &checked, &overrides, compiled.as_ref()).await?)
             }
             None => None,
         };
         let application = Application {
             name: pipeline.name.clone(),
             batch_interval: pipeline.batch_interval,
-            code: wire(&text, &checked, &screen, pipeline.concurrent_batches).await?,
+            code: wire(text, &checked, &screen, pipeline.concurrent_batches).await?,
             checkpoint,
             state_limits: state_limits(pipeline),
             policy: policy(pipeline),

@@ -1,17 +1,15 @@
 //! `millstream stop`: asks the process that runs a pipeline to end, and waits until it has.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::host_file;
-use crate::load::checkpoint;
+use crate::target::Target;
 
-pub(crate) fn stop(file: &Path, now: bool) -> Result<()> {
-    let (_, checkpoint) = checkpoint(file)?;
+pub(crate) fn stop(target: &Target, now: bool) -> Result<()> {
+    let (_, checkpoint) = target.checkpoint()?;
     let Some(host) = host_file::running(&checkpoint)? else {
-        bail!("{} is not running", file.display());
+        bail!("{} is not running", target.file().display());
     };
     let pid = i32::try_from(host.pid).ok().and_then(Pid::from_raw);
     let pid = pid.with_context(|| format!("{} is no process", host.pid))?;

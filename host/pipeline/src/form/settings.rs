@@ -12,8 +12,8 @@ const BLOCK_INTERVAL_MAX: Duration = Duration::from_millis(200);
 const CONCURRENT_BATCHES_MAX: u64 = 64;
 const ATTEMPTS_MAX: u64 = 1_000;
 
-/// A pipeline that says nothing.
-pub(super) fn defaults() -> Pipeline {
+/// The pipeline of a file that says nothing: no name, nothing in it, and every setting at its default.
+pub fn defaults() -> Pipeline {
     Pipeline {
         name: String::new(),
         batch_interval: Duration::from_secs(1),
