@@ -91,21 +91,21 @@ pub(crate) fn key(name: &str) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     match !name.is_empty() && name.bytes().all(is_bare) {
         true => name.to_owned(),
-        false => escaped(name, false),
+        false => format!("\"{}\"", escaped(name, false)),
     }
 }
 
 /// A text of several lines stays one, so that mistakes in it are told by their lines.
 fn quoted(text: &str) -> String {
     match text.contains('\n') {
-        true => format!("\"\"\n{}\"\"", escaped(text, true)),
-        false => escaped(text, false),
+        true => format!("\"\"\"\n{}\"\"\"", escaped(text, true)),
+        false => format!("\"{}\"", escaped(text, false)),
     }
 }
 
-/// A text in quotes, whose line feeds stay as they are if it `has_lines`.
+/// What stands between quotes for a text, whose line feeds stay as they are if it `has_lines`.
 fn escaped(text: &str, has_lines: bool) -> String {
-    let mut escaped = String::from("\"");
+    let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
             '"' => escaped.push_str("\\\""),
@@ -120,5 +120,5 @@ fn escaped(text: &str, has_lines: bool) -> String {
             other => escaped.push(other),
         }
     }
-    escaped + "\""
+    escaped
 }
