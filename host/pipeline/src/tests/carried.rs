@@ -39,7 +39,11 @@ async fn mistakes_in_a_carried_pipeline_have_places_in_its_text() {
     let cases: &[(&str, &str, &[&str])] = &[
         ("self.shout", "self.shoot", &["9:7 did you mean \"shout\"?"]),
         ("self.shout", "selv.shout", &["9:7 did you mean \"self\"?"]),
-        ("[sinks.", "[plugins.self]\ncomponent = \"text.wasm\"\n[sinks.", &["11:1 the one that carries this"]),
+        (
+            "[sinks.",
+            "[plugins.self]\ncomponent = \"text.wasm\"\n[sinks.",
+            &["11:1 the one that carries this"],
+        ),
         ("[sinks.", "[tables.t]\npath = \"../t.csv\"\n[sinks.", &["11:8 goes back by \"..\""]),
         ("name = ", "checkpoint = \"a/../../b\"\nname = ", &["2:14 goes back by \"..\""]),
     ];
