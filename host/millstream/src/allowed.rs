@@ -123,7 +123,8 @@ impl Want {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:[]".contains(c);
         match value.chars().all(is_plain) {
             true => format!("--allow {}={value}", kind.name()),
-            false => format!("--allow '{}={}'", kind.name(), value.escape_debug()),
+            // Who copies it must not run what an author wrote.
+            false => format!("--allow '{}={}'", kind.name(), value.replace('\'', "'\\''")),
         }
     }
 
@@ -310,3 +311,6 @@ fn plain(path: &Path) -> PathBuf {
     }
     plain
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,6 +167,7 @@ extern crate self as millstream_sdk;
 pub mod accumulators;
 pub mod application;
 mod bits;
+mod draft;
 mod error;
 #[doc(hidden)]
 pub mod fold;
@@ -278,6 +279,8 @@ macro_rules! export {
             functions: &[$($crate::function!($($name)::+)),+],
             needs: &[$($($crate::Need::$need($what)),+)?],
         };
+
+        $(const _: fn(&$crate::application::Application) = $application;)?
 
         #[cfg(target_family = "wasm")]
         const _: () = {

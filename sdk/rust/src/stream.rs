@@ -2,7 +2,8 @@
 
 use std::marker::PhantomData;
 
-use crate::application::{Application, Definition, Described, Entry, Group, Named, kind};
+use crate::application::{Application, Definition, Described, Named, kind};
+use crate::draft::{Entry, Group};
 use crate::row::Row;
 use crate::schema::{DataType, Schema};
 use crate::toml::{Toml, set, table};

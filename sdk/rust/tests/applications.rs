@@ -58,8 +58,11 @@ impl Receiver for Silence {
 
 /// Forgets.
 #[sink]
-fn forget(word: Rows<'_, &str>) {
-    drop(word);
+fn forget(word: Rows<'_, &str>) -> Result<(), Fault> {
+    match word.len() {
+        0 => Err(Fault::rejected("there is nothing to forget")),
+        _ => Ok(()),
+    }
 }
 
 #[derive(Row)]
@@ -217,8 +220,14 @@ fn names_that_are_given_are_never_given_again() {
 
 #[test]
 fn text_alone_is_the_pipeline_and_the_package_names_one_without_a_name() {
-    assert_eq!(text(|app| drop(app.toml("name = \"a\""))), "name = \"a\"\n");
-    assert!(text(|app| drop(app.batch_interval("1s"))).starts_with("name = \"millstream-sdk\"\n"));
+    let alone = text(|app| {
+        app.toml("name = \"a\"");
+    });
+    assert_eq!(alone, "name = \"a\"\n");
+    let unnamed = text(|app| {
+        app.batch_interval("1s");
+    });
+    assert!(unnamed.starts_with("name = \"millstream-sdk\"\n"), "{unnamed}");
 }
 
 #[test]

@@ -38,6 +38,7 @@ async fn a_carried_pipeline_calls_the_functions_of_its_component() {
 async fn mistakes_in_a_carried_pipeline_have_places_in_its_text() {
     let cases: &[(&str, &str, &[&str])] = &[
         ("self.shout", "self.shoot", &["9:7 did you mean \"shout\"?"]),
+        ("name = \"t\"", "name = \"t\\u001B[2J\"", &["2:8 cannot be shown"]),
         ("self.shout", "selv.shout", &["9:7 did you mean \"self\"?"]),
         (
             "[sinks.",
