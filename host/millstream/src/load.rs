@@ -1,4 +1,4 @@
-//! From a pipeline file's path to a checked pipeline.
+//! From the pipeline that a command is about to a checked one.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

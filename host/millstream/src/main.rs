@@ -173,7 +173,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         eprintln!("{}", printable(&diagnostics.to_string()));
         return ExitCode::from(EXIT_CONFIGURATION);
     }
-    eprintln!("error: {}", told(error));
+    eprintln!("error: {}", printable(&told(error)));
     match error.is::<load::Refused>() {
         true => ExitCode::from(EXIT_CONFIGURATION),
         false => ExitCode::FAILURE,

@@ -14,6 +14,7 @@ use std::path::Path;
 use millstream_model::pipeline::{Grant, Limit, Located, Place, PluginSpec};
 use sha2::{Digest, Sha256};
 
+use crate::callee::shortened;
 use crate::contract::APPLICATION;
 use crate::hex::hex;
 use crate::plugin::{check_kind, read};
@@ -96,7 +97,7 @@ impl Plugin {
         let said = instance.call::<_, (Result<String, String>,)>(export, (), self.shared().time).await;
         let (_, (said,)) = said.map_err(|reason| format!("does not say its pipeline: {reason}"))?;
         said.map(Some).map_err(|reason| {
-            format!("cannot make its pipeline, by {APPLICATION}: {}", reason.escape_debug())
+            format!("cannot make its pipeline, by {APPLICATION}: {}", shortened(reason).escape_debug())
         })
     }
 }
