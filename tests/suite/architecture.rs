@@ -28,7 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const ENGINES: &[(&str, &str)] = &[("datafusion", "query"), ("wasmtime", "plugins")];
 
 /// Folders with code of ours.
-const CODE: &[&str] = &["host", "sdk", "plugins", "tests", "xtask"];
+const CODE: &[&str] = &["examples", "host", "sdk", "plugins", "tests", "xtask"];
 
 const FILE_LINES_MAX: usize = 400;
 

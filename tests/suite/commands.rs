@@ -106,7 +106,8 @@ fn the_examples_pass_their_tests() {
     component("text");
     let mut tested = 0;
     for example in entries(&root().join("examples")).iter().flat_map(|folder| entries(folder)) {
-        if example.extension().is_some_and(|extension| extension == "toml") {
+        let is_manifest = example.file_name().is_some_and(|name| name == "Cargo.toml");
+        if !is_manifest && example.extension().is_some_and(|extension| extension == "toml") {
             let outcome = millstream(&["test", example.to_str().unwrap()]);
             assert!(
                 outcome.status.success(),

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, reason = "what a failed test says: its seed, its folder")]
 
 mod accounting;
+mod applications;
 mod architecture;
 mod commands;
 mod compiling;

@@ -1,4 +1,5 @@
-//! `millstream inspect`: what a component offers and what it asks for.
+//! `millstream inspect`: what a component offers and what it asks for; of one that carries its pipeline, that whole, and what
+//! it wants from outside.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,12 +7,15 @@ use std::path::Path;
 use anyhow::Result;
 use millstream_model::pipeline::{Grant, Limit, Located, Place, PluginSpec};
 use millstream_model::{FunctionDescription, MigrationDescription, Need, Schema};
-use millstream_plugins::Plugin;
+use millstream_pipeline::{Diagnostics, Text};
+use millstream_plugins::{Carried, Plugin};
 use serde_json::json;
 
+use crate::allowed::{Want, wants};
 use crate::compiled::sandbox;
 use crate::imports::{IMPORTS, rank};
 use crate::load::{Refused, runtime};
+use crate::printable;
 
 #[allow(clippy::print_stdout, reason = "the command's answer")]
 pub(crate) fn inspect(component: &Path, json: bool) -> Result<()> {
@@ -23,17 +27,58 @@ pub(crate) fn inspect(component: &Path, json: bool) -> Result<()> {
         config: BTreeMap::new(),
     };
     let sandbox = sandbox(None)?;
-    let loaded = runtime()?.block_on(Plugin::load(&sandbox, &spec));
-    let plugin = loaded.map_err(|error| Refused(error.to_string()))?;
+    let (plugin, carried) = runtime()?.block_on(async {
+        let plugin = Plugin::load(&sandbox, &spec).await.map_err(|error| Refused(error.to_string()))?;
+        let carried = Carried::read(&sandbox, component).await.map_err(|error| Refused(error.to_string()))?;
+        anyhow::Ok((plugin, carried.map(|carried| Pipeline::of(component, carried))))
+    })?;
     match json {
-        true => println!("{}", as_json(&plugin)),
-        false => print!("{}", as_text(&plugin)),
+        true => println!("{}", as_json(&plugin, carried.as_ref())),
+        false => print!("{}", as_text(&plugin, carried.as_ref())),
     }
     Ok(())
 }
 
+/// The pipeline that a component carries.
+struct Pipeline {
+    carried: Carried,
+    /// What it wants from outside; or what is wrong with its form.
+    wants: Result<Vec<Want>, Diagnostics>,
+}
+
+impl Pipeline {
+    fn of(component: &Path, carried: Carried) -> Self {
+        let text = Text { is_carried: true, ..Text::new(component, &carried.text) };
+        let wants = text.parse().map(|pipeline| wants(&pipeline, true));
+        Self { carried, wants }
+    }
+
+    fn as_text(&self) -> String {
+        let told =
+            if self.carried.is_told { "as the component says" } else { "in a section of the component" };
+        let mut text = format!("\npipeline ({told})\n");
+        text.extend(self.carried.text.lines().map(|line| format!("  {line}\n")));
+        match &self.wants {
+            Ok(wants) if wants.is_empty() => text += "\nwants nothing from outside\n",
+            Ok(wants) => {
+                text += "\nwants from outside\n";
+                text.extend(wants.iter().map(|want| format!("  {}  {}\n", want.flag(), want.what)));
+            }
+            Err(diagnostics) => text += &format!("\nthe pipeline is wrong\n{diagnostics}\n"),
+        }
+        text
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        let want = |want: &Want| json!({ "kind": want.kind.name(), "value": want.value, "what": want.what });
+        let wants = self.wants.as_ref().ok().map(|wants| wants.iter().map(want).collect::<Vec<_>>());
+        let wrong = self.wants.as_ref().err().map(ToString::to_string);
+        json!({ "text": self.carried.text, "wants": wants, "wrong": wrong })
+    }
+}
+
 /// Everything in it comes from the component, so control characters are escaped.
-fn as_text(plugin: &Plugin) -> String {
+fn as_text(plugin: &Plugin, carried: Option<&Pipeline>) -> String {
     let description = plugin.description();
     let mut text = format!("{} {}\n", description.name, description.version);
     if !description.documentation.is_empty() {
@@ -44,7 +89,8 @@ fn as_text(plugin: &Plugin) -> String {
         text += &function_text(function);
     }
     text += &imports_text(plugin);
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    text.extend(carried.map(Pipeline::as_text));
+    printable(&text)
 }
 
 /// The needs, and the imports by what they mean.
@@ -102,7 +148,7 @@ fn migration_text(migration: &MigrationDescription) -> String {
     format!("      migrates from version {version}: state {state}, keys{seen} {becomes}{merged}\n")
 }
 
-fn as_json(plugin: &Plugin) -> serde_json::Value {
+fn as_json(plugin: &Plugin, carried: Option<&Pipeline>) -> serde_json::Value {
     let description = plugin.description();
     let function = |function: &FunctionDescription| {
         let state = (!function.state.fields.is_empty()).then(|| {
@@ -131,6 +177,7 @@ fn as_json(plugin: &Plugin) -> serde_json::Value {
         "functions": description.functions.iter().map(function).collect::<Vec<_>>(),
         "needs": description.needs.iter().map(need).collect::<Vec<_>>(),
         "imports": plugin.imports().iter().map(|import| &import.name).collect::<Vec<_>>(),
+        "pipeline": carried.map(Pipeline::as_json),
     })
 }
 

@@ -1,8 +1,7 @@
-//! From a pipeline file's path to a checked pipeline.
+//! From the pipeline that a command is about to a checked one.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -10,11 +9,13 @@ use async_trait::async_trait;
 use millstream_connectors::load_table;
 use millstream_engine::TableRows;
 use millstream_model::pipeline::{PluginSpec, TableSpec};
-use millstream_pipeline::{Checked, Component, Components, LoadError, LoadedTable};
+use millstream_pipeline::{Checked, Component, Components, LoadError, LoadedTable, SELF, Text};
 use millstream_plugins::{Cache, Sandbox};
 use tokio::sync::Mutex;
 
-use crate::compiled::{cache, sandbox};
+use crate::allowed::Allowed;
+use crate::compiled::sandbox;
+use crate::target::{Read, Target};
 
 /// Something that the user gave is refused, with what to do instead.
 #[derive(Debug, thiserror::Error)]
@@ -24,64 +25,50 @@ pub(crate) struct Refused(pub(crate) String);
 /// Components by plugin name that take the place of those the file names.
 pub(crate) type Overrides = BTreeMap<String, PathBuf>;
 
-/// Reads and checks the pipeline file, plugins and tables included.
-pub(crate) async fn load(file: &Path) -> Result<Checked> {
-    let text = read(file)?;
-    check_text(file, &text, Overrides::new(), compiled(file, &text)).await
+/// Reads and checks a pipeline that may use what is `allowed`, plugins and tables included.
+pub(crate) async fn load(target: &Target, allowed: &Allowed) -> Result<Checked> {
+    let read = target.read().await?;
+    check_components(&read, allowed, Overrides::new(), read.compiled()).await
 }
 
-/// Checks the text of the pipeline file `file`, plugins and tables included. `overrides` may not name plugins that it lacks.
+/// Checks a pipeline, plugins and tables included. `overrides` may not name plugins that it lacks.
 pub(crate) async fn check_components(
-    file: &Path,
-    text: &str,
+    read: &Read,
+    allowed: &Allowed,
     overrides: Overrides,
     compiled: Option<Cache>,
 ) -> Result<Checked> {
-    let checked = check_text(file, text, overrides.clone(), compiled).await?;
+    read.admit(allowed)?;
+    let checked = check_text(&read.text(), overrides.clone(), compiled).await?;
     let unknown = overrides.keys().find(|name| !checked.components.contains_key(*name));
-    match unknown {
-        Some(name) => {
-            Err(Refused(format!("--plugin {name}: {} has no plugin of that name", file.display())).into())
+    if let Some(name) = unknown {
+        let file = read.file.display();
+        return Err(Refused(format!("--plugin {name}: {file} has no plugin of that name")).into());
+    }
+    refuse_other_carrier(read, &checked, &overrides)?;
+    Ok(checked)
+}
+
+/// The component is read once for its pipeline, and once for its functions. Both are of the same.
+fn refuse_other_carrier(read: &Read, checked: &Checked, overrides: &Overrides) -> Result<()> {
+    let loaded = checked.components.get(SELF).filter(|_| !overrides.contains_key(SELF));
+    match (&read.carrier, loaded) {
+        (Some(digest), Some(component)) if component.digest() != digest => {
+            Err(Refused(format!("{} changed while it was being loaded; start again", read.file.display()))
+                .into())
         }
-        None => Ok(checked),
+        _ => Ok(()),
     }
 }
 
-/// Checks the text of the pipeline file `file`, with other components for some plugins.
+/// Checks a text, with other components for some plugins.
 pub(crate) async fn check_text(
-    file: &Path,
-    text: &str,
+    text: &Text<'_>,
     overrides: Overrides,
     compiled: Option<Cache>,
 ) -> Result<Checked> {
     let components = Overridden { sandbox: sandbox(compiled)?, overrides };
-    Ok(millstream_pipeline::check(file, text, &components).await?)
-}
-
-/// The compiled code in the checkpoint folder that the text of a pipeline file names, as far as that can be read. The
-/// folder need not be there, and is not made.
-pub(crate) fn compiled(file: &Path, text: &str) -> Option<Cache> {
-    millstream_pipeline::parse(file, text).ok()?.checkpoint.as_deref().and_then(cache)
-}
-
-/// The name and the checkpoint folder of the pipeline file `file`.
-pub(crate) fn checkpoint(file: &Path) -> Result<(String, PathBuf)> {
-    let pipeline = millstream_pipeline::parse(file, &read(file)?)?;
-    let Some(checkpoint) = pipeline.checkpoint else {
-        let name = file.display();
-        let reason = "names no `checkpoint` folder, by which a pipeline is found; add a line such as checkpoint = \"checkpoint\"";
-        return Err(Refused(format!("{name} {reason}")).into());
-    };
-    Ok((pipeline.name, checkpoint))
-}
-
-/// The text of a pipeline file.
-pub(crate) fn read(file: &Path) -> Result<String> {
-    let bytes = fs::read(file).map_err(|error| Refused(format!("reading {}: {error}", file.display())))?;
-    let text = String::from_utf8(bytes);
-    text.map_err(|error| {
-        Refused(format!("reading {}: the file is not UTF-8: {error}", file.display())).into()
-    })
+    Ok(text.check(&components).await?)
 }
 
 /// A runtime for commands that wait for nothing outside.
@@ -92,27 +79,26 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
 
 /// A pipeline file that is checked again and again; its components are loaded once.
 pub(crate) struct Subject {
-    file: PathBuf,
-    text: String,
+    read: Read,
     components: Overridden,
     loaded: Mutex<BTreeMap<String, Arc<dyn Component>>>,
 }
 
 impl Subject {
-    pub(crate) fn new(file: &Path) -> Result<Self> {
-        let text = read(file)?;
-        let sandbox = sandbox(compiled(file, &text))?;
-        let components = Overridden { sandbox, overrides: Overrides::new() };
-        Ok(Self { file: file.to_owned(), text, components, loaded: Mutex::default() })
+    pub(crate) async fn new(target: &Target, allowed: &Allowed) -> Result<Self> {
+        let read = target.read().await?;
+        read.admit(allowed)?;
+        let components = Overridden { sandbox: sandbox(read.compiled())?, overrides: Overrides::new() };
+        Ok(Self { read, components, loaded: Mutex::default() })
     }
 
     /// The pipeline, with nothing in it that an earlier one has seen or done.
     pub(crate) async fn check(&self) -> Result<Checked> {
-        Ok(millstream_pipeline::check(&self.file, &self.text, self).await?)
+        Ok(self.read.text().check(self).await?)
     }
 
     pub(crate) fn text(&self) -> &str {
-        &self.text
+        &self.read.text
     }
 }
 

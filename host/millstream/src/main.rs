@@ -3,6 +3,8 @@
 //! Each command is a module. Output meant for people or programs goes to stdout, everything else to stderr;
 //! the exit code is 0 for success, 78 for a pipeline or component that is refused, 1 for what failed while running.
 
+mod allowed;
+mod bundle;
 mod check;
 mod compiled;
 mod control;
@@ -20,6 +22,7 @@ mod status;
 mod stop;
 mod supervise;
 mod takeover;
+mod target;
 mod testing;
 mod upgrade;
 mod versions;
@@ -28,8 +31,10 @@ mod wire;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use allowed::Allowed;
 use clap::{Parser, Subcommand};
 use millstream_pipeline::Diagnostics;
+use target::Target;
 use tracing_subscriber::EnvFilter;
 
 /// The exit code for configuration that is refused, as in `sysexits.h`.
@@ -49,13 +54,17 @@ enum Command {
     Run(run::Options),
     /// Check a pipeline file whole, without running anything
     Check {
-        /// The pipeline file
-        pipeline: PathBuf,
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        allowed: Allowed,
     },
     /// Run the tests that a pipeline file holds
     Test {
-        /// The pipeline file
-        pipeline: PathBuf,
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        allowed: Allowed,
         /// Print a JSON object a test
         #[arg(long)]
         json: bool,
@@ -70,8 +79,8 @@ enum Command {
     },
     /// Stop a running pipeline: receive no more, process what was received, end
     Stop {
-        /// The pipeline file
-        pipeline: PathBuf,
+        #[command(flatten)]
+        target: Target,
         /// Leave what was received and is not processed
         #[arg(long)]
         now: bool,
@@ -80,16 +89,16 @@ enum Command {
     Upgrade(upgrade::Options),
     /// Give a running pipeline the code back that it had before its last upgrade
     Rollback {
-        /// The pipeline file
-        pipeline: PathBuf,
+        #[command(flatten)]
+        target: Target,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
     /// Show what a pipeline is doing, or where it was left
     Status {
-        /// The pipeline file
-        pipeline: PathBuf,
+        #[command(flatten)]
+        target: Target,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -98,8 +107,8 @@ enum Command {
     State(state::Options),
     /// Run a batch of the past again, aside, and compare its rows with those of then
     Replay {
-        /// The pipeline file
-        pipeline: PathBuf,
+        #[command(flatten)]
+        target: Target,
         /// The batch's time, in milliseconds
         #[arg(long, value_name = "TIME")]
         batch: i64,
@@ -109,8 +118,8 @@ enum Command {
     },
     /// Say what of a damaged journal can be saved
     Repair {
-        /// The pipeline file
-        pipeline: PathBuf,
+        #[command(flatten)]
+        target: Target,
         /// Save it: damaged files are kept beside their repaired copies
         #[arg(long)]
         apply: bool,
@@ -118,6 +127,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make an application of a component: it carries the pipeline
+    Bundle(bundle::Options),
     /// Begin a plugin project
     New(new::Options),
     /// Compile a component for the process that started this one
@@ -130,16 +141,17 @@ fn main() -> ExitCode {
     start_logging();
     let done = match arguments.command {
         Command::Run(options) => run::run(&options),
-        Command::Check { pipeline } => check::check(&pipeline),
-        Command::Test { pipeline, json } => testing::test(&pipeline, json),
+        Command::Check { target, allowed } => check::check(&target, &allowed),
+        Command::Test { target, allowed, json } => testing::test(&target, &allowed, json),
         Command::Inspect { component, json } => inspect::inspect(&component, json),
-        Command::Stop { pipeline, now } => stop::stop(&pipeline, now),
+        Command::Stop { target, now } => stop::stop(&target, now),
         Command::Upgrade(options) => upgrade::upgrade(&options),
-        Command::Rollback { pipeline, json } => upgrade::roll_back(&pipeline, json),
-        Command::Status { pipeline, json } => status::status(&pipeline, json),
+        Command::Rollback { target, json } => upgrade::roll_back(&target, json),
+        Command::Status { target, json } => status::status(&target, json),
         Command::State(options) => state::state(&options),
-        Command::Replay { pipeline, batch, json } => replay::replay(&pipeline, batch, json),
-        Command::Repair { pipeline, apply, json } => repair::repair(&pipeline, apply, json),
+        Command::Replay { target, batch, json } => replay::replay(&target, batch, json),
+        Command::Repair { target, apply, json } => repair::repair(&target, apply, json),
+        Command::Bundle(options) => bundle::bundle(&options),
         Command::New(options) => new::run(&options),
         Command::CompileForParent(options) => return compiled::compile(&options),
     };
@@ -173,14 +185,19 @@ fn start_logging() {
 #[allow(clippy::print_stderr, reason = "the last word of a command that failed")]
 fn fail(error: &anyhow::Error) -> ExitCode {
     if let Some(diagnostics) = error.downcast_ref::<Diagnostics>() {
-        eprintln!("{diagnostics}");
+        eprintln!("{}", printable(&diagnostics.to_string()));
         return ExitCode::from(EXIT_CONFIGURATION);
     }
-    eprintln!("error: {}", told(error));
+    eprintln!("error: {}", printable(&told(error)));
     match error.is::<load::Refused>() {
         true => ExitCode::from(EXIT_CONFIGURATION),
         false => ExitCode::FAILURE,
     }
+}
+
+/// A text that others wrote, without what would steer a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// An error with its causes, without those that its message tells already.

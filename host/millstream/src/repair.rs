@@ -1,6 +1,5 @@
 //! `millstream repair`: what is damaged in a pipeline's journal, and what can be saved of it.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -9,12 +8,13 @@ use millstream_platform::SystemDisk;
 use serde_json::{Value, json};
 
 use crate::host_file::Lock;
-use crate::load::{checkpoint, runtime};
+use crate::load::runtime;
 use crate::status::size;
+use crate::target::Target;
 
 #[allow(clippy::print_stdout, reason = "the command's answer")]
-pub(crate) fn repair(file: &Path, apply: bool, as_json: bool) -> Result<()> {
-    let (_, checkpoint) = checkpoint(file)?;
+pub(crate) fn repair(target: &Target, apply: bool, as_json: bool) -> Result<()> {
+    let (_, checkpoint) = target.checkpoint()?;
     // Nobody may write to the journal meanwhile, nor start from what is half repaired.
     let _lock = Lock::take(&checkpoint)?;
     let disk = Arc::new(SystemDisk);

@@ -1,7 +1,6 @@
 //! `millstream replay`: runs a batch of the past again, aside, and compares what comes out with what came out then.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -13,13 +12,14 @@ use millstream_platform::SystemDisk;
 use serde_json::json;
 
 use crate::grants;
-use crate::load::{Refused, checkpoint, runtime};
+use crate::load::{Refused, runtime};
+use crate::target::Target;
 use crate::versions::Store;
 use crate::wire::wire;
 
 #[allow(clippy::print_stdout, reason = "the command's answer")]
-pub(crate) fn replay(file: &Path, time: i64, as_json: bool) -> Result<()> {
-    let (_, checkpoint) = checkpoint(file)?;
+pub(crate) fn replay(target: &Target, time: i64, as_json: bool) -> Result<()> {
+    let (_, checkpoint) = target.checkpoint()?;
     let time = BatchTime::from_ms(time);
     let (replayed, grants) = runtime()?.block_on(async {
         let archive = Archive::open(Arc::new(SystemDisk), &checkpoint).await?;
@@ -28,7 +28,7 @@ pub(crate) fn replay(file: &Path, time: i64, as_json: bool) -> Result<()> {
         };
         // Nothing is printed: the sinks of the version are never written to.
         let (screen, _) = Screen::buffer(false);
-        let store = Store::new(&checkpoint, file, screen.clone());
+        let store = Store::new(&checkpoint, target.file(), screen.clone());
         let loaded = store.checked(&manifest.version).await;
         let (text, checked) = loaded.context("loading the version of the pipeline that ran the batch")?;
         let code = wire(&text, &checked, &screen, &Handover::default(), 1).await?;

@@ -18,12 +18,14 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
+use crate::allowed::Allowed;
 use crate::compiled::keep;
 use crate::control;
 use crate::host_file::Lock;
-use crate::load::{self, Overrides, Refused, check_components, read, runtime};
+use crate::load::{Overrides, Refused, check_components, runtime};
 use crate::supervise::supervise;
 use crate::takeover::{Giving, take_over};
+use crate::target::{Read, Target};
 use crate::upgrade::{Loaded, Running, choose, watch};
 use crate::versions::Store;
 use crate::wire::{dead_letters, dead_letters_file, policy, state_limits, threads, wire};
@@ -31,8 +33,10 @@ use crate::wire::{dead_letters, dead_letters_file, policy, state_limits, threads
 /// What `run` takes.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The pipeline file
-    pipeline: PathBuf,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    allowed: Allowed,
     /// Process what the sources hold now, then end
     #[arg(long)]
     once: bool,
@@ -66,15 +70,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     runtime()?.block_on(async {
         let (handle, stop) = listen_for_signals()?;
         let overrides: Overrides = options.plugins.iter().cloned().collect();
-        let file = &options.pipeline;
-        let text = read(file)?;
-        let compiled = load::compiled(file, &text);
-        let screen = Screen::stdout(options.json);
-        let folder = millstream_pipeline::parse(file, &text)?.checkpoint;
-        let store = folder.as_deref().map(|folder| Store::new(folder, file, screen.clone()));
-        let files =
-            async |text: &str| check_components(file, text, overrides.clone(), compiled.clone()).await;
-        let loaded = choose(file, text, &overrides, store.as_ref(), files).await?;
+        let read = options.target.read().await?;
+        let (compiled, screen) = (read.compiled(), Screen::stdout(options.json));
+        let folder = read.text().parse()?.checkpoint;
+        let store = folder.as_deref().map(|folder| Store::new(folder, &read.file, screen.clone()));
+        let files = async |read: &Read| {
+            check_components(read, &options.allowed, overrides.clone(), compiled.clone()).await
+        };
+        let loaded = choose(read, &overrides, store.as_ref(), files).await?;
         let (pipeline, handover) = (&loaded.checked.pipeline, Handover::default());
         // Whatever takes long is done before another process is asked to end.
         let code =
@@ -99,7 +102,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let (board, pipeline) = (Board::new(&pipeline.name), pipeline.clone());
         let giving = Arc::new(Giving::new(handle, handover.clone()));
         let running = Arc::new(Running {
-            file: file.clone(),
+            target: options.target.clone(),
+            allowed: options.allowed.clone(),
             given: overrides.clone(),
             screen: screen.clone(),
             handover,
@@ -132,7 +136,7 @@ async fn lock(
 ) -> Result<Option<Lock>> {
     let Some(folder) = folder else {
         if options.takeover {
-            let name = options.pipeline.display();
+            let name = options.target.file().display();
             let reason = "names no `checkpoint` folder, by which a running pipeline is found; start it without --takeover";
             return Err(Refused(format!("{name} {reason}")).into());
         }

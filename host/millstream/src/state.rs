@@ -1,7 +1,7 @@
 //! `millstream state`: the states that a stream keeps, as the last commit left them, whether its pipeline runs or not.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -15,7 +15,8 @@ use millstream_platform::{Disk, SystemDisk};
 use millstream_state::{Encoded, Keyed, Store};
 use serde_json::Value;
 
-use crate::load::{Refused, checkpoint, runtime};
+use crate::load::{Refused, runtime};
+use crate::target::Target;
 use crate::testing::from_rows;
 
 /// How often reading begins anew because the pipeline that runs has removed a file meanwhile.
@@ -24,8 +25,8 @@ const ATTEMPTS: usize = 5;
 /// What `state` takes.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The pipeline file
-    pipeline: PathBuf,
+    #[command(flatten)]
+    target: Target,
     /// The stream whose states are shown
     stream: String,
     /// One key's state alone: VALUE, or where the key has several columns, COLUMN=VALUE for each
@@ -40,7 +41,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn state(options: &Options) -> Result<()> {
-    let (_, checkpoint) = checkpoint(&options.pipeline)?;
+    let (_, checkpoint) = options.target.checkpoint()?;
     let store = runtime()?.block_on(read(&checkpoint))?;
     let keyed = find(&store, &options.stream)?;
     match options.keys.as_slice() {

@@ -6,15 +6,15 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::host_file;
-use crate::load::checkpoint;
+use crate::target::Target;
 
-pub(crate) fn stop(file: &Path, now: bool) -> Result<()> {
-    let (_, checkpoint) = checkpoint(file)?;
+pub(crate) fn stop(target: &Target, now: bool) -> Result<()> {
+    let (_, checkpoint) = target.checkpoint()?;
     // The first asks for a graceful stop, a second for an immediate one: as Ctrl-C does. Two that are alike can become one
     // on their way.
     let signals: &[Signal] = if now { &[Signal::TERM, Signal::INT] } else { &[Signal::TERM] };
     if !signal(&checkpoint, signals)? {
-        bail!("{} is not running", file.display());
+        bail!("{} is not running", target.file().display());
     }
     host_file::wait_until_ended(&checkpoint)
 }

@@ -2,7 +2,7 @@
 //! finishes, and a batch of last week can be run again, whatever happened to the files meanwhile.
 //!
 //! ```text
-//! checkpoint/versions/SHA-256.toml   the text of a pipeline file
+//! checkpoint/versions/SHA-256.toml   the text of a pipeline
 //! checkpoint/versions/SHA-256.wasm   a component
 //! checkpoint/versions/adopted.json   which of them the pipeline was given while it ran
 //! ```
@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use millstream_connectors::{Handover, Screen};
 use millstream_engine::{Code, Versions};
 use millstream_model::Version;
-use millstream_pipeline::Checked;
+use millstream_pipeline::{Checked, SELF, Text};
 use millstream_platform::crash_point;
 
 use crate::compiled::cache;
@@ -35,7 +35,7 @@ const ADOPTED: &str = "adopted.json";
 pub(crate) struct Store {
     checkpoint: PathBuf,
     folder: PathBuf,
-    /// The pipeline file: paths in a kept text are relative to its folder.
+    /// The pipeline file, or the component that carries the pipeline: paths in a kept text are relative to its folder.
     file: PathBuf,
     screen: Screen,
 }
@@ -84,7 +84,7 @@ impl Store {
         Ok(())
     }
 
-    /// A version's pipeline, checked with the components that it ran with.
+    /// A version's pipeline, checked with the components that it ran with. What it wants was allowed when it was kept.
     pub(crate) async fn checked(&self, version: &Version) -> Result<(String, Checked)> {
         let text = String::from_utf8(self.get(&self.text(&version.pipeline), &version.pipeline)?)?;
         let mut overrides = Overrides::new();
@@ -93,7 +93,13 @@ impl Store {
             self.get(&path, digest)?;
             overrides.insert(name.clone(), path);
         }
-        let checked = check_text(&self.file, &text, overrides, cache(&self.checkpoint)).await?;
+        let kept = Text {
+            file: &self.file,
+            text: &text,
+            is_carried: version.plugins.contains_key(SELF),
+            checkpoint: Some(&self.checkpoint),
+        };
+        let checked = check_text(&kept, overrides, cache(&self.checkpoint)).await?;
         let loaded = of_checked(&text, &checked);
         ensure!(
             loaded == *version,

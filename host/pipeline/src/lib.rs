@@ -13,6 +13,7 @@ mod form;
 mod meaning;
 mod nearest;
 mod place;
+mod text;
 
 #[cfg(test)]
 mod tests;
@@ -28,8 +29,8 @@ use millstream_state::States;
 
 pub use component::{Component, Components, LoadError, LoadedTable};
 pub use diagnostic::{Diagnostic, Diagnostics};
-
-use place::Lines;
+pub use form::defaults;
+pub use text::{SELF, Text};
 
 /// A pipeline that can run.
 pub struct Checked {
@@ -53,18 +54,10 @@ impl fmt::Debug for Checked {
 
 /// Reads a pipeline file's text and checks its form. Paths in it are taken relative to the folder of `file`.
 pub fn parse(file: &Path, text: &str) -> Result<Pipeline, Diagnostics> {
-    let lines = Lines::new(text);
-    let draft = form::read(file, &lines);
-    if draft.diagnostics.is_empty() {
-        Ok(draft.pipeline)
-    } else {
-        Err(Diagnostics::new(file, draft.diagnostics))
-    }
+    Text::new(file, text).parse()
 }
 
 /// Reads a pipeline file's text and checks its form and its meaning.
 pub async fn check(file: &Path, text: &str, components: &dyn Components) -> Result<Checked, Diagnostics> {
-    let lines = Lines::new(text);
-    let draft = form::read(file, &lines);
-    meaning::check(&lines, draft, components).await.map_err(|all| Diagnostics::new(file, all))
+    Text::new(file, text).check(components).await
 }

@@ -143,7 +143,7 @@ impl fmt::Debug for Callee {
 }
 
 /// The beginning of a text that is too long for people, and how long it was.
-fn shortened(mut reason: String) -> String {
+pub(crate) fn shortened(mut reason: String) -> String {
     let length = reason.len();
     if length > REASON_BYTES_MAX {
         reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));

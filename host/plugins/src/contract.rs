@@ -17,6 +17,8 @@ pub(crate) const MIGRATE_STATE: &str = "millstream:plugin/migrate-state@0.1.0";
 pub(crate) const RECEIVER: &str = "millstream:plugin/receiver@0.1.0";
 /// The interface of sinks.
 pub(crate) const SINK: &str = "millstream:plugin/sink@0.1.0";
+/// The interface of components that carry their pipeline.
+pub(crate) const APPLICATION: &str = "millstream:plugin/application@0.1.0";
 /// What a component imports that sends HTTP requests, in whatever version.
 pub(crate) const HTTP: &str = "wasi:http/outgoing-handler@";
 /// The interfaces that the host offers.

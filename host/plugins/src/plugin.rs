@@ -17,7 +17,9 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use crate::callee::Callee;
-use crate::contract::{DESCRIPTION, HTTP, MIGRATE_STATE, RECEIVER, REDUCE, SINK, TRANSFORM, UPDATE_STATE};
+use crate::contract::{
+    APPLICATION, DESCRIPTION, HTTP, MIGRATE_STATE, RECEIVER, REDUCE, SINK, TRANSFORM, UPDATE_STATE,
+};
 use crate::description::description;
 use crate::guest::{Guest, Terms, World};
 use crate::hex::hex;
@@ -66,6 +68,7 @@ struct Exports {
     migration: Option<MigrationExports>,
     receiver: Option<ReceiverExports>,
     write: Option<ComponentExportIndex>,
+    pipeline: Option<ComponentExportIndex>,
 }
 
 impl Exports {
@@ -78,6 +81,7 @@ impl Exports {
             migration: MigrationExports::of(component),
             receiver: ReceiverExports::of(component),
             write: export(component, SINK, "write"),
+            pipeline: export(component, APPLICATION, "pipeline"),
         }
     }
 
@@ -249,6 +253,15 @@ impl Plugin {
             .then(|| Arc::new(PluginSink::new(self.callee(index))) as Arc<dyn Sink>)
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// What is asked for the pipeline that the component carries, if it can be asked.
+    pub(crate) fn pipeline_export(&self) -> Option<&ComponentExportIndex> {
+        self.shared.exports.pipeline.as_ref()
+    }
+
     fn is(&self, kind: FunctionKind, index: usize) -> bool {
         self.description.functions[index].kind == kind
     }
@@ -317,7 +330,8 @@ impl pipeline::Component for Plugin {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
+/// The bytes of a component's file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
     let failed = |source| PluginError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
@@ -329,7 +343,7 @@ fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
 }
 
 /// The first eight bytes say what a file is.
-fn check_kind(bytes: &[u8]) -> Result<(), String> {
+pub(crate) fn check_kind(bytes: &[u8]) -> Result<(), String> {
     match bytes {
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
         [0, b'a', b's', b'm', ..] => {

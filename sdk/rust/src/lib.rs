@@ -180,6 +180,11 @@
 //! # save(Rows::from(&["a", "b"][..]), Batch { time_ms: 7, part: 0, parts: 1 }).unwrap();
 //! ```
 //!
+//! # Applications
+//!
+//! A component may carry its whole pipeline, so that `millstream run` on it is everything: a function with `#[application]`
+//! says it, and [`export!`] names that function. See [`mod@application`].
+//!
 //! # What else there is
 //!
 //! [`config`] reads the plugin's configuration, [`log()`] writes to the host's log, and [`accumulators::add`] counts what is
@@ -192,7 +197,9 @@
 extern crate self as millstream_sdk;
 
 pub mod accumulators;
+pub mod application;
 mod bits;
+mod draft;
 mod error;
 #[doc(hidden)]
 pub mod fold;
@@ -213,10 +220,12 @@ mod schema;
 mod setting;
 #[doc(hidden)]
 pub mod state;
+mod stream;
 mod table;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 pub mod text;
+mod toml;
 mod value;
 mod varying;
 #[cfg(target_family = "wasm")]
@@ -232,7 +241,8 @@ pub use host::{Level, config, log, required_config};
 pub use list::{Iter, List, Rows};
 pub use migration::{Migrated, Migration};
 pub use millstream_sdk_macros::{
-    Row, filter, flat_map, inverse, map, merge, migrate, receiver, reduce, sink, transform, update_state,
+    Row, application, filter, flat_map, inverse, map, merge, migrate, receiver, reduce, sink, transform,
+    update_state,
 };
 pub use need::{GrantKind, Need};
 pub use outside::{Batch, Delivery, Fault, Poll, Position, Receiver, Receiving, Sink, Writing};
@@ -240,15 +250,17 @@ pub use row::{Columns, ReadRow, Row, WriteRow};
 pub use schema::{DataType, Field, Schema};
 pub use setting::Setting;
 pub use state::{Outcome, Output, State, Updates};
+pub use stream::{Calls, Keyed, Spanning, Stream, Window};
 pub use table::{Column, Lists, Table, Values, Varying};
 pub use value::{Read, Required, Timestamp, Value, Write};
 
 /// What a plugin's author needs.
 pub mod prelude {
+    pub use crate::application::Application;
     pub use crate::{
         Batch, Context, Fault, Level, List, Output, Poll, Position, Receiver, Row, Rows, Sink, State,
-        Timestamp, accumulators, config, filter, flat_map, inverse, log, map, merge, migrate, receiver,
-        reduce, required_config, sink, transform, update_state,
+        Timestamp, Window, accumulators, application, config, filter, flat_map, inverse, log, map, merge,
+        migrate, receiver, reduce, required_config, sink, transform, update_state,
     };
 }
 
@@ -270,7 +282,10 @@ macro_rules! function {
 
 /// Makes the crate a plugin of the functions named, in that order. Its name, version and description are the package's.
 ///
-/// Behind the functions stands what the plugin cannot do without, if there is such: `network`, `http`, `read` and `write` with
+/// Behind the functions stands `application`, the function that says the pipeline which the component carries, if it does; see
+/// [`mod@application`].
+///
+/// Then stands what the plugin cannot do without, if there is such: `network`, `http`, `read` and `write` with
 /// what they are for, in words for people, and `environment` with a variable's name. A pipeline that does not grant one
 /// of these is refused, with the line that would grant it.
 ///
@@ -287,7 +302,11 @@ macro_rules! function {
 /// ```
 #[macro_export]
 macro_rules! export {
-    ($($($name:ident)::+),+ $(,)? $(; needs: $($need:ident($what:expr)),+ $(,)?)?) => {
+    (
+        $($($name:ident)::+),+ $(,)?
+        $(; application: $application:path)?
+        $(; needs: $($need:ident($what:expr)),+ $(,)?)?
+    ) => {
         #[doc(hidden)]
         pub const MILLSTREAM_PLUGIN: $crate::Plugin = $crate::Plugin {
             name: ::core::env!("CARGO_PKG_NAME"),
@@ -296,6 +315,8 @@ macro_rules! export {
             functions: &[$($crate::function!($($name)::+)),+],
             needs: &[$($($crate::Need::$need($what)),+)?],
         };
+
+        $(const _: fn(&$crate::application::Application) = $application;)?
 
         #[cfg(target_family = "wasm")]
         const _: () = {
@@ -306,6 +327,16 @@ macro_rules! export {
             }
 
             $crate::wasm::bindings::export!(Component with_types_in $crate::wasm::bindings);
+
+            $(
+                impl $crate::wasm::Carrier for Component {
+                    fn build(application: &$crate::application::Application) {
+                        $application(application);
+                    }
+                }
+
+                $crate::wasm::carrier::export!(Component with_types_in $crate::wasm::carrier);
+            )?
         };
     };
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::accumulators;
+use crate::application::{self, Application};
 use crate::error::Error;
 use crate::fold::Groups;
 use crate::function::{Answer, Context, Kind, Plugin};
@@ -34,10 +35,34 @@ pub mod bindings {
     });
 }
 
+/// What `wit-bindgen` makes of the world of components that carry their pipeline.
+#[doc(hidden)]
+#[allow(missing_docs, unsafe_code, unreachable_pub, clippy::all, reason = "generated")]
+pub mod carrier {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "application-only",
+        pub_export_macro: true,
+        default_bindings_module: "millstream_sdk::wasm::carrier",
+    });
+}
+
 /// The type that `export!` makes, and that the component's exports are of.
 pub trait Component {
     /// The plugin.
     const PLUGIN: Plugin;
+}
+
+/// A component that carries its pipeline.
+pub trait Carrier: Component {
+    /// Says what it is.
+    fn build(application: &Application);
+}
+
+impl<C: Carrier> carrier::exports::millstream::plugin::application::Guest for C {
+    fn pipeline() -> Result<String, String> {
+        application::pipeline(&C::PLUGIN, C::build)
+    }
 }
 
 impl<C: Component> description::Guest for C {

@@ -81,9 +81,9 @@ fn a_component_that_asks_for_more_is_refused_until_that_is_allowed() {
     let mut arguments = vec!["--file", file.to_str().unwrap()];
     for (what, import) in [("folders", "wasi:filesystem/"), ("network", "wasi:sockets/")] {
         let answer = refused(&project, &arguments);
-        let told = ["\"reach\"", import, &format!("--allow {what}")];
+        let told = ["\"reach\"", import, &format!("--allow-import {what}")];
         assert!(told.iter().all(|told| answer.contains(told)), "{what}: {answer}");
-        arguments.extend(["--allow", what]);
+        arguments.extend(["--allow-import", what]);
     }
     let allowed = project.run("upgrade", &arguments);
     assert!(allowed.status.success(), "{}", stderr(&allowed));

@@ -15,14 +15,15 @@ use serde_json::json;
 
 use crate::control;
 use crate::host_file;
-use crate::load::{checkpoint, runtime};
+use crate::load::runtime;
+use crate::target::Target;
 
 /// Batches that are shown to people.
 const BATCHES_SHOWN: usize = 5;
 
 #[allow(clippy::print_stdout, reason = "the command's answer")]
-pub(crate) fn status(file: &Path, as_json: bool) -> Result<()> {
-    let (name, checkpoint) = checkpoint(file)?;
+pub(crate) fn status(target: &Target, as_json: bool) -> Result<()> {
+    let (name, checkpoint) = target.checkpoint()?;
     let (running, status) = runtime()?.block_on(async {
         match host_file::running(&checkpoint)? {
             Some(host) => anyhow::Ok((Some(host.pid), control::status(&checkpoint).await?)),

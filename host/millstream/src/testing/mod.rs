@@ -8,19 +8,19 @@ mod rows;
 mod table;
 mod world;
 
-use std::path::Path;
-
 use anyhow::{Result, bail};
 use serde_json::json;
 
+use crate::allowed::Allowed;
 use crate::load::{Subject, runtime};
+use crate::target::Target;
 use case::{Outcome, run};
 pub(crate) use rows::from_rows;
 
 #[allow(clippy::print_stdout, reason = "the command's answer")]
-pub(crate) fn test(file: &Path, as_json: bool) -> Result<()> {
+pub(crate) fn test(target: &Target, allowed: &Allowed, as_json: bool) -> Result<()> {
     let (tests, failed) = runtime()?.block_on(async {
-        let subject = Subject::new(file)?;
+        let subject = Subject::new(target, allowed).await?;
         let checked = subject.check().await?;
         let mut failed = 0;
         for test in &checked.pipeline.tests {
@@ -39,7 +39,7 @@ pub(crate) fn test(file: &Path, as_json: bool) -> Result<()> {
     }
     match failed {
         0 => Ok(()),
-        _ => bail!("{failed} of {tests} tests of {} failed", file.display()),
+        _ => bail!("{failed} of {tests} tests of {} failed", target.file().display()),
     }
 }
 

@@ -7,13 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
 use anyhow::Result;
 use millstream_model::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::load::Overrides;
+use crate::target::Read;
 use crate::wire::sha256;
 
 /// A version that a running pipeline was given.
@@ -38,14 +38,14 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// As they are now: `text` is that of the pipeline file, and `overrides` take the place of components that it names.
-    pub(crate) fn now(file: &Path, text: &str, overrides: &Overrides) -> Result<Self> {
-        let pipeline = millstream_pipeline::parse(file, text)?;
+    /// As they are now: `read` is the pipeline, and `overrides` take the place of components that it names.
+    pub(crate) fn now(read: &Read, overrides: &Overrides) -> Result<Self> {
+        let pipeline = read.text().parse()?;
         let components = pipeline.plugins.iter().filter_map(|spec| {
             let name = &spec.name.value;
             let bytes = fs::read(overrides.get(name).unwrap_or(&spec.component.value)).ok()?;
             Some((name.clone(), sha256(&bytes)))
         });
-        Ok(Self { pipeline: sha256(text.as_bytes()), components: components.collect() })
+        Ok(Self { pipeline: sha256(read.text.as_bytes()), components: components.collect() })
     }
 }

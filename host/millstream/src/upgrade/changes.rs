@@ -90,7 +90,7 @@ pub(crate) fn wider(before: &Checked, after: &Checked, allowed: &[String]) -> Op
         Some(format!(
             "plugin \"{name}\" asks for more than the version that runs: {what} (it imports {import}), of which it is \
              granted nothing. Grant in a new pipeline file what it may reach, and upgrade with --file; or let it have \
-             the import, and nothing of it, by --allow {what}"
+             the import, and nothing of it, by --allow-import {what}"
         ))
     })
 }

@@ -12,10 +12,12 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::allowed::Allowed;
 use crate::control;
 use crate::host_file;
-use crate::load::{Refused, checkpoint, runtime};
+use crate::load::{Refused, runtime};
 use crate::run::parse_override;
+use crate::target::Target;
 
 pub(crate) use adopted::{Adopted, Files};
 pub(crate) use running::{Loaded, Running, choose};
@@ -24,17 +26,19 @@ pub(crate) use watch::watch;
 /// What `upgrade` takes.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The pipeline file
-    pipeline: PathBuf,
+    #[command(flatten)]
+    target: Target,
     /// Another component for a plugin
     #[arg(value_name = "NAME=COMPONENT", value_parser = parse_override)]
     plugins: Vec<(String, PathBuf)>,
-    /// Another pipeline file
+    /// Another pipeline file, or another component that carries the pipeline
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// What components may ask for that those before them did not: network, http, folders, environment
+    #[command(flatten)]
+    allowed: Allowed,
+    /// What components may import that those before them did not: network, http, folders, environment
     #[arg(long, value_name = "WHAT", value_parser = ["network", "http", "folders", "environment"])]
-    allow: Vec<String>,
+    allow_import: Vec<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -46,10 +50,12 @@ pub(crate) struct Options {
 pub(crate) struct Request {
     /// Components by plugin, as absolute paths.
     pub(crate) plugins: BTreeMap<String, PathBuf>,
-    /// Another pipeline file, as an absolute path.
+    /// Another pipeline, as an absolute path.
     pub(crate) file: Option<PathBuf>,
-    /// The ways outside that are allowed to be new.
-    pub(crate) allow: Vec<String>,
+    /// What a pipeline that a component carries may use, beside what was allowed before.
+    pub(crate) allowed: Allowed,
+    /// The ways outside that imports may be new for.
+    pub(crate) allow_imports: Vec<String>,
     /// The version before is wanted, and nothing of the above.
     pub(crate) back: bool,
 }
@@ -76,21 +82,22 @@ pub(crate) fn upgrade(options: &Options) -> Result<()> {
     let request = Request {
         plugins: plugins.collect::<Result<_>>()?,
         file: options.file.as_deref().map(found).transpose()?,
-        allow: options.allow.clone(),
+        allowed: options.allowed.clone(),
+        allow_imports: options.allow_import.clone(),
         back: false,
     };
-    ask(&options.pipeline, request, options.json)
+    ask(&options.target, request, options.json)
 }
 
-pub(crate) fn roll_back(pipeline: &Path, json: bool) -> Result<()> {
-    ask(pipeline, Request { back: true, ..Request::default() }, json)
+pub(crate) fn roll_back(target: &Target, json: bool) -> Result<()> {
+    ask(target, Request { back: true, ..Request::default() }, json)
 }
 
 #[allow(clippy::print_stdout, reason = "the command's answer")]
-fn ask(pipeline: &Path, request: Request, json: bool) -> Result<()> {
-    let (name, checkpoint) = checkpoint(pipeline)?;
+fn ask(target: &Target, request: Request, json: bool) -> Result<()> {
+    let (name, checkpoint) = target.checkpoint()?;
     if host_file::running(&checkpoint)?.is_none() {
-        bail!("{name} is not running; start it with what is new: millstream run {}", pipeline.display());
+        bail!("{name} is not running; start it with what is new: millstream run {}", target.file().display());
     }
     let report = runtime()?.block_on(control::upgrade(&checkpoint, request))?;
     if json {

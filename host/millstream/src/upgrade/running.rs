@@ -1,20 +1,21 @@
 //! The side of the running pipeline: loads what is asked for beside what runs, and goes over to it.
 
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use millstream_connectors::{Handover, Screen};
 use millstream_engine::{Upgrade, UpgradeError, Upgrader};
 use millstream_model::{BatchTime, Version};
-use millstream_pipeline::Checked;
+use millstream_pipeline::{Checked, SELF};
 use millstream_platform::crash_point;
 use millstream_plugins::Cache;
 use tokio::sync::Mutex;
 
 use super::changes::{changes, fixed, wider};
 use super::{Adopted, Files, Report, Request};
-use crate::load::{Overrides, Refused, check_text, read};
+use crate::allowed::Allowed;
+use crate::load::{Overrides, Refused, check_components, check_text};
+use crate::target::{Read, Target};
 use crate::versions::Store;
 use crate::wire::{version, wire};
 
@@ -23,14 +24,18 @@ type BoxFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 /// A version of a pipeline, with the files that its components were loaded from.
 pub(crate) struct Loaded {
     pub(crate) text: String,
+    /// Whether a component carries it.
+    pub(crate) is_carried: bool,
     pub(crate) overrides: Overrides,
     pub(crate) checked: Checked,
 }
 
 /// A pipeline that runs, as far as it takes other code.
 pub(crate) struct Running {
-    /// The pipeline file.
-    pub(crate) file: PathBuf,
+    /// What it was started from.
+    pub(crate) target: Target,
+    /// What it may use, if a component carries it.
+    pub(crate) allowed: Allowed,
     /// Files that were given for plugins when it was started.
     pub(crate) given: Overrides,
     pub(crate) screen: Screen,
@@ -48,6 +53,13 @@ impl Loaded {
     pub(crate) fn version(&self) -> Version {
         version(&self.text, &self.checked)
     }
+
+    /// A version that the checkpoint folder keeps.
+    async fn kept(store: &Store, version: &Version) -> Result<Self> {
+        let (text, checked) = store.checked(version).await?;
+        let is_carried = version.plugins.contains_key(SELF);
+        Ok(Self { text, is_carried, overrides: Overrides::new(), checked })
+    }
 }
 
 impl Running {
@@ -62,7 +74,7 @@ impl Running {
             true => self.go_over(&mut current, self.before().await?, None).await,
             false => {
                 let next = self.load(&current, &request).await?;
-                self.go_over(&mut current, next, Some(&request.allow)).await
+                self.go_over(&mut current, next, Some(&request.allow_imports)).await
             }
         }
     }
@@ -73,9 +85,12 @@ impl Running {
     /// The pipeline goes on as it was, and why.
     pub(crate) async fn refresh(&self) -> Result<Report> {
         let mut current = self.current.lock().await;
-        let (text, overrides) = (read(&self.file)?, self.given.clone());
-        let checked = check_text(&self.file, &text, overrides.clone(), self.compiled.clone()).await?;
-        self.go_over(&mut current, Loaded { text, overrides, checked }, Some(&[])).await
+        let (read, overrides) = (self.target.read().await?, self.given.clone());
+        let compiled = self.compiled.clone();
+        let checked = check_components(&read, &self.allowed, overrides.clone(), compiled).await?;
+        let is_carried = read.carrier.is_some();
+        self.go_over(&mut current, Loaded { text: read.text, is_carried, overrides, checked }, Some(&[]))
+            .await
     }
 
     /// Goes over to `next`, which may ask for what it is granted, `allowed`, or anything at all.
@@ -101,7 +116,7 @@ impl Running {
             Some(store) => {
                 store.keep(&next.text, &next.checked, &next.overrides)?;
                 crash_point("version-kept");
-                let files = Files::now(&self.file, &read(&self.file)?, &self.given)?;
+                let files = Files::now(&self.target.read().await?, &self.given)?;
                 let adopted = Adopted { version: to, before: from, files };
                 Box::pin(async move { store.adopt(&adopted).map_err(|error| format!("{error:#}")) })
             }
@@ -119,17 +134,11 @@ impl Running {
 
     /// What is asked for; what is not spoken of is as it is.
     async fn load(&self, current: &Loaded, request: &Request) -> Result<Loaded> {
-        let text = match &request.file {
-            Some(file) => read(file)?,
-            None => current.text.clone(),
-        };
-        let file = request.file.as_deref().unwrap_or(&self.file);
-        let plugins = millstream_pipeline::parse(&self.file, &text)
-            .with_context(|| format!("reading {}", file.display()))?
-            .plugins;
+        let read = self.read(current, request).await?;
+        let plugins = read.text().parse()?.plugins;
         let is_known = |name: &String| plugins.iter().any(|plugin| plugin.name.value == *name);
         if let Some(unknown) = request.plugins.keys().find(|name| !is_known(name)) {
-            let reason = format!("{} has no plugin \"{unknown}\"", self.file.display());
+            let reason = format!("{} has no plugin \"{unknown}\"", read.text().name().display());
             return Err(Refused(reason).into());
         }
         let mut overrides = Overrides::new();
@@ -138,7 +147,8 @@ impl Running {
             let of_current = current.checked.pipeline.plugins.iter().find(|old| old.name.value == *name);
             let is_same = of_current.is_some_and(|old| old.component.value == plugin.component.value);
             let running = current.checked.components.get(name).filter(|_| is_same);
-            let path = match (request.plugins.get(name), running) {
+            let carrier = request.file.as_ref().filter(|_| name == SELF);
+            let path = match (request.plugins.get(name).or(carrier), running) {
                 (Some(path), _) => Some(path.clone()),
                 (None, Some(component)) => {
                     self.store.as_ref().map(|store| store.component(component.digest()))
@@ -147,14 +157,29 @@ impl Running {
             };
             overrides.extend(path.map(|path| (name.clone(), path)));
         }
-        let checked = check_text(&self.file, &text, overrides.clone(), self.compiled.clone()).await;
-        let checked = checked.map_err(|error| match &request.file {
-            Some(file) => {
-                anyhow::Error::from(Refused(format!("{}, in the place of {error}", file.display())))
-            }
-            None => error,
-        })?;
-        Ok(Loaded { text, overrides, checked })
+        let compiled = self.compiled.clone();
+        let checked = check_text(&read.text(), overrides.clone(), compiled).await;
+        let checked = checked.map_err(|error| in_place(request, error))?;
+        let of_carrier = checked.components.get(SELF).map(|component| component.digest());
+        if read.carrier.is_some() && request.file.is_some() && of_carrier != read.carrier.as_deref() {
+            return Err(
+                Refused("the component changed while it was being loaded; try again".to_owned()).into()
+            );
+        }
+        Ok(Loaded { text: read.text, is_carried: read.carrier.is_some(), overrides, checked })
+    }
+
+    /// The pipeline that is asked for. Paths in it are relative to the folder of the one that it takes the place of.
+    async fn read(&self, current: &Loaded, request: &Request) -> Result<Read> {
+        let Some(file) = &request.file else {
+            let carrier = current.checked.components.get(SELF).map(|component| component.digest().to_owned());
+            return Ok(self.target.with_text(current.text.clone(), carrier.filter(|_| current.is_carried)));
+        };
+        let Target { checkpoint, .. } = self.target.clone();
+        let read = Target { pipeline: file.clone(), checkpoint }.read().await?;
+        let read = self.target.with_text(read.text, read.carrier);
+        read.admit(&self.allowed.and(&request.allowed)).map_err(|error| in_place(request, error))?;
+        Ok(read)
     }
 
     /// The version before the one that runs.
@@ -162,33 +187,38 @@ impl Running {
         let none = || Refused("the pipeline was not upgraded; there is nothing to go back to".to_owned());
         let store = self.store.as_ref().ok_or_else(none)?;
         let adopted = store.adopted()?.ok_or_else(none)?;
-        let (text, checked) = store.checked(&adopted.before).await?;
-        Ok(Loaded { text, overrides: Overrides::new(), checked })
+        Loaded::kept(store, &adopted.before).await
+    }
+}
+
+/// A refusal of another pipeline file, whose diagnostics speak of the one that it takes the place of.
+fn in_place(request: &Request, error: anyhow::Error) -> anyhow::Error {
+    match &request.file {
+        Some(file) => Refused(format!("{}, in the place of {error}", file.display())).into(),
+        None => error,
     }
 }
 
 /// The version that a pipeline starts with: the one that it was given last while it ran, unless its files are others by
 /// now.
 pub(crate) async fn choose(
-    file: &Path,
-    text: String,
+    read: Read,
     given: &Overrides,
     store: Option<&Store>,
-    files: impl AsyncFnOnce(&str) -> Result<Checked>,
+    files: impl AsyncFnOnce(&Read) -> Result<Checked>,
 ) -> Result<Loaded> {
     if let Some(store) = store
         && let Some(adopted) = store.adopted()?
     {
-        if adopted.files == Files::now(file, &text, given)? {
+        if adopted.files == Files::now(&read, given)? {
             tracing::info!("goes on with the version that it was upgraded to");
-            let (text, checked) = store.checked(&adopted.version).await?;
-            return Ok(Loaded { text, overrides: Overrides::new(), checked });
+            return Loaded::kept(store, &adopted.version).await;
         }
         tracing::warn!(
             "{} or a component of it has changed since the pipeline was upgraded, and is taken instead",
-            file.display()
+            read.file.display()
         );
     }
-    let checked = files(&text).await?;
-    Ok(Loaded { text, overrides: given.clone(), checked })
+    let checked = files(&read).await?;
+    Ok(Loaded { is_carried: read.carrier.is_some(), text: read.text, overrides: given.clone(), checked })
 }

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
@@ -145,9 +145,17 @@ impl<'f> Item<'f> {
         None
     }
 
-    /// A path, taken relative to the file's folder.
+    /// A path, taken relative to the file's folder. Who allows a pipeline that a component carries to use a folder does not
+    /// look where a way back out of it leads.
     pub(super) fn path(self) -> Option<Located<PathBuf>> {
         let path = self.string("a path")?;
+        let mut parts = Path::new(&path.value).components();
+        if self.form.carrier.is_some() && parts.any(|part| part == Component::ParentDir) {
+            self.report(format!(
+                "\"{path}\" goes back by \"..\", which a pipeline in a component cannot; name what is meant"
+            ));
+            return None;
+        }
         Some(self.located(self.form.folder.join(path.value)))
     }
 

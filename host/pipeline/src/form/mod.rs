@@ -22,11 +22,13 @@ use std::path::Path;
 use millstream_model::pipeline::{Located, Pipeline, Place};
 use toml::de::DeTable;
 
+use crate::Text;
 use crate::diagnostic::Diagnostic;
 use crate::place::Lines;
 use section::Section;
 
 pub(crate) use case::{CaseDraft, GivenDraft, RowDraft};
+pub use settings::defaults;
 
 /// A larger file is refused unread.
 const FILE_BYTES_MAX: usize = 1 << 20;
@@ -55,6 +57,8 @@ pub(crate) struct Draft {
 struct Form<'f> {
     lines: &'f Lines<'f>,
     folder: &'f Path,
+    /// The component that carries the text, if one does.
+    carrier: Option<&'f Path>,
     complete: bool,
     diagnostics: RefCell<Vec<Diagnostic>>,
     loose_ends: RefCell<Vec<(String, Located<String>)>>,
@@ -72,8 +76,8 @@ impl Form<'_> {
     }
 }
 
-/// Reads the text of `file`.
-pub(crate) fn read(file: &Path, lines: &Lines<'_>) -> Draft {
+/// Reads a text, whose lines are these.
+pub(crate) fn read(text: &Text<'_>, lines: &Lines<'_>) -> Draft {
     if lines.text.len() > FILE_BYTES_MAX {
         let size = lines.text.len();
         let message = format!("a pipeline file has at most {FILE_BYTES_MAX} bytes, and this one {size}");
@@ -85,12 +89,13 @@ pub(crate) fn read(file: &Path, lines: &Lines<'_>) -> Draft {
     let syntax: Vec<_> = errors.iter().map(|error| syntax_error(lines, error)).collect();
     let form = Form {
         lines,
-        folder: file.parent().unwrap_or(Path::new("")),
+        folder: text.file.parent().unwrap_or(Path::new("")),
+        carrier: text.is_carried.then_some(text.file),
         complete: syntax.is_empty(),
         diagnostics: RefCell::default(),
         loose_ends: RefCell::default(),
     };
-    let mut draft = root(&form, table.get_ref());
+    let mut draft = root(&form, table.get_ref(), text.checkpoint);
     draft.complete = form.complete;
     draft.loose_ends = form.loose_ends.into_inner();
     draft.diagnostics = form.diagnostics.into_inner();
@@ -106,16 +111,20 @@ fn syntax_error(lines: &Lines<'_>, error: &toml::de::Error) -> Diagnostic {
     Diagnostic::new(lines.place(offset), format!("this is not TOML: {message}"))
 }
 
-fn root<'f>(form: &'f Form<'f>, table: &'f DeTable<'f>) -> Draft {
+fn root<'f>(form: &'f Form<'f>, table: &'f DeTable<'f>, checkpoint: Option<&Path>) -> Draft {
     let mut draft = Draft::empty();
     let place = Place { line: 1, column: 1 };
     let mut root = Section::new(form, "the pipeline".to_owned(), place, item::entries(form, table));
     settings::read(&mut root, &mut draft.pipeline);
+    if let Some(folder) = checkpoint {
+        draft.pipeline.checkpoint = Some(folder.to_owned());
+    }
     let interval = draft.pipeline.batch_interval;
     let durable = draft.pipeline.checkpoint.is_some();
     let read_stream = |name, section| stream::read(form, name, section, interval);
     let read_source = |name, section| source::read(name, section, durable);
-    let (plugins, plugin_names) = definitions(form, &mut root, "plugins", "plugin", plugin::read);
+    let (mut plugins, plugin_names) = definitions(form, &mut root, "plugins", "plugin", plugin::read);
+    plugins.extend(plugin::carrier(form, &plugin_names.all));
     let (sources, source_names) = definitions(form, &mut root, "sources", "source", read_source);
     let (tables, table_names) = definitions(form, &mut root, "tables", "table", table::read);
     let (streams, stream_names) = definitions(form, &mut root, "streams", "stream", read_stream);

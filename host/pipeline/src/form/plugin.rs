@@ -1,15 +1,17 @@
 //! `[plugins.NAME]`
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use millstream_model::pipeline::{Grant, Limit, Located, PluginSpec};
+use millstream_model::pipeline::{Grant, Limit, Located, Place, PluginSpec};
 
+use super::Form;
 use super::item::Item;
 use super::section::Section;
+use crate::SELF;
 
 pub(super) fn read(name: Located<String>, mut section: Section<'_>) -> Option<PluginSpec> {
-    let component = section.required("component", "name its file, as in component = \"text.wasm\"");
-    let component = component.and_then(Item::path);
+    let component = component(&name, &mut section);
     let grant = section.optional("grant").and_then(|item| grant(item, &section.what));
     let limit = section.optional("limit").and_then(|item| limit(item, &section.what));
     let config = section.optional("config").and_then(config);
@@ -20,6 +22,35 @@ pub(super) fn read(name: Located<String>, mut section: Section<'_>) -> Option<Pl
         grant: grant.unwrap_or_default(),
         limit: limit.unwrap_or_default(),
         config: config.unwrap_or_default(),
+    })
+}
+
+/// The component's file. That of the plugin which carries the pipeline is known.
+fn component(name: &Located<String>, section: &mut Section<'_>) -> Option<Located<PathBuf>> {
+    if name.value != SELF {
+        let remedy = "name its file, as in component = \"text.wasm\"";
+        return section.required("component", remedy).and_then(Item::path);
+    }
+    let Some(carrier) = section.form().carrier else {
+        let reason = "it stands for the component that carries a pipeline, and none carries this one";
+        section.form().report(name.place, format!("no plugin can be called \"{SELF}\": {reason}; rename it"));
+        section.allow(&["component"]);
+        return None;
+    };
+    section.refuse("component", "it is the one that carries this pipeline");
+    Some(Located { value: carrier.to_owned(), place: name.place })
+}
+
+/// The component that carries the pipeline, where none of the plugins is that, by their names.
+pub(super) fn carrier(form: &Form<'_>, names: &[Located<String>]) -> Option<PluginSpec> {
+    let carrier = form.carrier.filter(|_| names.iter().all(|name| name.value != SELF))?;
+    let place = Place { line: 1, column: 1 };
+    Some(PluginSpec {
+        name: Located { value: SELF.to_owned(), place },
+        component: Located { value: carrier.to_owned(), place },
+        grant: Grant::default(),
+        limit: Limit::default(),
+        config: BTreeMap::new(),
     })
 }
 

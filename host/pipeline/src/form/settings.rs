@@ -12,8 +12,8 @@ const BLOCK_INTERVAL_MAX: Duration = Duration::from_millis(200);
 const CONCURRENT_BATCHES_MAX: u64 = 64;
 const ATTEMPTS_MAX: u64 = 1_000;
 
-/// A pipeline that says nothing.
-pub(super) fn defaults() -> Pipeline {
+/// The pipeline of a file that says nothing: no name, nothing in it, and every setting at its default.
+pub fn defaults() -> Pipeline {
     Pipeline {
         name: String::new(),
         batch_interval: Duration::from_secs(1),
@@ -43,13 +43,21 @@ pub(super) fn defaults() -> Pipeline {
 pub(super) fn read(root: &mut Section<'_>, pipeline: &mut Pipeline) {
     let name = root.required("name", "add a line such as name = \"word-count\"");
     let interval = root.required("batch-interval", "add a line such as batch-interval = \"1s\"");
-    let string = name.and_then(|item| item.string("a string such as \"word-count\""));
-    pipeline.name = string.map(|name| name.value).unwrap_or_default();
+    pipeline.name = name.and_then(pipeline_name).unwrap_or_default();
     set(&mut pipeline.batch_interval, interval.and_then(Item::duration));
     pipeline.checkpoint = root.optional("checkpoint").and_then(Item::path).map(|path| path.value);
     pipeline.dead_letters = root.optional("dead-letters").and_then(Item::path).map(|path| path.value);
     receiving(root, pipeline);
     scheduling(root, pipeline);
+}
+
+/// A name that logs and terminals can show.
+fn pipeline_name(item: Item<'_>) -> Option<String> {
+    let name = item.string("a string such as \"word-count\"")?.value;
+    if name.contains(char::is_control) {
+        item.report("the name has a character that cannot be shown; use letters, digits and \"-\"");
+    }
+    Some(name)
 }
 
 /// How records are received and kept.

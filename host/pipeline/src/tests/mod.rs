@@ -1,5 +1,6 @@
 //! Seeded mistakes, each with the places and the words that it must be reported with; and files without any.
 
+mod carried;
 mod cases;
 mod event;
 mod fake;

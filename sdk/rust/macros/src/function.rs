@@ -99,6 +99,10 @@ fn description(kind: Kind, attribute: TokenStream, function: &mut ItemFn) -> Res
                 }
             };
         }
+
+        impl ::millstream_sdk::application::Described<::millstream_sdk::application::kind::#variant> for #ident {
+            const FUNCTION: ::millstream_sdk::Function = Self::FUNCTION;
+        }
     })
 }
 

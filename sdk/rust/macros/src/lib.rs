@@ -5,12 +5,13 @@
 //! the columns of a struct, the traits of the SDK tell.
 //!
 //! `signature` reads a function and finds its author's mistakes, `types` does so for types, `function` and `row` write code.
-//! `pair` does both for reduces and inverses, `update_state` for updates of states, `migration` for what takes over states, and
-//! `outside` for receivers and sinks.
+//! `pair` does both for reduces and inverses, `update_state` for updates of states, `migration` for what takes over states,
+//! `outside` for receivers and sinks, `application` makes names of functions what the builder of pipelines takes.
 
 use proc_macro::TokenStream;
 use signature::Kind;
 
+mod application;
 mod attribute;
 mod function;
 mod migration;
@@ -89,6 +90,13 @@ pub fn receiver(attribute: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn sink(attribute: TokenStream, item: TokenStream) -> TokenStream {
     outside::sink(attribute.into(), item.into()).into()
+}
+
+/// Says what the pipeline is that the component carries: stands on a function of an `&Application`. In its body, `map`, `flat_map`,
+/// `filter`, `transform`, `reduce`, `inverse`, `update_state`, `receiver` and `sink` take functions of the plugin by their names.
+#[proc_macro_attribute]
+pub fn application(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    application::expand(&attribute.into(), item.into()).into()
 }
 
 /// Makes a struct with named fields a row of a column per field. `#[column(name = "...")]` on a field renames its column.

@@ -1,7 +1,7 @@
 //! Receivers and sinks: implementations of a trait, and sinks that are functions.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
 use syn::{Error, Ident, Item, ItemFn, ItemImpl, LitStr, Result, ReturnType, Type};
 
@@ -76,8 +76,7 @@ fn implemented_receiver(attribute: TokenStream, item: &ItemImpl) -> Result<Token
         items: TokenStream::new(),
         call: quote!(Receive(::millstream_sdk::outside::start::<#of>)),
     };
-    let function = function(parts);
-    Ok(quote!(impl #of { #function }))
+    Ok(beside_type(&of, parts))
 }
 
 fn implemented_sink(attribute: TokenStream, item: &ItemImpl) -> Result<TokenStream> {
@@ -95,8 +94,7 @@ fn implemented_sink(attribute: TokenStream, item: &ItemImpl) -> Result<TokenStre
         items: TokenStream::new(),
         call: quote!(Write(::millstream_sdk::outside::open::<#of>)),
     };
-    let function = function(parts);
-    Ok(quote!(impl #of { #function }))
+    Ok(beside_type(&of, parts))
 }
 
 /// A parameter of a sink, in order.
@@ -146,13 +144,13 @@ fn sink_function(item: &mut ItemFn) -> Result<TokenStream> {
         },
         call: quote!(Write(|| ::core::result::Result::Ok(::std::boxed::Box::new(__millstream_write)))),
     };
-    let function = function(parts);
+    let function = beside_type(ident, parts);
     Ok(quote! {
         #[doc(hidden)]
         #[allow(non_camel_case_types, reason = "the type is found by the function's name")]
         #visibility struct #ident {}
 
-        impl #ident { #function }
+        #function
     })
 }
 
@@ -214,28 +212,35 @@ fn name_or_value(name: Option<LitStr>) -> String {
     name.map_or_else(|| VALUE.to_owned(), |name| name.value())
 }
 
-fn function(parts: Parts) -> TokenStream {
+/// The `FUNCTION` of a type, and what the builder of pipelines knows it by.
+fn beside_type(of: &impl ToTokens, parts: Parts) -> TokenStream {
     let Parts { kind, name, documentation, input, output, items, call } = parts;
     quote! {
-        #[doc(hidden)]
-        pub const FUNCTION: ::millstream_sdk::Function = {
-            fn __millstream_input(schema: &mut ::millstream_sdk::Schema) { #input }
-            fn __millstream_output(schema: &mut ::millstream_sdk::Schema) { #output }
-            #items
-            ::millstream_sdk::Function {
-                name: #name,
-                kind: ::millstream_sdk::Kind::#kind,
-                documentation: #documentation,
-                input: __millstream_input,
-                output: __millstream_output,
-                keys: ::millstream_sdk::function::no_fields,
-                state: ::millstream_sdk::function::no_fields,
-                state_version: 0,
-                migrations: &[],
-                merge: ::core::option::Option::None,
-                call: ::millstream_sdk::Call::#call,
-            }
-        };
+        impl #of {
+            #[doc(hidden)]
+            pub const FUNCTION: ::millstream_sdk::Function = {
+                fn __millstream_input(schema: &mut ::millstream_sdk::Schema) { #input }
+                fn __millstream_output(schema: &mut ::millstream_sdk::Schema) { #output }
+                #items
+                ::millstream_sdk::Function {
+                    name: #name,
+                    kind: ::millstream_sdk::Kind::#kind,
+                    documentation: #documentation,
+                    input: __millstream_input,
+                    output: __millstream_output,
+                    keys: ::millstream_sdk::function::no_fields,
+                    state: ::millstream_sdk::function::no_fields,
+                    state_version: 0,
+                    migrations: &[],
+                    merge: ::core::option::Option::None,
+                    call: ::millstream_sdk::Call::#call,
+                }
+            };
+        }
+
+        impl ::millstream_sdk::application::Described<::millstream_sdk::application::kind::#kind> for #of {
+            const FUNCTION: ::millstream_sdk::Function = Self::FUNCTION;
+        }
     }
 }
 
