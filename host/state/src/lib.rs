@@ -28,6 +28,7 @@
 
 mod change;
 mod cold;
+mod difference;
 mod error;
 mod keyed;
 mod panes;
@@ -38,10 +39,11 @@ mod store;
 mod tests;
 
 pub use change::{Change, KeyedChange, PaneChange};
+pub use difference::Difference;
 pub use error::StateError;
 pub use keyed::{Encoded, Entries, KeySet, Keyed, SHARDS, shard_of};
 pub use millstream_journal::StateEnd;
 pub use panes::{Pane, Panes};
-pub use spec::{KeyedSpec, PaneSpec};
+pub use spec::{KeyedSpec, PaneSpec, Spec};
 pub use states::{KeyedTable, PaneTable, States, Tables};
 pub use store::{Limits, Statistics, Store, TableStatistics};

@@ -30,6 +30,24 @@ pub struct PaneSpec {
     pub columns: SchemaRef,
 }
 
+/// What a table holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Spec {
+    /// A state for each key.
+    Keyed(KeyedSpec),
+    /// Rows by batch.
+    Panes(PaneSpec),
+}
+
+impl Spec {
+    pub(crate) fn stored(&self) -> StoredKind {
+        match self {
+            Self::Keyed(spec) => spec.stored(),
+            Self::Panes(spec) => spec.stored(),
+        }
+    }
+}
+
 impl KeyedSpec {
     /// The columns of keys and states together. All may have nulls.
     pub fn schema(&self) -> SchemaRef {
@@ -64,6 +82,16 @@ impl PaneSpec {
             nullable: field.is_nullable(),
         };
         StoredKind::Panes { columns: self.columns.fields().iter().map(field).collect() }
+    }
+
+    /// Those of a stored table. A type whose name is not known here is that of nothing but nulls.
+    pub(crate) fn read(columns: &[StoredField]) -> Self {
+        let field = |field: &StoredField| {
+            let data_type = field.data_type.parse().unwrap_or(arrow::datatypes::DataType::Null);
+            arrow::datatypes::Field::new(&field.name, data_type, field.nullable)
+        };
+        let fields: Vec<_> = columns.iter().map(field).collect();
+        Self { columns: Arc::new(arrow::datatypes::Schema::new(fields)) }
     }
 }
 

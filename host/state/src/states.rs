@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use millstream_model::BatchTime;
 
-use crate::{Change, Keyed, KeyedSpec, PaneSpec, Panes, StateEnd, StateError, Store};
+use crate::{Change, Keyed, KeyedSpec, PaneSpec, Panes, Spec, StateEnd, StateError, Store};
 
 /// The tables of a pipeline, and the batch that was applied to them last.
 #[derive(Debug)]
@@ -89,6 +89,17 @@ impl States {
     /// Whether no stream keeps anything.
     pub fn is_empty(&self) -> bool {
         lock(&self.keyed).is_empty() && lock(&self.panes).is_empty()
+    }
+
+    /// What was named, by name.
+    pub(crate) fn asked(&self) -> Vec<(String, Spec)> {
+        let keyed = lock(&self.keyed);
+        let panes = lock(&self.panes);
+        let keyed = keyed.iter().map(|table| (table.name.clone(), Spec::Keyed(table.spec.clone())));
+        let panes = panes.iter().map(|table| (table.name.clone(), Spec::Panes(table.spec.clone())));
+        let mut asked: Vec<(String, Spec)> = keyed.chain(panes).collect();
+        asked.sort_by(|(one, _), (other, _)| one.cmp(other));
+        asked
     }
 
     /// Finds or makes the tables that were named. Without effect where that was done.

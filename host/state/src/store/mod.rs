@@ -24,7 +24,7 @@ use crate::change::{Change, TableChange};
 use crate::cold::ColdFile;
 use crate::keyed::Keyed;
 use crate::panes::Panes;
-use crate::{KeyedSpec, PaneSpec, StateError};
+use crate::{Difference, KeyedSpec, PaneSpec, Spec, StateError};
 use rolling::Rolling;
 use room::{Prepared, Room};
 use tables::{Content, Tables};
@@ -203,6 +203,18 @@ impl Store {
     /// The names of the tables that are stored and that nobody has asked for.
     pub fn orphans(&self) -> Vec<String> {
         self.tables().iter().filter(|(_, table)| !table.is_asked).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The names of the tables that are stored, and of those that are not and have something in them.
+    pub(crate) fn kept(&self) -> Vec<String> {
+        let tables = self.tables();
+        let kept = tables.iter().filter(|(_, table)| table.stored.is_some() || !table.content.is_empty());
+        kept.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// In what a table differs from what is asked for, if it is there and does.
+    pub(crate) fn difference(&self, name: &str, asked: &Spec) -> Option<Difference> {
+        self.tables().get(name)?.difference(name, asked)
     }
 
     /// Drops a table with all that is in it. That is durable with the next change that is written and applied; until

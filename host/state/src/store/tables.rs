@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::Schema as ArrowSchema;
 use millstream_journal::{
     Oversized, StateEnd, StateRecords, StateStart, StoredKind, StoredPane, StoredTable,
 };
@@ -13,7 +12,7 @@ use crate::cold::ColdFile;
 use crate::keyed::{Keyed, Size};
 use crate::panes::{Contents, Panes};
 use crate::spec::difference;
-use crate::{KeyedSpec, PaneSpec, StateError, TableStatistics};
+use crate::{Difference, KeyedSpec, PaneSpec, Spec, StateError, TableStatistics};
 
 /// A batch's records, the tables that come with them, and the numbers of those that go.
 pub(super) type Records = (StateRecords, Vec<StoredTable>, Vec<u32>);
@@ -107,7 +106,7 @@ impl Tables {
             unreachable!("other kinds of tables are different")
         };
         if !table.is_asked {
-            // Its columns are known only now.
+            // All that there is to know of its columns is known only now.
             *panes = Arc::new(Panes::new(name, spec, panes.take()));
         }
         table.is_asked = true;
@@ -226,6 +225,16 @@ impl Tables {
 }
 
 impl Table {
+    /// In what it differs from what is asked for.
+    pub(super) fn difference(&self, name: &str, asked: &Spec) -> Option<Difference> {
+        let what = difference(&self.content.stored(), &asked.stored())?;
+        let stored = match &self.content {
+            Content::Keyed(keyed) => Spec::Keyed(keyed.spec().clone()),
+            Content::Panes(panes, _) => Spec::Panes(panes.spec().clone()),
+        };
+        Some(Difference { table: name.to_owned(), stored, asked: asked.clone(), what })
+    }
+
     fn check(&self, name: &str, asked: &StoredKind) -> Result<(), StateError> {
         match difference(&self.content.stored(), asked) {
             None => Ok(()),
@@ -247,9 +256,8 @@ impl Content {
                 let keyed = Keyed::new(&table.name, spec, cold).map_err(|error| error.to_string())?;
                 Ok(Self::Keyed(Arc::new(keyed)))
             }
-            kind @ StoredKind::Panes { .. } => {
-                let columns = Arc::new(ArrowSchema::empty());
-                let panes = Panes::new(&table.name, PaneSpec { columns }, Contents::default());
+            kind @ StoredKind::Panes { columns } => {
+                let panes = Panes::new(&table.name, PaneSpec::read(columns), Contents::default());
                 Ok(Self::Panes(Arc::new(panes), kind.clone()))
             }
         }
@@ -266,6 +274,13 @@ impl Content {
                 let (panes, bytes) = panes.size();
                 TableStatistics { name, panes, bytes, ..TableStatistics::default() }
             }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Keyed(keyed) => keyed.is_empty(),
+            Self::Panes(panes, _) => panes.size().0 == 0,
         }
     }
 

@@ -1,5 +1,6 @@
 mod cold;
 mod damage;
+mod difference;
 mod fixture;
 mod simulation;
 mod store;
