@@ -173,7 +173,8 @@ impl Tables {
         if is_empty {
             return Ok((records, Vec::new(), Vec::new()));
         }
-        let since = from.unwrap_or(StateEnd { segment: 1, offset: 0 });
+        let mut since = from.unwrap_or_default();
+        since.segment = since.segment.max(1);
         let new = self.by_name.iter().filter(|(_, table)| table.stored.is_none());
         let created: Vec<StoredTable> = new.map(|(name, table)| table.to_be_stored(name, since)).collect();
         if !(created.is_empty() && self.dropped.is_empty()) {

@@ -2,6 +2,7 @@ mod cold;
 mod damage;
 mod difference;
 mod fixture;
+mod generation;
 mod simulation;
 mod store;
 
