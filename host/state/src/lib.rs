@@ -30,20 +30,24 @@ mod change;
 mod cold;
 mod difference;
 mod error;
+mod fork;
 mod keyed;
 mod panes;
 mod spec;
 mod states;
 mod store;
+mod target;
 #[cfg(test)]
 mod tests;
 
 pub use change::{Change, KeyedChange, PaneChange};
 pub use difference::Difference;
 pub use error::StateError;
+pub use fork::{Copies, Fork, KeyedReader, KeyedRows};
 pub use keyed::{Encoded, Entries, KeySet, Keyed, SHARDS, shard_of};
 pub use millstream_journal::StateEnd;
 pub use panes::{Pane, Panes};
 pub use spec::{KeyedSpec, PaneSpec, Spec};
 pub use states::{KeyedTable, PaneTable, States, Tables};
 pub use store::{Limits, Statistics, Store, TableStatistics};
+pub use target::{Collisions, Target};

@@ -7,6 +7,8 @@
 //! What is removed from the disk is only what nobody needed one batch *before* the last one that was applied. So the state can be
 //! recovered as of the last commit and as of the one before it, if the last commit record is lost.
 
+mod fill;
+mod fork;
 mod generation;
 mod recover;
 mod rolling;
@@ -136,7 +138,7 @@ impl Store {
     ) -> Result<Self, StateError> {
         let limits = Limits::default();
         let name = format!("millstream-states-{}", std::process::id());
-        let cold = cold_file(disk.as_ref(), &std::env::temp_dir().join(name));
+        let cold = ColdFile::new(Some(Arc::clone(disk)), &std::env::temp_dir().join(name));
         let files = StateFiles::new(disk, folder, end.unwrap_or_default().generation);
         let recovered = recover::recover(&files, end, cold, limits.memory_bytes).await?;
         Ok(Self::without_log(limits, recovered.tables))
@@ -281,7 +283,7 @@ impl Store {
         end: Option<StateEnd>,
     ) -> Result<Self, StateError> {
         let files = StateFiles::new(disk, folder, end.unwrap_or_default().generation);
-        let cold = cold_file(disk.as_ref(), &files.folder().join(SCRATCH));
+        let cold = ColdFile::new(Some(Arc::clone(disk)), &files.folder().join(SCRATCH));
         let recovered = recover::recover(&files, end, cold, limits.memory_bytes).await?;
         let (files, log) = files.settle(end, &recovered.future, limits.log_segment_bytes).await?;
         let rolling = recovered.rolling;
@@ -305,13 +307,10 @@ impl Store {
         self.blocking(|| self.room.prepare(&self.tables(), change, self.limits.memory_bytes))
     }
 
-    /// Does what waits for the disk if there are keys on it, beside other tasks where that can be.
+    /// Does what waits for the disk if there are keys on it.
     fn blocking<T>(&self, work: impl FnOnce() -> T) -> T {
         let has_cold = self.tables().cold().bytes() > 0;
-        match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-            Ok(RuntimeFlavor::MultiThread) if has_cold => tokio::task::block_in_place(work),
-            _ => work(),
-        }
+        blocking(has_cold, work)
     }
 
     fn change_tables(&self, change: Change, places: &[PanePlace]) {
@@ -361,8 +360,12 @@ fn apply(tables: &Tables, change: Change, mut prepared: Prepared, places: &[Pane
     }
 }
 
-fn cold_file(disk: &dyn Disk, path: &Path) -> Arc<ColdFile> {
-    ColdFile::new(disk.scratch(path), path)
+/// Does what may wait for the disk, beside other tasks where that can be.
+pub(crate) fn blocking<T>(may_wait: bool, work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) if may_wait => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 impl OnDisk {

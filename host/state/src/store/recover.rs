@@ -117,7 +117,7 @@ fn find_tables(
             }
             _ => {}
         }
-        let content = Content::of_stored(&table, tables.cold())
+        let content = Content::of_kind(&table.name, &table.kind, tables.cold())
             .map_err(|error| damaged(format!("cannot be read: {error}")))?;
         tables.add_stored(table, content);
     }
