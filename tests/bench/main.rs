@@ -7,6 +7,7 @@ mod accounting;
 mod compile;
 mod corpus;
 mod durability;
+mod fork;
 mod limit;
 mod measure;
 mod native;
@@ -39,6 +40,7 @@ fn main() -> Result<()> {
         ["generate", address, corpus] => corpus::serve(address, Path::new(corpus))?,
         ["measure-state", case] => state::measure(case)?,
         words if words.contains(&"--bench") && words.contains(&"state") => state::run(words)?,
+        words if words.contains(&"--bench") && words.contains(&"fork") => fork::run()?,
         words if words.contains(&"--bench") && words.contains(&"poison") => poison::run()?,
         words if words.contains(&"--bench") => run(words)?,
         // Built and started by `cargo test --all-targets` as well; there is nothing to test here.

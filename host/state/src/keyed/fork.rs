@@ -39,7 +39,7 @@ impl KeyedFork {
         }
     }
 
-    /// Copies all shards into a file, and calls `between` after each.
+    /// Copies all shards into a file. Other tasks may go on after each.
     pub(crate) async fn copy(mut self, file: &Arc<ColdFile>) -> Result<KeyedCopy, StateError> {
         let mut shards = Vec::with_capacity(SHARDS);
         for (shard, before) in std::mem::take(&mut self.shards).into_iter().enumerate() {

@@ -1,7 +1,8 @@
 //! Generations of states: new ones beside those that are real, until a commit names one of them.
 //!
 //! Each has a folder of its own in the checkpoint folder, with a log and snapshots. Which one is real is for the last commit's
-//! [`StateEnd`] to say. The others are removed when neither the last commit nor the one before it needs them.
+//! [`StateEnd`] to say. The others are removed when neither the last commit nor the one before it needs them. Each is a store with
+//! limits of its own: while there are two, both may take that much memory.
 
 use std::path::Path;
 use std::sync::Arc;
