@@ -66,6 +66,7 @@ impl<'s> Target<'s> {
     /// # Errors
     /// `Columns`, where they are not of this table; `Journal`, where what is there cannot be read.
     pub fn collisions(&self, rows: &KeyedRows) -> Result<Option<Collisions>, StateError> {
+        self.check(rows)?;
         let encoded = self.table.encode_keys(rows.keys.columns())?;
         let keys: Vec<&[u8]> = encoded.iter().map(|key| key.data()).collect();
         let there = blocking(true, || self.table.lookup(&keys));
@@ -97,11 +98,9 @@ impl<'s> Target<'s> {
     }
 
     fn entries(&self, rows: &KeyedRows) -> Result<Entries, StateError> {
+        self.check(rows)?;
         let keys = self.table.encode_keys(rows.keys.columns())?;
         let states = self.table.encode_states(rows.states.columns())?;
-        if keys.num_rows() != states.num_rows() || keys.num_rows() != rows.times.len() {
-            return Err(self.misfit(&"there are not as many keys as states and times"));
-        }
         let mut order: Vec<usize> = (0..rows.times.len()).collect();
         order.sort_by_key(|row| rows.times[*row]);
         let mut entries = Entries::default();
@@ -109,6 +108,14 @@ impl<'s> Target<'s> {
             entries.push(keys.row(row).data(), states.row(row).data(), rows.times[row]);
         }
         Ok(entries)
+    }
+
+    fn check(&self, rows: &KeyedRows) -> Result<(), StateError> {
+        let count = rows.times.len();
+        match rows.keys.num_rows() == count && rows.states.num_rows() == count {
+            true => Ok(()),
+            false => Err(self.misfit(&"there are not as many keys as states and times")),
+        }
     }
 
     fn misfit(&self, error: &dyn std::fmt::Display) -> StateError {

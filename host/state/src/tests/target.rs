@@ -96,6 +96,7 @@ async fn keys_of_their_own_collide_with_nothing_and_rows_that_do_not_fit_are_ref
     assert!(matches!(target.put(&confused).await, Err(StateError::Columns { .. })));
     let short = KeyedRows { times: vec![at(1)], ..rows };
     assert!(matches!(target.put(&short).await, Err(StateError::Columns { .. })));
+    assert!(matches!(target.collisions(&short), Err(StateError::Columns { .. })));
     assert_eq!(found(&store), []);
     let other = Target::new(&store, "running", words()).unwrap_err();
     assert!(matches!(other, StateError::Mismatch { .. }), "{other}");
