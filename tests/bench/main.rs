@@ -7,6 +7,7 @@ mod accounting;
 mod compile;
 mod corpus;
 mod durability;
+mod fork;
 mod gap;
 mod limit;
 mod measure;
@@ -40,6 +41,7 @@ fn main() -> Result<()> {
         ["generate", address, corpus] => corpus::serve(address, Path::new(corpus))?,
         ["measure-state", case] => state::measure(case)?,
         words if words.contains(&"--bench") && words.contains(&"state") => state::run(words)?,
+        words if words.contains(&"--bench") && words.contains(&"fork") => fork::run()?,
         words if words.contains(&"--bench") && words.contains(&"poison") => poison::run()?,
         words if words.contains(&"--bench") && words.contains(&"gap") => gap::run_all()?,
         words if words.contains(&"--bench") => run(words)?,

@@ -327,7 +327,8 @@ impl Watch {
     }
 }
 
-fn delay(ms: &[f64]) -> f64 {
+/// By how much one took longer than the median of its neighbours, at the most.
+pub(crate) fn delay(ms: &[f64]) -> f64 {
     let over = |at: usize| {
         let around = at.saturating_sub(NEIGHBOURS)..ms.len().min(at + NEIGHBOURS + 1);
         ms[at] - median(ms[around].to_vec())

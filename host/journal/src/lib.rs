@@ -7,6 +7,7 @@
 //! wal/00000000000000000001.wal          the write-ahead log: records as receivers were given them
 //! state/00000000000000000001.state      the state log: what batches change in keyed states and windows
 //! state/00000000000000000001.snapshot   keyed states as they were at some place of the state log
+//! state-1/                              the same of the next generation of states
 //! ```
 //!
 //! [`Journal::open`] recovers both and gives three ends: [`Wal`] takes and gives records, [`WalWriter`] writes them in
@@ -50,9 +51,9 @@ pub use repair::repair;
 pub use report::{Damage, FileReport, Report, Verdict, examine};
 pub use split::split_off;
 pub use state_log::{
-    Appended, Operation, Operations, Oversized, PanePlace, Place, ShardSnapshot, SnapshotPart, StateEnd,
-    StateFiles, StateLog, StateRecord, StateRecords, StateSegment, StateStart, StoredField, StoredKind,
-    StoredPane, StoredTable,
+    Appended, Operation, Operations, Oversized, PanePlace, Place, SCRATCH, ShardSnapshot, SnapshotPart,
+    StateEnd, StateFiles, StateLog, StateRecord, StateRecords, StateSegment, StateStart, StoredField,
+    StoredKind, StoredPane, StoredTable,
 };
 pub use wal::{Extent, LaneEnd, Wal, WalWriter};
 

@@ -29,7 +29,12 @@ pub(crate) struct Folder {
 impl Folder {
     /// The folder of that kind in the checkpoint folder.
     pub(crate) fn new(disk: &Arc<dyn Disk>, checkpoint: &Path, kind: Kind) -> Self {
-        Self { disk: Arc::clone(disk), path: checkpoint.join(kind.extension()), kind }
+        Self::at(disk, checkpoint.join(kind.extension()), kind)
+    }
+
+    /// That folder, whatever its name is.
+    pub(crate) fn at(disk: &Arc<dyn Disk>, path: PathBuf, kind: Kind) -> Self {
+        Self { disk: Arc::clone(disk), path, kind }
     }
 
     /// The file of a segment.

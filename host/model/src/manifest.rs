@@ -135,15 +135,24 @@ pub struct Commit {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct StateEnd {
-    /// The segment's number, from 1.
+    /// Which of the generations of states the log is of: each has a log of its own. States are of the first, 0, until an
+    /// upgrade makes others of them.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub generation: u32,
+    /// The segment's number, from 1; 0, where there is none yet.
     pub segment: u64,
     /// The offset in its file.
     pub offset: u64,
 }
 
+fn is_first(generation: &u32) -> bool {
+    *generation == 0
+}
+
 impl fmt::Display for StateEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "byte {} of segment {}", self.offset, self.segment)
+        write!(f, "byte {} of segment {}", self.offset, self.segment)?;
+        if is_first(&self.generation) { Ok(()) } else { write!(f, " of generation {}", self.generation) }
     }
 }
 

@@ -29,6 +29,16 @@ pub enum StateError {
         /// What is wrong with it.
         error: Oversized,
     },
+    /// *Begin the upgrade anew*: a copy of the states was given up, as batches have changed too much while it was made. The
+    /// states themselves are as they are to be.
+    #[error(
+        "copying the states was given up: what batches changed meanwhile takes more than {limit} bytes of memory; try again when \
+         less comes in, or raise \"state-memory\""
+    )]
+    ForkTooLarge {
+        /// What it may take.
+        limit: u64,
+    },
     /// *Refuse the pipeline*: the stored table is not the one that was asked for.
     #[error(
         "the stored state of \"{table}\" does not fit: {what}; give the stream another name, or drop its state"

@@ -14,6 +14,11 @@
 //!                 state log                            maintain ─▶ snapshot
 //! ```
 //!
+//! For an upgrade, [`Tables::fork`] gives all tables as they are, which is copied beside the batches that follow ([`Fork`]).
+//! The [`Copies`] go into another [`Store`], table by table: as they are, by [`Copies::fill`], or made into other rows, through a
+//! [`Target`]. [`Store::begin`] makes such a store beside the one that is used, a *generation* of states; which of them is real,
+//! the last commit record says with its `StateEnd`.
+//!
 //! What always holds:
 //!
 //! - What is read is what the changes come to that were applied, all of each and in order. After a crash, it is what those
@@ -23,6 +28,7 @@
 //!   form under the same number of the encoding, which every table has.
 //! - Keys that were not seen for the longest time go to a scratch file when memory is short, and come back when they are seen.
 //!   What is read does not depend on it, nor does what is durable.
+//! - A fork is what the tables were when it was made, or fails; it changes nothing that is read, nor what fits into memory.
 //! - A snapshot is of a few shards at a time and copied in memory while nothing else changes them, so no batch waits for all
 //!   of the state to be copied or for a disk.
 
@@ -30,20 +36,24 @@ mod change;
 mod cold;
 mod difference;
 mod error;
+mod fork;
 mod keyed;
 mod panes;
 mod spec;
 mod states;
 mod store;
+mod target;
 #[cfg(test)]
 mod tests;
 
 pub use change::{Change, KeyedChange, PaneChange};
 pub use difference::Difference;
 pub use error::StateError;
+pub use fork::{Copies, Fork, KeyedReader, KeyedRows};
 pub use keyed::{Encoded, Entries, KeySet, Keyed, SHARDS, shard_of};
 pub use millstream_journal::StateEnd;
 pub use panes::{Pane, Panes};
 pub use spec::{KeyedSpec, PaneSpec, Spec};
 pub use states::{KeyedTable, PaneTable, States, Tables};
 pub use store::{Limits, Statistics, Store, TableStatistics};
+pub use target::{Collisions, Target};

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Schema as ArrowSchema, SchemaRef};
 use millstream_journal::{StoredField, StoredKind};
 use millstream_model::{DataType, Field, Schema, SchemaError};
 
-use crate::keyed::{SHARDS, joined};
+use crate::keyed::SHARDS;
 
 /// The form in which keys and states are encoded: 1 is the row format of Arrow 59, all columns ascending and nulls first, and
 /// a key's shard by its xxHash64 with seed 0.
@@ -51,7 +51,18 @@ impl Spec {
 impl KeyedSpec {
     /// The columns of keys and states together. All may have nulls.
     pub fn schema(&self) -> SchemaRef {
-        Arc::new(joined(self))
+        let (keys, states) = (nullable(&self.key), nullable(&self.state));
+        Arc::new(ArrowSchema::new(keys.into_iter().chain(states).collect::<Vec<_>>()))
+    }
+
+    /// The columns of keys. All may have nulls.
+    pub fn key_schema(&self) -> SchemaRef {
+        Arc::new(ArrowSchema::new(nullable(&self.key)))
+    }
+
+    /// The columns of states. All may have nulls.
+    pub fn state_schema(&self) -> SchemaRef {
+        Arc::new(ArrowSchema::new(nullable(&self.state)))
     }
 
     pub(crate) fn stored(&self) -> StoredKind {
@@ -87,11 +98,11 @@ impl PaneSpec {
     /// Those of a stored table. A type whose name is not known here is that of nothing but nulls.
     pub(crate) fn read(columns: &[StoredField]) -> Self {
         let field = |field: &StoredField| {
-            let data_type = field.data_type.parse().unwrap_or(arrow::datatypes::DataType::Null);
-            arrow::datatypes::Field::new(&field.name, data_type, field.nullable)
+            let data_type = field.data_type.parse().unwrap_or(ArrowType::Null);
+            ArrowField::new(&field.name, data_type, field.nullable)
         };
         let fields: Vec<_> = columns.iter().map(field).collect();
-        Self { columns: Arc::new(arrow::datatypes::Schema::new(fields)) }
+        Self { columns: Arc::new(ArrowSchema::new(fields)) }
     }
 }
 
@@ -129,6 +140,11 @@ fn listed(fields: &[StoredField]) -> String {
         format!("{}: {}{}", field.name, field.data_type, if field.nullable { "?" } else { "" })
     };
     format!("{{ {} }}", fields.iter().map(field).collect::<Vec<_>>().join(", "))
+}
+
+fn nullable(schema: &Schema) -> Vec<ArrowField> {
+    let fields = schema.to_arrow();
+    fields.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect()
 }
 
 fn stored_fields(schema: &Schema) -> Vec<StoredField> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use millstream_model::BatchTime;
 
-use crate::{Change, Keyed, KeyedSpec, PaneSpec, Panes, Spec, StateEnd, StateError, Store};
+use crate::{Change, Fork, Keyed, KeyedSpec, PaneSpec, Panes, Spec, StateEnd, StateError, Store};
 
 /// The tables of a pipeline, and the batch that was applied to them last.
 #[derive(Debug)]
@@ -66,8 +66,15 @@ impl Tables {
 
     /// The commit record is on disk: the change is what is read from now on.
     pub fn apply(&self, change: Change) {
-        *lock(&self.applied) = Some(change.time());
+        let mut applied = lock(&self.applied);
+        *applied = Some(change.time());
         self.store.apply(change);
+    }
+
+    /// All tables as they are now, to be read and copied beside batches. That costs next to nothing.
+    pub fn fork(&self) -> Fork {
+        let applied = lock(&self.applied);
+        self.store.fork(*applied)
     }
 }
 

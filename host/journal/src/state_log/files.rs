@@ -1,4 +1,4 @@
-//! The files of the state log: reading them, cutting what was never real, and removing what nobody needs.
+//! The files of a generation of states: reading them, cutting what was never real, and removing what nobody needs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,17 @@ use millstream_model::BatchTime;
 use millstream_platform::Disk;
 
 use super::record::{decode, decode_pane, decode_start};
-use super::{Place, StateEnd, StateLog, StateRecord, StateStart};
+use super::{Place, StateEnd, StateLog, StateRecord, StateStart, generation};
 use crate::JournalError;
 use crate::frame::{self, Frame, Frames, HEADER_BYTES, Kind, Tear};
 use crate::segment::{self, Folder};
 
-/// The state log's files in a checkpoint folder. Clones are the same ones.
+/// The files of a generation of states in a checkpoint folder: its log and its snapshots. Clones are the same ones.
 ///
 /// Until [`StateFiles::settle`] they are only read.
 #[derive(Clone, Debug)]
 pub struct StateFiles {
+    pub(super) generation: u32,
     pub(super) log: Folder,
     pub(super) snapshots: Folder,
     sizes: Arc<Mutex<Sizes>>,
@@ -44,11 +45,26 @@ pub struct StateSegment {
 }
 
 impl StateFiles {
-    /// Those in a checkpoint folder.
-    pub fn new(disk: &Arc<dyn Disk>, checkpoint: &Path) -> Self {
-        let log = Folder::new(disk, checkpoint, Kind::State);
+    /// Those of one generation in a checkpoint folder.
+    pub fn new(disk: &Arc<dyn Disk>, checkpoint: &Path, generation: u32) -> Self {
+        let log = Folder::at(disk, generation::folder(checkpoint, generation), Kind::State);
         let snapshots = Folder { kind: Kind::Snapshot, ..log.clone() };
-        Self { log, snapshots, sizes: Arc::default() }
+        Self { generation, log, snapshots, sizes: Arc::default() }
+    }
+
+    /// Which generation it is.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The folder that they are in.
+    pub fn folder(&self) -> &Path {
+        &self.log.path
+    }
+
+    /// A place in the log.
+    pub fn place(&self, segment: u64, offset: u64) -> StateEnd {
+        StateEnd { generation: self.generation, segment, offset }
     }
 
     /// Reads a segment: up to the offset `end`, where it names a segment that may go on behind it, or to the file's end.
@@ -98,14 +114,16 @@ impl StateFiles {
         decode_pane(&frame.body, table, time).map_err(damaged)
     }
 
-    /// Whether the log has lost its beginning: that is removed only when there were several commits with states.
+    /// Whether the log has lost its beginning: that is removed only when there were several commits with states, as is
+    /// the folder of the first generation.
     ///
     /// # Errors
     /// `Disk`.
     pub async fn has_lost_beginning(&self) -> Result<bool, JournalError> {
         match self.log.numbers().await?.first() {
             Some(first) => Ok(*first > 1),
-            None => Ok(!self.snapshots.numbers().await?.is_empty()),
+            None if self.snapshots.numbers().await?.is_empty() => self.is_lost().await,
+            None => Ok(true),
         }
     }
 
@@ -133,7 +151,7 @@ impl StateFiles {
             tracing::info!(file = %self.log.file(*number).display(), "removing states that were not committed");
             self.log.remove(&self.log.file(*number)).await?;
         }
-        if let Some(end) = end {
+        if let Some(end) = end.filter(|end| end.segment > 0) {
             self.cut(end).await?;
         }
         self.log.sync().await?;

@@ -28,11 +28,17 @@
 //! it is whole. Its first frame is JSON, a list of [`SnapshotPart`]s; behind it are the bytes of the parts' operations, in
 //! order, each in as many frames as it takes.
 //!
+//! # Generations
+//! Each generation of states has a folder with a log and snapshots of its own: `state` is generation 0, `state-1` is
+//! generation 1, and so on. Which of them is real is for the batch's commit record to say as well, by the generation of its
+//! [`StateEnd`]; the others are removed when nobody needs them.
+//!
 //! What always holds: what is read is what was written, or reading is refused with the file and the place. Nothing here
 //! knows what is needed; [`StateFiles::remove_segments_below`] and [`StateFiles::remove_snapshots`] do as they are told.
 
 mod catalogue;
 mod files;
+mod generation;
 mod operations;
 mod record;
 mod snapshot;
@@ -43,6 +49,7 @@ use serde::{Deserialize, Serialize};
 
 pub use catalogue::{StateStart, StoredField, StoredKind, StoredPane, StoredTable};
 pub use files::{StateFiles, StateSegment};
+pub use generation::SCRATCH;
 pub use operations::{Operation, Operations};
 pub use record::{Oversized, StateRecord, StateRecords};
 pub use snapshot::{ShardSnapshot, SnapshotPart};

@@ -103,6 +103,11 @@ impl StateLog {
         self.write(tail, records).await
     }
 
+    /// Refuses everything from here on.
+    pub fn close(&mut self) {
+        self.position = Position::Closed;
+    }
+
     pub(super) fn new(files: StateFiles, next: u64, segment_bytes: u64) -> Self {
         Self { files, segment_bytes, position: Position::Fresh(next) }
     }
@@ -131,7 +136,7 @@ impl StateLog {
         let panes = records.panes.iter();
         let panes =
             panes.map(|(at, table, time)| PanePlace { table: *table, time: *time, place: places[*at] });
-        let end = StateEnd { segment: tail.number, offset: end };
+        let end = self.files.place(tail.number, end);
         let appended = Appended { end, bytes: end.offset - synced, panes: panes.collect() };
         self.position = Position::Open(tail);
         Ok(appended)

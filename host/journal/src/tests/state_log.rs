@@ -17,7 +17,7 @@ fn at(ms: i64) -> BatchTime {
 
 fn files(memory: &MemoryDisk) -> StateFiles {
     let disk: Arc<dyn Disk> = Arc::new(memory.clone());
-    StateFiles::new(&disk, Path::new(FOLDER))
+    StateFiles::new(&disk, Path::new(FOLDER), 0)
 }
 
 async fn open(memory: &MemoryDisk, end: Option<StateEnd>, segment_bytes: u64) -> (StateFiles, StateLog) {
@@ -169,7 +169,7 @@ async fn a_snapshot_is_read_as_it_was_written_and_refused_when_it_is_cut() {
             for key in 0..shard {
                 entries.entry(&key.to_le_bytes(), &vec![9; 9 << 20], 5);
             }
-            let as_of = StateEnd { segment: 1, offset: 2 };
+            let as_of = StateEnd { segment: 1, offset: 2, ..StateEnd::default() };
             let bytes = entries.bytes() as u64;
             let part = SnapshotPart { table: 4, shard, as_of, since_ms: -1, keys: shard.into(), bytes };
             ShardSnapshot { part, entries: entries.into_bytes().into() }
@@ -191,4 +191,16 @@ async fn a_snapshot_is_read_as_it_was_written_and_refused_when_it_is_cut() {
     }
     memory.append(&path).await.unwrap().append(vec!["more".into()]).await.unwrap();
     assert!(matches!(files.read_snapshot(8).await, Err(JournalError::Damaged { .. })));
+}
+
+#[test]
+fn an_end_of_the_first_generation_is_written_as_when_there_was_one_alone() {
+    let first = StateEnd { segment: 2, offset: 7, ..StateEnd::default() };
+    let later = StateEnd { generation: 3, ..first };
+    for (end, json) in
+        [(first, r#"{"segment":2,"offset":7}"#), (later, r#"{"generation":3,"segment":2,"offset":7}"#)]
+    {
+        assert_eq!(serde_json::to_string(&end).unwrap(), json);
+        assert_eq!(serde_json::from_str::<StateEnd>(json).unwrap(), end);
+    }
 }

@@ -64,7 +64,10 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Gives a file or folder another name, in place of what has that name.
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Removes a file.
+    /// Removes a file, or a folder in which there is nothing.
+    ///
+    /// # Errors
+    /// `DirectoryNotEmpty` where there is something in the folder.
     async fn remove(&self, path: &Path) -> io::Result<()>;
 
     /// Waits until the folder's names are on disk.

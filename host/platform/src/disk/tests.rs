@@ -76,6 +76,10 @@ async fn name_and_list(disk: &dyn Disk, root: &Path) {
     assert_eq!(disk.list(&root.join("a")).await.unwrap(), ["10", "9", "b", "z"]);
     disk.remove(&root.join("a/9")).await.unwrap();
     assert_eq!(disk.list(&root.join("a")).await.unwrap(), ["10", "b", "z"]);
+    disk.remove(&root.join("a/b/inner")).await.unwrap();
+    disk.remove(&root.join("a/b/c")).await.unwrap();
+    disk.remove(&root.join("a/b")).await.unwrap();
+    assert_eq!(disk.list(&root.join("a")).await.unwrap(), ["10", "z"]);
     put(disk, &root.join("a/9"), "again").await;
     assert_eq!(disk.read(&root.join("a/9")).await.unwrap(), "again");
 }
@@ -109,7 +113,7 @@ async fn refuse(disk: &dyn Disk, root: &Path) {
     disk.create_folder(&root.join("empty")).await.unwrap();
     put(disk, &root.join("file"), "0123456789").await;
     let at = |name: &str| root.join(name);
-    let failures: [(&str, ErrorKind, io::Result<()>); 24] = [
+    let failures: [(&str, ErrorKind, io::Result<()>); 25] = [
         ("create", ErrorKind::AlreadyExists, disk.create(&at("file")).await.map(drop)),
         ("create", ErrorKind::NotFound, disk.create(&at("none/file")).await.map(drop)),
         ("create", ErrorKind::NotADirectory, disk.create(&at("file/file")).await.map(drop)),
@@ -132,6 +136,7 @@ async fn refuse(disk: &dyn Disk, root: &Path) {
         ("rename", ErrorKind::DirectoryNotEmpty, disk.rename(&at("empty"), &at("full")).await),
         ("rename", ErrorKind::InvalidInput, disk.rename(&at("full"), &at("full/inner/it")).await),
         ("remove", ErrorKind::NotFound, disk.remove(&at("none")).await),
+        ("remove", ErrorKind::DirectoryNotEmpty, disk.remove(&at("full")).await),
         ("sync folder", ErrorKind::NotFound, disk.sync_folder(&at("none")).await),
         ("sync folder", ErrorKind::NotADirectory, disk.sync_folder(&at("file")).await),
     ];

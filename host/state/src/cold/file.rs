@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::{fmt, io};
 
 use millstream_journal::JournalError;
-use millstream_platform::{MemoryScratch, Scratch};
+use millstream_platform::{Disk, MemoryScratch, Scratch};
 
 use crate::StateError;
 
@@ -16,6 +16,8 @@ pub(super) const CHUNK_BYTES: u64 = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct ColdFile {
     scratch: Box<dyn Scratch>,
+    /// Where the path is; in memory, where it is on none.
+    disk: Option<Arc<dyn Disk>>,
     path: PathBuf,
     room: Mutex<Room>,
     /// The first read that failed: what was given for it is not true.
@@ -37,15 +39,23 @@ pub(super) struct Chunk {
 }
 
 impl ColdFile {
-    pub(crate) fn new(scratch: Box<dyn Scratch>, path: &Path) -> Arc<Self> {
+    pub(crate) fn new(disk: Option<Arc<dyn Disk>>, path: &Path) -> Arc<Self> {
+        let scratch = match &disk {
+            Some(disk) => disk.scratch(path),
+            None => Box::new(MemoryScratch::new(path)),
+        };
         let path = path.to_path_buf();
-        Arc::new(Self { scratch, path, room: Mutex::default(), failure: OnceLock::new() })
+        Arc::new(Self { scratch, disk, path, room: Mutex::default(), failure: OnceLock::new() })
     }
 
     /// One that is in memory itself.
     pub(crate) fn in_memory() -> Arc<Self> {
-        let path = Path::new("cold");
-        Self::new(Box::new(MemoryScratch::new(path)), path)
+        Self::new(None, Path::new("cold"))
+    }
+
+    /// Another file in the same place, with nothing in it. Neither has a name once it is written to.
+    pub(crate) fn another(&self) -> Arc<Self> {
+        Self::new(self.disk.clone(), &self.path)
     }
 
     /// How long the file is.

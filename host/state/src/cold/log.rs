@@ -11,6 +11,7 @@
 //! the oldest chunks are let go when nobody needs them; nothing else is ever changed. So a clone, which costs little, stays as it
 //! is while the log goes on.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -38,8 +39,8 @@ pub(super) struct Log {
 
 /// Records one after the other, read in pieces that become larger.
 #[derive(Debug)]
-pub(super) struct Cursor<'a> {
-    log: &'a Log,
+pub(super) struct Cursor<L> {
+    log: L,
     at: u64,
     piece: Vec<u8>,
     piece_at: u64,
@@ -104,8 +105,8 @@ impl Log {
     }
 
     /// All records from a place on.
-    pub(super) fn records(&self, at: u64) -> Cursor<'_> {
-        Cursor { log: self, at, piece: Vec::new(), piece_at: at }
+    pub(super) fn records(&self, at: u64) -> Cursor<&Self> {
+        Cursor::new(self, at)
     }
 
     /// How long the record is that begins with `bytes`.
@@ -139,19 +140,38 @@ impl Log {
     }
 }
 
-impl Cursor<'_> {
+impl<L: Borrow<Log>> Cursor<L> {
+    pub(super) fn new(log: L, at: u64) -> Self {
+        Self { log, at, piece: Vec::new(), piece_at: at }
+    }
+
     /// The next record and its place.
     pub(super) fn next(&mut self) -> Result<Option<(u64, Known<'_>)>, StateError> {
-        if self.at >= self.log.end {
+        let Some(length) = self.find()? else { return Ok(None) };
+        self.at += length as u64;
+        Ok(Some(self.record(self.at - length as u64, length)))
+    }
+
+    /// The same, without going on behind it.
+    pub(super) fn peek(&mut self) -> Result<Option<(u64, Known<'_>)>, StateError> {
+        let Some(length) = self.find()? else { return Ok(None) };
+        Ok(Some(self.record(self.at, length)))
+    }
+
+    /// Sees to it that the next record is here, if there is one. Gives its length.
+    fn find(&mut self) -> Result<Option<usize>, StateError> {
+        if self.at >= self.log.borrow().end {
             return Ok(None);
         }
         self.read(HEAD_BYTES)?;
-        let at = self.at;
-        let length = self.log.length(at, self.here())?;
+        let length = self.log.borrow().length(self.at, self.here())?;
         self.read(length)?;
-        self.at += length as u64;
+        Ok(Some(length))
+    }
+
+    fn record(&self, at: u64, length: usize) -> (u64, Known<'_>) {
         let from = as_length(at - self.piece_at);
-        Ok(Some((at, parse(&self.piece[from..from + length]))))
+        (at, parse(&self.piece[from..from + length]))
     }
 
     /// Sees to it that so many bytes are here.
@@ -160,10 +180,10 @@ impl Cursor<'_> {
             return Ok(());
         }
         let piece = (2 * self.piece.len() as u64).clamp(PIECE_BYTES_MIN, CHUNK_BYTES);
-        let piece = as_length(piece.min(self.log.end - self.at));
+        let piece = as_length(piece.min(self.log.borrow().end - self.at));
         self.piece.resize(piece.max(length), 0);
         self.piece_at = self.at;
-        self.log.read(self.at, &mut self.piece)
+        self.log.borrow().read(self.at, &mut self.piece)
     }
 
     fn here(&self) -> &[u8] {

@@ -17,6 +17,7 @@
 
 mod file;
 mod log;
+mod spool;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use crate::StateError;
 use crate::keyed::shard::{Known, hash, spread};
 pub(crate) use file::ColdFile;
 use log::Log;
+pub(crate) use spool::{Spool, Spooled, Spooling};
 
 /// Less garbage than this is left where it is.
 const GARBAGE_BYTES_MIN: u64 = 1 << 20;

@@ -74,6 +74,11 @@ impl Encoded {
         self.spans.push(Some(span));
     }
 
+    /// Appends a row that is absent.
+    pub(super) fn push_absent(&mut self) {
+        self.spans.push(None);
+    }
+
     fn append(&mut self, bytes: &[u8]) -> Span {
         let from = self.bytes.len();
         self.bytes.extend_from_slice(bytes);

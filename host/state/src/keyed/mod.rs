@@ -5,7 +5,9 @@
 //! as snapshots are of shards. A shard has keys in memory and, when memory is short, keys on disk; nobody who reads can tell,
 //! but by how long it takes.
 
+pub(crate) mod before;
 mod entries;
+pub(crate) mod fork;
 pub(crate) mod shard;
 #[cfg(test)]
 mod tests;
@@ -15,7 +17,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{OwnedRow, RowConverter, Rows, SortField};
@@ -234,7 +236,7 @@ impl Keyed {
         let nulls: Vec<ArrayRef> = spec.state.fields.iter().map(null_column).collect();
         let null_state = states.convert_columns(&nulls).map_err(misfit)?;
         let null_state = null_state.iter().next().map(|row| row.owned());
-        let schema = Arc::new(joined(&spec));
+        let schema = spec.schema();
         let shards = (0..SHARDS).map(|_| RwLock::new(Tier::new(cold))).collect();
         let null_state = null_state.ok_or_else(|| StateError::Columns {
             table: name.to_owned(),
@@ -389,11 +391,4 @@ fn converter(schema: &Schema) -> Result<RowConverter, ArrowError> {
 
 fn null_column(field: &millstream_model::Field) -> ArrayRef {
     arrow::array::new_null_array(&field.data_type.to_arrow(), 1)
-}
-
-/// The columns of keys, and then those of states.
-pub(crate) fn joined(spec: &KeyedSpec) -> ArrowSchema {
-    let (keys, states) = (spec.key.to_arrow(), spec.state.to_arrow());
-    let fields = keys.fields().iter().chain(states.fields());
-    ArrowSchema::new(fields.map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>())
 }

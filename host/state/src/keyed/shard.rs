@@ -80,6 +80,12 @@ impl Shard {
         Some(self.state(&self.entries[number as usize]))
     }
 
+    /// All that is known of a key.
+    pub(crate) fn known<'s>(&'s self, key: &'s [u8]) -> Option<Known<'s>> {
+        let entry = &self.entries[self.find(hash(key), key)? as usize];
+        Some(Known { key, state: self.state(entry), time: entry.time })
+    }
+
     /// Does what a batch does, in order.
     ///
     /// # Errors

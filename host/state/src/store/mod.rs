@@ -7,15 +7,19 @@
 //! What is removed from the disk is only what nobody needed one batch *before* the last one that was applied. So the state can be
 //! recovered as of the last commit and as of the one before it, if the last commit record is lost.
 
+mod fill;
+mod fork;
+mod generation;
 mod recover;
 mod rolling;
 mod room;
+mod statistics;
 mod tables;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use millstream_journal::{PanePlace, Place, StateEnd, StateFiles, StateLog, StoredTable};
+use millstream_journal::{PanePlace, Place, SCRATCH, StateEnd, StateFiles, StateLog, StoredTable};
 use millstream_model::BatchTime;
 use millstream_platform::Disk;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -25,8 +29,10 @@ use crate::cold::ColdFile;
 use crate::keyed::Keyed;
 use crate::panes::Panes;
 use crate::{Difference, KeyedSpec, PaneSpec, Spec, StateError};
+use generation::Retired;
 use rolling::Rolling;
 use room::{Prepared, Room};
+pub use statistics::{Statistics, TableStatistics};
 use tables::{Content, Tables};
 
 /// How much memory states may take, and how they are kept on disk.
@@ -81,6 +87,7 @@ struct Progress {
     rolling: Rolling,
     /// Segments below this one were not needed before the last batch was applied.
     removable_below: u64,
+    retired: Retired,
 }
 
 /// A change that is durable and not applied.
@@ -95,36 +102,6 @@ struct Written {
     dropped: Vec<u32>,
 }
 
-/// What states take.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Each table, by its name.
-    pub tables: Vec<TableStatistics>,
-    /// Bytes of the log on disk.
-    pub log_bytes: u64,
-    /// Bytes of snapshots on disk.
-    pub snapshot_bytes: u64,
-    /// Bytes of the scratch file with the keys for which there is no memory.
-    pub cold_bytes: u64,
-}
-
-/// What one table takes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TableStatistics {
-    /// The table's name.
-    pub name: String,
-    /// How many keys have a state.
-    pub keys: u64,
-    /// How many of them are on disk alone.
-    pub cold_keys: u64,
-    /// How many batches have rows.
-    pub panes: u64,
-    /// Bytes in memory.
-    pub bytes: u64,
-    /// Bytes of the keys and states that are on disk alone.
-    pub cold_bytes: u64,
-}
-
 impl Store {
     /// A store without a disk: a crash loses everything. Keys beyond the limit are kept in memory as they would be on disk.
     pub fn in_memory(limits: Limits) -> Self {
@@ -132,7 +109,8 @@ impl Store {
     }
 
     /// Opens the store in a checkpoint folder as the last commit left it, whose end of the log is `end`: what was written
-    /// behind it is removed. Without an `end` there was no commit of any state.
+    /// behind it is removed, and so are other generations of states than that of `end`, when a batch was applied. Without an
+    /// `end` there was no commit of any state.
     ///
     /// # Errors
     /// `Journal`: `Damaged` and `Newer`, where what is needed cannot be read, and nothing was changed; `Full` and `Disk`.
@@ -142,19 +120,9 @@ impl Store {
         limits: Limits,
         end: Option<StateEnd>,
     ) -> Result<Self, StateError> {
-        let files = StateFiles::new(&disk, folder);
-        let cold = cold_file(disk.as_ref(), &folder.join("state").join("cold"));
-        let recovered = recover::recover(&files, end, cold, limits.memory_bytes).await?;
-        let (files, log) = files.settle(end, &recovered.future, limits.log_segment_bytes).await?;
-        let progress = Progress { end, written: None, rolling: recovered.rolling, removable_below: 0 };
-        let disk = OnDisk {
-            files,
-            log: tokio::sync::Mutex::new(log),
-            progress: Mutex::new(progress),
-            maintaining: tokio::sync::Mutex::default(),
-        };
-        let (tables, room) = (Mutex::new(recovered.tables), Room::default());
-        Ok(Self { limits, tables, room, disk: Some(disk) })
+        let store = Self::open_generation(&disk, folder, limits, end).await?;
+        store.retire_others().await?;
+        Ok(store)
     }
 
     /// The states in a checkpoint folder as of a commit, without writing anything there: a store without a log, whose keys
@@ -170,8 +138,8 @@ impl Store {
     ) -> Result<Self, StateError> {
         let limits = Limits::default();
         let name = format!("millstream-states-{}", std::process::id());
-        let cold = cold_file(disk.as_ref(), &std::env::temp_dir().join(name));
-        let files = StateFiles::new(disk, folder);
+        let cold = ColdFile::new(Some(Arc::clone(disk)), &std::env::temp_dir().join(name));
+        let files = StateFiles::new(disk, folder, end.unwrap_or_default().generation);
         let recovered = recover::recover(&files, end, cold, limits.memory_bytes).await?;
         Ok(Self::without_log(limits, recovered.tables))
     }
@@ -259,6 +227,7 @@ impl Store {
         let written = progress.written.take().filter(|written| written.time == time);
         let written = written.expect("a change is written before it is applied, and no other one meanwhile");
         progress.removable_below = self.first_needed(&progress);
+        progress.retired.settle();
         self.change_tables(change, &written.panes);
         let mut tables = self.tables();
         tables.settle(&written.created, &written.dropped);
@@ -295,7 +264,8 @@ impl Store {
             disk.progress().rolling.put_back(&unused);
             return Err(error.into());
         }
-        Ok(disk.files.remove_segments_below(below).await?)
+        disk.files.remove_segments_below(below).await?;
+        self.remove_retired(disk).await
     }
 
     /// Whether all that was read so far is what there is.
@@ -306,16 +276,27 @@ impl Store {
         self.tables().cold().check()
     }
 
-    /// What the tables take, and their files.
-    pub fn statistics(&self) -> Statistics {
-        let (log_bytes, snapshot_bytes) = self.disk.as_ref().map_or((0, 0), |disk| disk.files.bytes());
-        let tables = self.tables();
-        Statistics {
-            tables: tables.iter().map(|(name, table)| table.content.statistics(name)).collect(),
-            log_bytes,
-            snapshot_bytes,
-            cold_bytes: tables.cold().bytes(),
-        }
+    async fn open_generation(
+        disk: &Arc<dyn Disk>,
+        folder: &Path,
+        limits: Limits,
+        end: Option<StateEnd>,
+    ) -> Result<Self, StateError> {
+        let files = StateFiles::new(disk, folder, end.unwrap_or_default().generation);
+        let cold = ColdFile::new(Some(Arc::clone(disk)), &files.folder().join(SCRATCH));
+        let recovered = recover::recover(&files, end, cold, limits.memory_bytes).await?;
+        let (files, log) = files.settle(end, &recovered.future, limits.log_segment_bytes).await?;
+        let rolling = recovered.rolling;
+        let progress =
+            Progress { end, written: None, rolling, removable_below: 0, retired: Retired::default() };
+        let disk = OnDisk {
+            files,
+            log: tokio::sync::Mutex::new(log),
+            progress: Mutex::new(progress),
+            maintaining: tokio::sync::Mutex::default(),
+        };
+        let (tables, room) = (Mutex::new(recovered.tables), Room::default());
+        Ok(Self { limits, tables, room, disk: Some(disk) })
     }
 
     fn without_log(limits: Limits, tables: Tables) -> Self {
@@ -326,13 +307,10 @@ impl Store {
         self.blocking(|| self.room.prepare(&self.tables(), change, self.limits.memory_bytes))
     }
 
-    /// Does what waits for the disk if there are keys on it, beside other tasks where that can be.
+    /// Does what waits for the disk if there are keys on it.
     fn blocking<T>(&self, work: impl FnOnce() -> T) -> T {
         let has_cold = self.tables().cold().bytes() > 0;
-        match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-            Ok(RuntimeFlavor::MultiThread) if has_cold => tokio::task::block_in_place(work),
-            _ => work(),
-        }
+        blocking(has_cold, work)
     }
 
     fn change_tables(&self, change: Change, places: &[PanePlace]) {
@@ -382,8 +360,12 @@ fn apply(tables: &Tables, change: Change, mut prepared: Prepared, places: &[Pane
     }
 }
 
-fn cold_file(disk: &dyn Disk, path: &Path) -> Arc<ColdFile> {
-    ColdFile::new(disk.scratch(path), path)
+/// Does what may wait for the disk, beside other tasks where that can be.
+pub(crate) fn blocking<T>(may_wait: bool, work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) if may_wait => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 impl OnDisk {

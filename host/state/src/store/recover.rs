@@ -53,7 +53,8 @@ pub(super) async fn recover(
     cold: Arc<ColdFile>,
     memory_bytes: u64,
 ) -> Result<Recovered, StateError> {
-    let Some(end) = end else {
+    // Of a generation that has just begun there is no segment.
+    let Some(end) = end.filter(|end| end.segment > 0 || end.generation == 0) else {
         if files.has_lost_beginning().await? {
             return Err(files
                 .damaged("there are states of batches, and no batch was committed with any")
@@ -116,7 +117,7 @@ fn find_tables(
             }
             _ => {}
         }
-        let content = Content::of_stored(&table, tables.cold())
+        let content = Content::of_kind(&table.name, &table.kind, tables.cold())
             .map_err(|error| damaged(format!("cannot be read: {error}")))?;
         tables.add_stored(table, content);
     }
@@ -207,7 +208,7 @@ impl Recovery<'_> {
                 read.map_err(|error| self.damage.take().filter(|_| number == first).unwrap_or(error))?;
             self.check_start(number, &segment, before)?;
             self.replay_segment(&segment)?;
-            before = Some(StateEnd { segment: number, offset: segment.end() });
+            before = Some(self.files.place(number, segment.end()));
         }
         self.check_start(self.end.segment, &last, before)?;
         self.replay_segment(&last)
@@ -236,7 +237,7 @@ impl Recovery<'_> {
             true => Ok(()),
             false => {
                 let what = format!("it does not begin where the segment before it ends, at {before}");
-                Err(self.files.damaged_at(StateEnd { segment: number, offset: 0 }, what).into())
+                Err(self.files.damaged_at(self.files.place(number, 0), what).into())
             }
         }
     }
@@ -244,7 +245,7 @@ impl Recovery<'_> {
     fn replay_segment(&mut self, segment: &StateSegment) -> Result<(), StateError> {
         for record in segment.records() {
             let (place, record) = record?;
-            let at = StateEnd { segment: place.segment, offset: place.offset };
+            let at = self.files.place(place.segment, place.offset);
             match record {
                 StateRecord::Tables { .. } => {}
                 StateRecord::Keyed { table, time, shards } => {

@@ -40,7 +40,10 @@ impl Room {
         let mut prepared = self.lock();
         *prepared = None;
         tables.cold().check()?;
-        *prepared = Some(make_room(tables, change, limit)?);
+        *prepared = Some(match make_room(tables, change, limit) {
+            Err(StateError::TooLarge { .. }) if tables.give_up_forks() => make_room(tables, change, limit)?,
+            made => made?,
+        });
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The tables by their names, and what is stored of them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use millstream_journal::{
     Oversized, StateEnd, StateRecords, StateStart, StoredKind, StoredPane, StoredTable,
@@ -9,6 +9,7 @@ use millstream_journal::{
 
 use crate::change::{Change, TableChange};
 use crate::cold::ColdFile;
+use crate::keyed::before::Allowance;
 use crate::keyed::{Keyed, Size};
 use crate::panes::{Contents, Panes};
 use crate::spec::difference;
@@ -25,6 +26,8 @@ pub(super) struct Tables {
     dropped: Vec<u32>,
     /// Where keys go when memory is short.
     cold: Arc<ColdFile>,
+    /// What forks may take.
+    forks: Vec<Weak<Allowance>>,
 }
 
 #[derive(Debug)]
@@ -45,7 +48,7 @@ pub(super) enum Content {
 
 impl Tables {
     pub(super) fn new(cold: Arc<ColdFile>) -> Self {
-        Self { by_name: BTreeMap::new(), next_id: 1, dropped: Vec::new(), cold }
+        Self { by_name: BTreeMap::new(), next_id: 1, dropped: Vec::new(), cold, forks: Vec::new() }
     }
 
     pub(super) fn cold(&self) -> &Arc<ColdFile> {
@@ -152,9 +155,22 @@ impl Tables {
         (growths.iter().map(|(growth, _)| growth).sum(), growths.into_iter().max().map(|(_, name)| name))
     }
 
-    /// What all tables take in memory.
+    /// What all tables take in memory, and their forks.
     pub(super) fn bytes(&self) -> u64 {
-        self.by_name.values().map(|table| table.content.bytes()).sum()
+        let tables: u64 = self.by_name.values().map(|table| table.content.bytes()).sum();
+        tables + self.forks.iter().filter_map(Weak::upgrade).map(|fork| fork.used()).sum::<u64>()
+    }
+
+    /// Takes note of a fork.
+    pub(super) fn watch(&mut self, fork: &Arc<Allowance>) {
+        self.forks.retain(|fork| fork.strong_count() > 0);
+        self.forks.push(Arc::downgrade(fork));
+    }
+
+    /// Gives up all forks that take memory. Gives whether there were any.
+    pub(super) fn give_up_forks(&self) -> bool {
+        let taking = self.forks.iter().filter_map(Weak::upgrade).filter(|fork| fork.used() > 0);
+        taking.map(|fork| fork.run_out()).fold(false, |any, gave_up| any | gave_up)
     }
 
     /// All keyed tables.
@@ -173,18 +189,30 @@ impl Tables {
         if is_empty {
             return Ok((records, Vec::new(), Vec::new()));
         }
-        let since = from.unwrap_or(StateEnd { segment: 1, offset: 0 });
-        let new = self.by_name.iter().filter(|(_, table)| table.stored.is_none());
-        let created: Vec<StoredTable> = new.map(|(name, table)| table.to_be_stored(name, since)).collect();
+        let created = self.to_be_created(from);
         if !(created.is_empty() && self.dropped.is_empty()) {
             records.tables(created.clone(), self.dropped.clone());
         }
+        self.write(change, &mut records)?;
+        Ok((records, created, self.dropped.clone()))
+    }
+
+    /// The tables that are not stored yet, as they are to be with what is written where the log ends at `from`.
+    pub(super) fn to_be_created(&self, from: Option<StateEnd>) -> Vec<StoredTable> {
+        let mut since = from.unwrap_or_default();
+        since.segment = since.segment.max(1);
+        let new = self.by_name.iter().filter(|(_, table)| table.stored.is_none());
+        new.map(|(name, table)| table.to_be_stored(name, since)).collect()
+    }
+
+    /// The records of what a change does to tables that there are.
+    pub(super) fn write(&self, change: &Change, records: &mut StateRecords) -> Result<(), StateError> {
         for (name, of_table) in &change.tables {
             let table = self.get(name).ok_or_else(|| StateError::Unknown { table: name.clone() })?;
-            let written = write_table(&mut records, table.id, change.time(), of_table);
+            let written = write_table(records, table.id, change.time(), of_table);
             written.map_err(|error| StateError::Oversized { table: name.clone(), error })?;
         }
-        Ok((records, created, self.dropped.clone()))
+        Ok(())
     }
 
     /// What a segment begins with that is made when the log ends at `before`.
@@ -215,6 +243,18 @@ impl Tables {
                 None => self.dropped.push(stored.id),
             }
         }
+    }
+
+    /// Makes a table that nobody has asked for, with what another store holds under that name.
+    pub(super) fn add_like(&mut self, name: &str, kind: &StoredKind) -> Result<(), StateError> {
+        if let Some(table) = self.by_name.get(name) {
+            return table.check(name, kind);
+        }
+        let misfit = |what| StateError::Columns { table: name.to_owned(), what };
+        let content = Content::of_kind(name, kind, &self.cold).map_err(misfit)?;
+        self.add_new(name, content);
+        self.by_name.get_mut(name).expect("it was just added").is_asked = false;
+        Ok(())
     }
 
     fn add_new(&mut self, name: &str, content: Content) {
@@ -249,15 +289,15 @@ impl Table {
 
 impl Content {
     /// One without anything in it; nothing, where the stored one cannot be read here, with the reason.
-    pub(super) fn of_stored(table: &StoredTable, cold: &Arc<ColdFile>) -> Result<Self, String> {
-        match &table.kind {
+    pub(super) fn of_kind(name: &str, kind: &StoredKind, cold: &Arc<ColdFile>) -> Result<Self, String> {
+        match kind {
             StoredKind::Keyed { key, state, version, .. } => {
                 let spec = KeyedSpec::read(key, state, *version).map_err(|error| error.to_string())?;
-                let keyed = Keyed::new(&table.name, spec, cold).map_err(|error| error.to_string())?;
+                let keyed = Keyed::new(name, spec, cold).map_err(|error| error.to_string())?;
                 Ok(Self::Keyed(Arc::new(keyed)))
             }
             kind @ StoredKind::Panes { columns } => {
-                let panes = Panes::new(&table.name, PaneSpec::read(columns), Contents::default());
+                let panes = Panes::new(name, PaneSpec::read(columns), Contents::default());
                 Ok(Self::Panes(Arc::new(panes), kind.clone()))
             }
         }

@@ -157,8 +157,8 @@ async fn a_log_that_ends_before_the_last_commit_is_refused() {
     assert!(!written.check(&torn, "cut").await);
     for end in [
         StateEnd { offset: written.end.offset - 1, ..written.end },
-        StateEnd { segment: written.end.segment + 1, offset: 100 },
-        StateEnd { segment: written.end.segment, offset: 0 },
+        StateEnd { segment: written.end.segment + 1, offset: 100, ..written.end },
+        StateEnd { offset: 0, ..written.end },
     ] {
         let error = open(&written.memory.fork(), written.limits, Some(end)).await.unwrap_err();
         assert!(matches!(error, StateError::Journal(JournalError::Damaged { .. })), "{error}");

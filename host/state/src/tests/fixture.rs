@@ -77,7 +77,7 @@ async fn the_fixture_is_what_is_written_today() {
 async fn the_fixture_can_be_read() {
     let memory = MemoryDisk::new();
     memory.create_folder(&Path::new(FOLDER).join("state")).await.unwrap();
-    let mut end = StateEnd { segment: 2, offset: 0 };
+    let mut end = StateEnd { segment: 2, ..StateEnd::default() };
     for name in SAME_BYTES.into_iter().chain([WITH_PANES]) {
         let bytes = std::fs::read(checked_in(name)).unwrap();
         end.offset = bytes.len() as u64;

@@ -2,8 +2,11 @@ mod cold;
 mod damage;
 mod difference;
 mod fixture;
+mod fork;
+mod generation;
 mod simulation;
 mod store;
+mod target;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +17,9 @@ use arrow::record_batch::RecordBatch;
 use millstream_model::{BatchTime, DataType, Field, Schema};
 use millstream_platform::{Disk, MemoryDisk};
 
-use crate::{Change, Entries, Keyed, KeyedSpec, Limits, PaneSpec, Panes, StateEnd, StateError, Store};
+use crate::{
+    Change, Entries, Keyed, KeyedSpec, Limits, PaneSpec, Panes, StateEnd, StateError, Store, Target,
+};
 
 pub(crate) const FOLDER: &str = "checkpoint";
 
@@ -108,4 +113,18 @@ fn what_the_store_does_can_be_awaited_on_any_thread() {
         store.maintain().await
     };
     check(|| uses(Arc::new(Store::in_memory(Limits::default()))));
+    let copies = |store: Arc<Store>, other: Arc<Store>| async move {
+        let copies = store.fork(None).copy().await?;
+        copies.fill("table", &other).await?;
+        let target = Target::new(&other, "another", words())?;
+        let mut reader = copies.read("table")?.expect("it is there");
+        while let Some(rows) = reader.next(1)? {
+            target.put(&rows).await?;
+        }
+        other.retire_others().await?;
+        other.discard().await
+    };
+    let store = || Arc::new(Store::in_memory(Limits::default()));
+    check(|| copies(store(), store()));
+    check(|| Store::begin(disk(), Path::new(FOLDER), Limits::default()));
 }

@@ -1,4 +1,5 @@
-//! Crashes at any operation of the disk, over and over, with the power cut or only the process ended.
+//! Crashes at any operation of the disk, over and over, with the power cut or only the process ended; and upgrades meanwhile, which
+//! copy all tables into a new generation beside the batches and go on with that.
 //!
 //! The oracle is a map of plain values for each commit: what the changes come to that had a commit record.
 
@@ -17,12 +18,31 @@ const PANES: [&str; 2] = ["recent", "daily"];
 
 #[tokio::test]
 async fn whatever_was_committed_is_there_after_any_crash() {
-    let mut commits = 0;
+    let mut seen = Seen::default();
     for seed in Seeded::seeds(0..300) {
         println!("MILLSTREAM_SEED={seed}");
-        commits += Simulation::new(seed).run().await;
+        let one = Simulation::new(seed).run().await;
+        seen = Seen {
+            commits: seen.commits + one.commits,
+            begun: seen.begun + one.begun,
+            upgrades: seen.upgrades + one.upgrades,
+            given_up: seen.given_up + one.given_up,
+        };
     }
-    assert!(std::env::var("MILLSTREAM_SEED").is_ok() || commits > 5_000, "only {commits} commits came about");
+    println!("{seen:?}");
+    let is_enough =
+        seen.commits > 5_000 && seen.upgrades > 50 && seen.begun > 2 * seen.upgrades && seen.given_up > 5;
+    assert!(std::env::var("MILLSTREAM_SEED").is_ok() || is_enough, "only {seen:?} came about");
+}
+
+/// What came about.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    commits: u64,
+    /// Upgrades that were begun, those that came to their end, and those for which batches changed too much.
+    begun: u64,
+    upgrades: u64,
+    given_up: u64,
 }
 
 struct Simulation {
@@ -33,7 +53,7 @@ struct Simulation {
     committed: Commit,
     before: Option<Commit>,
     time: i64,
-    commits: u64,
+    seen: Seen,
 }
 
 #[derive(Clone, Default)]
@@ -61,10 +81,10 @@ impl Simulation {
             snapshot_bytes_min: seeded.below(2) * seeded.below(8_000),
         };
         let (committed, before) = (Commit::default(), None);
-        Self { seeded, memory: MemoryDisk::new(), limits, committed, before, time: 0, commits: 0 }
+        Self { seeded, memory: MemoryDisk::new(), limits, committed, before, time: 0, seen: Seen::default() }
     }
 
-    async fn run(mut self) -> u64 {
+    async fn run(mut self) -> Seen {
         for _ in 0..2 + self.seeded.below(4) {
             self.live().await;
             match self.seeded.chance(2, 3) {
@@ -81,7 +101,7 @@ impl Simulation {
         let disk: Arc<dyn Disk> = Arc::new(self.memory.clone());
         let store = Store::open(disk, Path::new(FOLDER), self.limits, self.committed.end).await.unwrap();
         self.check(&store, None);
-        self.commits
+        self.seen
     }
 
     /// From opening to some fault, or to some steps.
@@ -96,14 +116,18 @@ impl Simulation {
             _ => {}
         }
         let disk: Arc<dyn Disk> = Arc::new(faulty.clone());
-        let opened = Store::open(disk, Path::new(FOLDER), self.limits, self.committed.end).await;
-        let store = match opened {
+        let opened = Store::open(Arc::clone(&disk), Path::new(FOLDER), self.limits, self.committed.end).await;
+        let mut store = match opened {
             Ok(store) => store,
             Err(error) => return expect_fault(&error),
         };
         self.check(&store, Some(&faulty));
         for _ in 0..self.seeded.below(60) {
-            if let Err(error) = self.step(&store).await {
+            let stepped = match self.seeded.chance(1, 25) {
+                true => self.upgrade(&mut store, &disk, &faulty).await,
+                false => self.step(&store).await,
+            };
+            if let Err(error) = stepped {
                 expect_fault(&error);
                 if !error.is_full() {
                     return;
@@ -136,6 +160,71 @@ impl Simulation {
         unless_too_large(self.commit(store, change, model).await)
     }
 
+    /// Goes over to a copy of all tables in another generation, or gives that up somewhere on the way.
+    async fn upgrade(
+        &mut self,
+        store: &mut Store,
+        disk: &Arc<dyn Disk>,
+        faulty: &FaultyDisk,
+    ) -> Result<(), StateError> {
+        self.seen.begun += 1;
+        let (fork, forked) = (store.fork(None), self.committed.model.clone());
+        let mut since = Vec::new();
+        self.go_on(store, &mut since).await?;
+        let copies = match fork.copy().await {
+            Err(StateError::ForkTooLarge { .. }) => {
+                self.seen.given_up += 1;
+                return Ok(());
+            }
+            copied => copied?,
+        };
+        let new = Store::begin(Arc::clone(disk), Path::new(FOLDER), self.limits).await?;
+        for (table, _) in copies.tables() {
+            self.go_on(store, &mut since).await?;
+            copies.fill(table, &new).await?;
+        }
+        self.check_model(&new, &forked, Some(faulty));
+        for change in since {
+            if let Err(error) = new.write(&change).await {
+                return unless_too_large(Err(error));
+            }
+            new.apply(change);
+            if self.seeded.chance(1, 3) {
+                new.maintain().await?;
+            }
+        }
+        if self.seeded.chance(1, 4) {
+            return new.discard().await;
+        }
+        self.time += 1;
+        let mut model = self.committed.model.clone();
+        let change = self.change(&new, &mut model);
+        let before = self.seen.commits;
+        let committed = self.commit(&new, change, model).await;
+        if self.seen.commits == before {
+            return unless_too_large(committed);
+        }
+        self.seen.upgrades += 1;
+        *store = new;
+        committed?;
+        store.retire_others().await
+    }
+
+    /// Some batches, which are noted.
+    async fn go_on(&mut self, store: &Store, since: &mut Vec<Change>) -> Result<(), StateError> {
+        for _ in 0..self.seeded.below(4) {
+            let mut model = self.committed.model.clone();
+            self.time += 1;
+            let change = self.change(store, &mut model);
+            let before = self.seen.commits;
+            unless_too_large(self.commit(store, change.clone(), model).await)?;
+            if self.seen.commits > before {
+                since.push(change);
+            }
+        }
+        Ok(())
+    }
+
     async fn commit(&mut self, store: &Store, change: Change, model: Model) -> Result<(), StateError> {
         let end = match store.write(&change).await {
             // A table that is dropped in memory only would not be what the oracle has.
@@ -143,7 +232,7 @@ impl Simulation {
             written => written?,
         };
         self.before = Some(std::mem::replace(&mut self.committed, Commit { end, model }));
-        self.commits += 1;
+        self.seen.commits += 1;
         if self.seeded.chance(1, 30) {
             return Err(closed());
         }
@@ -209,7 +298,10 @@ impl Simulation {
 
     /// The store is as the last commit says, unless the disk stops while that is looked at.
     fn check(&self, store: &Store, faulty: Option<&FaultyDisk>) {
-        let model = &self.committed.model;
+        self.check_model(store, &self.committed.model, faulty);
+    }
+
+    fn check_model(&self, store: &Store, model: &Model, faulty: Option<&FaultyDisk>) {
         let older_than = self.time - 5;
         for name in KEYED {
             let table = store.keyed(name, words()).unwrap();

@@ -219,7 +219,7 @@ impl Disk for MemoryDisk {
     }
 
     async fn remove(&self, path: &Path) -> io::Result<()> {
-        self.carry_out_at(Operation::Remove, path, |nodes| nodes.remove_file(path)).await
+        self.carry_out_at(Operation::Remove, path, |nodes| nodes.remove(path)).await
     }
 
     async fn sync_folder(&self, folder: &Path) -> io::Result<()> {

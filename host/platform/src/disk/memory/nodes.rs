@@ -170,8 +170,12 @@ impl Nodes {
         Ok(self.folder(folder)?.names.keys().cloned().collect())
     }
 
-    pub(super) fn remove_file(&mut self, path: &Path) -> io::Result<()> {
-        self.find_file(path)?;
+    pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
+        if let Node::Folder(folder) = &self.nodes[&self.find(path)?]
+            && !folder.names.is_empty()
+        {
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
         let (folder, name) = self.place(path)?;
         self.folder(folder)?.change(Change::Remove { name });
         Ok(())

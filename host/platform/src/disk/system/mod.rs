@@ -69,7 +69,7 @@ impl Disk for SystemDisk {
     }
 
     async fn remove(&self, path: &Path) -> io::Result<()> {
-        carry_out(Operation::Remove, path, |path| fs::remove_file(path)).await
+        carry_out(Operation::Remove, path, remove).await
     }
 
     async fn sync_folder(&self, folder: &Path) -> io::Result<()> {
@@ -171,6 +171,13 @@ fn list(folder: &Path) -> io::Result<Vec<String>> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::IsADirectory => fs::remove_dir(path),
+        removed => removed,
+    }
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
