@@ -266,6 +266,10 @@ impl pipeline::Component for Plugin {
         self.digest()
     }
 
+    fn call_time_max(&self) -> Duration {
+        self.shared.time
+    }
+
     fn function(&self, index: usize) -> Arc<dyn Function> {
         self.function(index)
     }
