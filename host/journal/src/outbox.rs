@@ -7,6 +7,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
@@ -25,6 +26,8 @@ const PREFIX_BYTES: usize = 64 - HEAD_BYTES;
 #[derive(Clone, Debug)]
 pub struct Outbox {
     folder: Folder,
+    /// Whether what an earlier process did to the folder is on disk: until then, a file that is gone may come back.
+    is_settled: Arc<AtomicBool>,
 }
 
 /// A batch in the outbox.
@@ -39,7 +42,7 @@ impl Outbox {
     /// The outbox of a sink in the checkpoint folder.
     pub fn new(disk: Arc<dyn Disk>, checkpoint: &Path, sink: &str) -> Self {
         let path = checkpoint.join(Kind::Outbox.extension()).join(sink);
-        Self { folder: Folder { disk, path, kind: Kind::Outbox } }
+        Self { folder: Folder { disk, path, kind: Kind::Outbox }, is_settled: Arc::default() }
     }
 
     /// Puts a batch of one part at least into the outbox, in place of one of its time. It is on disk when this returns.
@@ -102,12 +105,21 @@ impl Outbox {
     /// # Errors
     /// `Disk`.
     pub async fn remove(&self, time: BatchTime) -> Result<(), JournalError> {
-        match self.folder.length(number(time)).await {
-            Err(error) if error.is_missing_file() => return Ok(()),
-            length => length?,
+        let is_there = match self.folder.length(number(time)).await {
+            Err(error) if error.is_missing_file() => false,
+            length => length.map(|_| true)?,
         };
+        if !is_there && self.is_settled.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         self.folder.remove(&self.folder.file(number(time))).await?;
-        self.folder.sync().await
+        match self.folder.sync().await {
+            // There is no folder: nothing was ever put into it.
+            Err(error) if error.is_missing_file() => {}
+            synced => synced?,
+        }
+        self.is_settled.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Removes a batch and all before it, and what a crash left of them. A crash may bring some back. Later ones may be put
