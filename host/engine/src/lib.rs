@@ -38,6 +38,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod ticks;
+mod waiting;
 
 pub use application::{
     Application, Backpressure, CatchUp, Checkpoint, Code, OnFailure, Policy, Programs, SinkBinding,

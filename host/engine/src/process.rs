@@ -19,10 +19,8 @@ use crate::output::{Prepared, SinkFault, Staged};
 use crate::quarantine::{self, Quarantine};
 use crate::status::Board;
 use crate::table::TablesNow;
-use crate::{EngineError, Event, SinkError};
-
-const WAIT_FIRST: Duration = Duration::from_millis(100);
-const WAIT_LONGEST: Duration = Duration::from_secs(5);
+use crate::waiting::{Room, Waited};
+use crate::{EngineError, Event, SinkError, Stop};
 
 /// What batches are run with.
 #[derive(Clone)]
@@ -35,6 +33,12 @@ pub(crate) struct Processor {
     pub(crate) board: Board,
     pub(crate) events: Events,
     pub(crate) quarantine: Quarantine,
+    /// Ends waits.
+    pub(crate) stop: Stop,
+    /// Whether it finishes what an earlier process began.
+    pub(crate) is_recovering: bool,
+    /// What the batches waited that this one runs or commits.
+    pub(crate) waited: Waited,
 }
 
 /// A batch that was run.
@@ -43,6 +47,8 @@ pub(crate) struct Ran {
     pub(crate) result: Result<Outcome, EngineError>,
     /// When it began, by the clock's elapsed time.
     pub(crate) started: Duration,
+    /// How long it took since, without what it waited.
+    pub(crate) took: Duration,
 }
 
 /// What a batch came to: what its commit will say.
@@ -57,12 +63,14 @@ pub(crate) struct Outcome {
 
 impl Processor {
     /// Runs `batch` until it succeeds, or has failed as often as it may.
-    pub(crate) async fn process(self, code: Arc<Code>, batch: Batch) -> Ran {
+    pub(crate) async fn process(mut self, code: Arc<Code>, batch: Batch) -> Ran {
+        self.waited = Waited::default();
         let started = self.clock.elapsed();
         let (time, records) = (batch.time(), batch.records());
         self.events.tell(|| Event::BatchStarted { time, records });
         let result = self.run(&code, &batch, |_| true).await;
-        Ran { batch, result, started }
+        let took = (self.clock.elapsed() - started).saturating_sub(self.waited.total());
+        Ran { batch, result, started, took }
     }
 
     /// Runs `batch` for the sinks whose names `wanted` says.
@@ -89,12 +97,14 @@ impl Processor {
         batch: &Batch,
         wanted: &(impl Fn(&str) -> bool + Sync),
     ) -> Result<Outcome, EngineError> {
-        let (mut backoff, mut quarantine) = (self.backoff(), self.long_backoff());
-        let mut failures = 0;
+        let (mut room, mut quarantine) = (Room::new(self), self.long_backoff());
+        let (mut failures, mut since) = (0, self.clock.elapsed());
         let TablesNow { inputs: tables, trouble } = code.tables.at(batch.time(), &*self.clock).await;
         self.board.table_trouble(trouble);
         loop {
             self.quarantine.over(batch.time(), &*self.clock).await;
+            self.waited.add(self.clock.elapsed() - since);
+            since = self.clock.elapsed();
             let error = match self.attempt(program, code, batch, &tables, wanted).await {
                 Ok(outcome) => {
                     self.board.update(|status| status.trouble = None);
@@ -109,9 +119,8 @@ impl Processor {
             }
             match fate {
                 Fate::Full => {
-                    tracing::warn!("{error}; waiting for room");
-                    self.board.update(|status| status.trouble = Some(error.to_string()));
-                    self.pause(&mut backoff).await;
+                    room.wait(error).await?;
+                    since = self.clock.elapsed();
                 }
                 Fate::HeldUp { function, reason } => {
                     let clock = &*self.clock;
@@ -120,7 +129,10 @@ impl Processor {
                     tracing::warn!("{error}; trying again in {:.1} s", wait.as_secs_f64());
                     self.board.update(|status| status.quarantine = self.quarantine.status());
                 }
-                Fate::Failed => tracing::warn!("{error}; running the batch once more"),
+                Fate::Failed => {
+                    tracing::warn!("{error}; running the batch once more");
+                    since = self.clock.elapsed();
+                }
             }
         }
     }
@@ -141,15 +153,6 @@ impl Processor {
     /// The waits of a batch for a function in quarantine.
     fn long_backoff(&self) -> Backoff {
         Backoff::new(quarantine::WAIT_FIRST, quarantine::WAIT_LONGEST, Arc::clone(&self.randomness))
-    }
-
-    pub(crate) fn backoff(&self) -> Backoff {
-        Backoff::new(WAIT_FIRST, WAIT_LONGEST, Arc::clone(&self.randomness))
-    }
-
-    pub(crate) async fn pause(&self, backoff: &mut Backoff) {
-        let until = self.clock.elapsed() + backoff.next();
-        self.clock.sleep_until(until).await;
     }
 
     async fn attempt(

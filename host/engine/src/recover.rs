@@ -81,6 +81,7 @@ pub(crate) async fn finish_batches(
     code: &Arc<Code>,
     versions: &dyn Versions,
 ) -> Result<Vec<Done>, EngineError> {
+    committer.processor.is_recovering = true;
     committer.dead_letters.recover(ledger.dead_letters_end, !ledger.pending.is_empty()).await?;
     if let Some((manifest, commit)) = &ledger.unpublished {
         let code = code_of(manifest, code, versions, &committer.processor).await?;
@@ -94,6 +95,7 @@ pub(crate) async fn finish_batches(
     if !ledger.pending.is_empty() {
         tracing::info!("{} batches that had begun before were finished", ledger.pending.len());
     }
+    committer.processor.is_recovering = false;
     crash_point("recovered");
     Ok(done)
 }

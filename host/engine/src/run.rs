@@ -24,6 +24,7 @@ use crate::receive::{Receivers, Surroundings};
 use crate::recover::{self, OpenJournal};
 use crate::status::Phase;
 use crate::ticks::Ticks;
+use crate::waiting::Waited;
 use crate::{Board, EngineError, Mode, Stop, Summary};
 
 /// Batches that are cut and not committed, beside those that run; at that, the next is cut later and is larger.
@@ -113,6 +114,9 @@ impl Run {
             board,
             events,
             quarantine: Quarantine::default(),
+            stop: stop.clone(),
+            is_recovering: false,
+            waited: Waited::default(),
         };
         Ok(Self {
             name,
@@ -121,14 +125,14 @@ impl Run {
             checkpoint,
             journal,
             mode,
-            stop: stop.clone(),
+            stop,
             compute,
             ticks: Ticks::new(clock, batch_interval, policy.catch_up, last),
             receivers: None,
             queue: VecDeque::new(),
             running: FuturesOrdered::new(),
             ran: VecDeque::new(),
-            committer: Some(Committer::new(processor.clone(), log, dead_letters, stop)),
+            committer: Some(Committer::new(processor.clone(), log, dead_letters)),
             committing: None,
             has_cut: false,
             summary: Summary::default(),
