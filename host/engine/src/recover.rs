@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_journal::{Extent, Journal, Ledger, Wal};
 use millstream_model::{BatchTime, Commit, Lane, Manifest};
@@ -13,7 +14,7 @@ use crate::application::{Checkpoint, Code, Versions};
 use crate::batch::Batch;
 use crate::commit::{Committer, Done, SharedLog};
 use crate::output::Prepared;
-use crate::process::Processor;
+use crate::process::{Processor, Ran};
 use crate::receive::LaneStart;
 use crate::{EngineError, Recovery, SinkError};
 
@@ -89,8 +90,10 @@ pub(crate) async fn finish_batches(
     }
     let mut done = Vec::new();
     for manifest in &ledger.pending {
-        let code = code_of(manifest, code, versions, &committer.processor).await?;
-        done.push(rerun(committer, &code, manifest).await?);
+        done.push(match code_of(manifest, code, versions, &committer.processor).await {
+            Err(error @ EngineError::Version { .. }) => fail(committer, code, manifest, error).await?,
+            code => rerun(committer, &code?, manifest).await?,
+        });
     }
     if !ledger.pending.is_empty() {
         tracing::info!("{} batches that had begun before were finished", ledger.pending.len());
@@ -117,7 +120,8 @@ async fn code_of(
     succeed(&mut earlier, code);
     let code = earlier;
     code.states.bind(&processor.tables).map_err(EngineError::State)?;
-    code.tables.open(BatchTime::from_ms(processor.clock.now_ms())).await?;
+    let opened = code.tables.open(BatchTime::from_ms(processor.clock.now_ms())).await;
+    opened.map_err(|error| EngineError::Version { time, reason: error.to_string() })?;
     Ok(Arc::new(code))
 }
 
@@ -188,6 +192,19 @@ async fn rerun(
 ) -> Result<Done, EngineError> {
     let batch = Batch::again(manifest.clone(), committer.processor.clock.elapsed());
     let ran = committer.processor.clone().process(Arc::clone(code), batch).await;
+    committer.end(code, ran).await
+}
+
+/// Ends a batch that was begun by code which is not to be had any more, as one that has failed for good.
+async fn fail(
+    committer: &mut Committer,
+    code: &Arc<Code>,
+    manifest: &Manifest,
+    error: EngineError,
+) -> Result<Done, EngineError> {
+    let started = committer.processor.clock.elapsed();
+    let batch = Batch::again(manifest.clone(), started);
+    let ran = Ran { batch, result: Err(error), started, took: Duration::ZERO };
     committer.end(code, ran).await
 }
 

@@ -58,6 +58,18 @@ pub(crate) async fn check_text(
     Ok(millstream_pipeline::check(file, text, &components).await?)
 }
 
+/// The same for a text that was kept of an earlier time: what its plugins were granted may be gone, and is waited for by those
+/// that call them.
+pub(crate) async fn check_kept(
+    file: &Path,
+    text: &str,
+    overrides: Overrides,
+    compiled: Option<Cache>,
+) -> Result<Checked> {
+    let components = Overridden { sandbox: sandbox(compiled)?.granting_late(), overrides };
+    Ok(millstream_pipeline::check(file, text, &components).await?)
+}
+
 /// The compiled code in the checkpoint folder that the text of a pipeline file names, as far as that can be read. The
 /// folder need not be there, and is not made.
 pub(crate) fn compiled(file: &Path, text: &str) -> Option<Cache> {

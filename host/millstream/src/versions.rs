@@ -20,7 +20,7 @@ use millstream_model::Version;
 use millstream_pipeline::Checked;
 
 use crate::compiled::cache;
-use crate::load::{Overrides, check_text};
+use crate::load::{Overrides, check_kept};
 use crate::wire::{sha256, version as of_checked, wire};
 
 /// How the name of a file ends that is being written.
@@ -89,7 +89,7 @@ impl Store {
             self.get(&path, digest)?;
             overrides.insert(name.clone(), path);
         }
-        let checked = check_text(&self.file, &text, overrides, cache(&self.checkpoint)).await?;
+        let checked = check_kept(&self.file, &text, overrides, cache(&self.checkpoint)).await?;
         let loaded = of_checked(&text, &checked);
         ensure!(
             loaded == *version,

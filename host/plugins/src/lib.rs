@@ -24,6 +24,7 @@ mod guest;
 mod hex;
 mod http;
 mod instance;
+mod late;
 mod lift;
 mod lower;
 mod meter;

@@ -210,7 +210,7 @@ async fn a_compiler_that_closes_its_pipes_and_goes_on_ends_at_its_time() {
     let sandbox = Sandbox::with(compiler).unwrap();
     let mut spec = spec("bare", None);
     spec.limit.compile_time = Duration::from_secs(1);
-    let error = Plugin::load(&sandbox, &spec).await.unwrap_err().to_string();
+    let error = Plugin::load(&sandbox, &spec).await.err().unwrap().to_string();
     assert!(error.contains("compile-time"), "{error}");
     let pid = fs::read_to_string(told).unwrap();
     assert!(!Path::new("/proc").join(pid.trim()).exists(), "the process {pid} goes on");
