@@ -5,7 +5,7 @@
 //! the batch has, four bytes each, and 36 bytes of nothing, behind which the columns need not be copied when they are read;
 //! then an Arrow IPC stream of one batch. A file appears whole or not at all, and is never changed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -43,6 +43,28 @@ impl Outbox {
     pub fn new(disk: Arc<dyn Disk>, checkpoint: &Path, sink: &str) -> Self {
         let path = checkpoint.join(Kind::Outbox.extension()).join(sink);
         Self { folder: Folder { disk, path, kind: Kind::Outbox }, is_settled: Arc::default() }
+    }
+
+    /// The sinks that have an outbox in the checkpoint folder.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub async fn sinks(disk: &Arc<dyn Disk>, checkpoint: &Path) -> Result<Vec<String>, JournalError> {
+        Folder::new(disk, checkpoint, Kind::Outbox).names().await
+    }
+
+    /// The batches that wait, by their numbers.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub async fn batches(&self) -> Result<Vec<BatchTime>, JournalError> {
+        let numbers = self.folder.numbers().await?;
+        Ok(numbers.into_iter().map(|number| BatchTime::from_ms(number.cast_signed())).collect())
+    }
+
+    /// The file of a batch.
+    pub fn file(&self, time: BatchTime) -> PathBuf {
+        self.folder.file(number(time))
     }
 
     /// Puts a batch of one part at least into the outbox, in place of one of its time. It is on disk when this returns.
