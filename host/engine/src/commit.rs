@@ -112,14 +112,14 @@ impl Committer {
         let dead_letters = outcome.rejected.count();
         self.commit(code, &batch, outcome, failure.clone()).await?;
         let ended = clock.elapsed();
-        let took = took + (ended - began).saturating_sub(waited.total() - waited_before);
+        let took = took + ended.saturating_sub(began).saturating_sub(waited.total() - waited_before);
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         let status = BatchStatus {
             time: batch.time(),
             records: batch.records(),
             scheduling_delay_ms: ms(started.saturating_sub(batch.due)),
             processing_ms: ms(took),
-            held_up_ms: ms((ended - started).saturating_sub(took)),
+            held_up_ms: ms(ended.saturating_sub(started).saturating_sub(took)),
             total_delay_ms: ms(ended.saturating_sub(batch.due)),
             failure,
             functions: code.take_usage(batch.time()),
@@ -129,6 +129,10 @@ impl Committer {
 
     /// What to do about a batch that failed for good: the error again, or the reason that its commit gives.
     async fn failed(&mut self, batch: &Batch, error: EngineError) -> Result<String, EngineError> {
+        if error.is_full() || matches!(error, EngineError::StoppedNow) {
+            // A stop has ended its wait: that is no failure, and the next process runs it again.
+            return Err(error);
+        }
         let (time, told) = (batch.time(), error.to_string());
         self.processor.board.update(|status| status.failure = Some(told.clone()));
         // A log that cannot be read is no fault of the batch: it would take the next ones as well.

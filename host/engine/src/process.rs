@@ -69,7 +69,7 @@ impl Processor {
         let (time, records) = (batch.time(), batch.records());
         self.events.tell(|| Event::BatchStarted { time, records });
         let result = self.run(&code, &batch, |_| true).await;
-        let took = (self.clock.elapsed() - started).saturating_sub(self.waited.total());
+        let took = self.clock.elapsed().saturating_sub(started).saturating_sub(self.waited.total());
         Ran { batch, result, started, took }
     }
 
@@ -98,12 +98,13 @@ impl Processor {
         wanted: &(impl Fn(&str) -> bool + Sync),
     ) -> Result<Outcome, EngineError> {
         let (mut room, mut quarantine) = (Room::new(self), self.long_backoff());
-        let (mut failures, mut since) = (0, self.clock.elapsed());
+        let mut failures = 0;
         let TablesNow { inputs: tables, trouble } = code.tables.at(batch.time(), &*self.clock).await;
         self.board.table_trouble(trouble);
+        let mut since = self.clock.elapsed();
         loop {
             self.quarantine.over(batch.time(), &*self.clock).await;
-            self.waited.add(self.clock.elapsed() - since);
+            self.waited.add(self.clock.elapsed().saturating_sub(since));
             since = self.clock.elapsed();
             let error = match self.attempt(program, code, batch, &tables, wanted).await {
                 Ok(outcome) => {

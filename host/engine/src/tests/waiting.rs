@@ -6,7 +6,7 @@ use std::time::Duration;
 use millstream_platform::FaultyDisk;
 
 use super::lab::{LETTERS, Lab, Life, rows, until};
-use crate::{EngineError, Mode, Phase, SinkError};
+use crate::{EngineError, Mode, OnFailure, Phase, SinkError};
 
 fn away(times: usize) -> Vec<SinkError> {
     vec![SinkError::Unavailable("nobody answers".into()); times]
@@ -195,6 +195,30 @@ async fn a_graceful_stop_leaves_a_sink_without_room_only_what_an_earlier_process
         if told.contains("started again"));
     assert!(is_left, "{error}");
     lab.kept.change(|state| state.recover_failures.clear());
+    lab.start(Mode::Once).await.end().await.unwrap();
+    assert_eq!(lab.kept.rows(), ["a"]);
+}
+
+#[tokio::test]
+async fn a_stop_makes_no_failure_of_a_batch_that_waits_for_room() {
+    let full = || vec![SinkError::Full("no room".into()); 50];
+    let mut lab = Lab::durable();
+    lab.policy.on_failure = OnFailure::Continue;
+    for is_first in [true, false] {
+        lab.kept.change(|state| state.write_failures = full());
+        let mut life = lab.start(Mode::Once).await;
+        if is_first {
+            life.feed("a\n");
+        }
+        life.feed = None;
+        let board = life.board.clone();
+        until(|| board.read().trouble.is_some()).await;
+        match is_first {
+            true => lab.kill(life).await,
+            false => assert!(life.stop().await.unwrap_err().is_full()),
+        }
+    }
+    lab.kept.change(|state| state.write_failures.clear());
     lab.start(Mode::Once).await.end().await.unwrap();
     assert_eq!(lab.kept.rows(), ["a"]);
 }
