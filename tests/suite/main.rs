@@ -24,6 +24,7 @@ mod operations;
 mod outside;
 mod pipeline_tests;
 mod process;
+mod repairing;
 mod running;
 mod service;
 mod states;

@@ -9,7 +9,7 @@ use millstream_query::Chunks;
 use crate::Decoder;
 use crate::letter::{Letter, Records};
 
-/// Records that are kept of those a batch rejects, and their bytes; more are only counted.
+/// Records that are kept of those a batch rejects, and the bytes of their letters' lines; more are only counted.
 const REJECTED_MAX: usize = 10_000;
 const REJECTED_BYTES_MAX: usize = 16 << 20;
 
@@ -33,7 +33,7 @@ pub(crate) struct Rejected {
 impl Rejected {
     pub(crate) fn push(&mut self, letter: Letter) {
         if self.letters.len() < REJECTED_MAX && self.bytes < REJECTED_BYTES_MAX {
-            self.bytes += letter.size_bytes();
+            self.bytes += letter.line_bytes();
             self.letters.push(letter);
         } else {
             self.uncounted += 1;

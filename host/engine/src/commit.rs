@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_journal::{BatchLog, JournalError, Ledger};
 use millstream_model::{BatchTime, Commit, Lane, Manifest, StateEnd};
@@ -18,7 +19,8 @@ use crate::letter::Letter;
 use crate::output::{Prepared, SinkFault};
 use crate::process::{Outcome, Processor, Ran, sink_error};
 use crate::status::BatchStatus;
-use crate::{DeadLetters, EngineError, Recovery, Stop};
+use crate::waiting::{Room, Waited};
+use crate::{DeadLetters, EngineError, Recovery};
 
 /// Accumulators of a pipeline; further names are left out.
 const ACCUMULATORS_MAX: usize = 10_000;
@@ -54,8 +56,6 @@ pub(crate) struct Committer {
     pub(crate) processor: Processor,
     pub(crate) log: Option<SharedLog>,
     pub(crate) dead_letters: DeadLetters,
-    /// Ends the wait for a sink.
-    pub(crate) stop: Stop,
     /// What the pipeline has read for the last time, once the log's next write is on disk.
     released: BTreeMap<Lane, u64>,
 }
@@ -79,15 +79,10 @@ enum Entry<'a> {
 
 /// Writes to the batch log, and waits while there is no room for it.
 async fn write(processor: &Processor, log: &SharedLog, entry: Entry<'_>) -> Result<(), EngineError> {
-    let mut backoff = processor.backoff();
+    let mut room = Room::new(processor);
     loop {
         match log.write(entry).await {
-            Err(error) if error.is_full() => {
-                tracing::warn!("{error}; waiting for room");
-                processor.board.update(|status| status.trouble = Some(error.to_string()));
-                processor.pause(&mut backoff).await;
-            }
-            Err(error) => return Err(EngineError::Journal(error)),
+            Err(error) => room.wait(EngineError::Journal(error)).await?,
             Ok(()) => {
                 processor.board.update(|status| status.trouble = None);
                 return Ok(());
@@ -116,33 +111,32 @@ pub(crate) async fn reassign(
 
 impl Committer {
     /// Commits to `log`, if there is one.
-    pub(crate) fn new(
-        processor: Processor,
-        log: Option<SharedLog>,
-        dead_letters: DeadLetters,
-        stop: Stop,
-    ) -> Self {
-        Self { processor, log, dead_letters, stop, released: BTreeMap::new() }
+    pub(crate) fn new(processor: Processor, log: Option<SharedLog>, dead_letters: DeadLetters) -> Self {
+        let processor = Processor { waited: Waited::default(), ..processor };
+        Self { processor, log, dead_letters, released: BTreeMap::new() }
     }
 
     /// Ends a batch that was run.
     pub(crate) async fn end(&mut self, ran: Ran) -> Result<Done, EngineError> {
-        let Ran { code, batch, result, started } = ran;
+        let Ran { code, batch, result, started, took } = ran;
+        let (clock, waited) = (Arc::clone(&self.processor.clock), self.processor.waited.clone());
+        let (began, waited_before) = (clock.elapsed(), waited.total());
         let (outcome, failure) = match result {
             Ok(outcome) => (outcome, None),
             Err(error) => (Outcome::default(), Some(self.failed(&batch, error).await?)),
         };
         let dead_letters = outcome.rejected.count();
         self.commit(&code, &batch, outcome, failure.clone()).await?;
-        let ended = self.processor.clock.elapsed();
-        let ms =
-            |from: std::time::Duration, to: std::time::Duration| to.saturating_sub(from).as_secs_f64() * 1e3;
+        let ended = clock.elapsed();
+        let took = took + ended.saturating_sub(began).saturating_sub(waited.total() - waited_before);
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
         let status = BatchStatus {
             time: batch.time(),
             records: batch.records(),
-            scheduling_delay_ms: ms(batch.due, started),
-            processing_ms: ms(started, ended),
-            total_delay_ms: ms(batch.due, ended),
+            scheduling_delay_ms: ms(started.saturating_sub(batch.due)),
+            processing_ms: ms(took),
+            held_up_ms: ms(ended.saturating_sub(started).saturating_sub(took)),
+            total_delay_ms: ms(ended.saturating_sub(batch.due)),
             failure,
             functions: code.take_usage(batch.time()),
         };
@@ -151,6 +145,10 @@ impl Committer {
 
     /// What to do about a batch that failed for good: the error again, or the reason that its commit gives.
     async fn failed(&mut self, batch: &Batch, error: EngineError) -> Result<String, EngineError> {
+        if error.is_full() || matches!(error, EngineError::StoppedNow) {
+            // A stop has ended its wait: that is no failure, and the next process runs it again.
+            return Err(error);
+        }
         let (time, told) = (batch.time(), error.to_string());
         self.processor.board.update(|status| status.failure = Some(told.clone()));
         // A log that cannot be read is no fault of the batch: it would take the next ones as well.
@@ -217,15 +215,11 @@ impl Committer {
 
     /// Makes a change of the states durable, and waits while there is no room for it.
     async fn keep_states(&self, change: &Change) -> Result<Option<StateEnd>, EngineError> {
-        let mut backoff = self.processor.backoff();
+        let mut room = Room::new(&self.processor);
         loop {
             match self.processor.tables.write(change).await {
-                Err(error) if error.is_full() => {
-                    tracing::warn!("{error}; waiting for room");
-                    self.processor.board.update(|status| status.trouble = Some(error.to_string()));
-                    self.processor.pause(&mut backoff).await;
-                }
-                written => return written.map_err(EngineError::State),
+                Err(error) => room.wait(EngineError::State(error)).await?,
+                Ok(end) => return Ok(end),
             }
         }
     }
@@ -246,15 +240,11 @@ impl Committer {
 
     /// Keeps dead letters, and waits while there is no room for them.
     async fn keep(&mut self, letters: &[Letter], uncounted: u64) -> Result<(), EngineError> {
-        let mut backoff = self.processor.backoff();
+        let mut room = Room::new(&self.processor);
         loop {
             match self.dead_letters.write(letters, uncounted).await {
-                Err(error) if error.is_full() => {
-                    tracing::warn!("{error}; waiting for room");
-                    self.processor.board.update(|status| status.trouble = Some(error.to_string()));
-                    self.processor.pause(&mut backoff).await;
-                }
-                written => return written,
+                Err(error) => room.wait(error).await?,
+                Ok(()) => return Ok(()),
             }
         }
     }

@@ -60,7 +60,11 @@ pub enum EngineError {
     #[error("states: {0}")]
     State(StateError),
     /// A batch was begun by code that is not to be had.
-    #[error("batch {time} was begun by another version of the pipeline: {reason}")]
+    #[error(
+        "batch {time} was begun by another version of the pipeline, which cannot finish it: {reason}; put back what that \
+         version needs until the batch is done, or start once with on-failure = \"continue\", which leaves the batch out \
+         unless it was committed"
+    )]
     Version {
         /// The batch.
         time: BatchTime,

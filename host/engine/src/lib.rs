@@ -41,6 +41,7 @@ mod table;
 mod tests;
 mod ticks;
 mod upgrade;
+mod waiting;
 
 pub use application::{
     Application, Backpressure, CatchUp, Checkpoint, Code, OnFailure, Policy, Programs, SinkBinding,

@@ -19,10 +19,8 @@ use crate::output::{Prepared, SinkFault, Staged};
 use crate::quarantine::{self, Quarantine};
 use crate::status::Board;
 use crate::table::TablesNow;
-use crate::{EngineError, Event, SinkError};
-
-const WAIT_FIRST: Duration = Duration::from_millis(100);
-const WAIT_LONGEST: Duration = Duration::from_secs(5);
+use crate::waiting::{Room, Waited};
+use crate::{EngineError, Event, SinkError, Stop};
 
 /// What batches are run with.
 #[derive(Clone)]
@@ -35,6 +33,12 @@ pub(crate) struct Processor {
     pub(crate) board: Board,
     pub(crate) events: Events,
     pub(crate) quarantine: Quarantine,
+    /// Ends waits.
+    pub(crate) stop: Stop,
+    /// Whether it finishes what an earlier process began.
+    pub(crate) is_recovering: bool,
+    /// What the batches waited that this one runs or commits.
+    pub(crate) waited: Waited,
 }
 
 /// A batch that was run.
@@ -45,6 +49,8 @@ pub(crate) struct Ran {
     pub(crate) result: Result<Outcome, EngineError>,
     /// When it began, by the clock's elapsed time.
     pub(crate) started: Duration,
+    /// How long it took since, without what it waited.
+    pub(crate) took: Duration,
 }
 
 /// What a batch came to: what its commit will say.
@@ -59,12 +65,14 @@ pub(crate) struct Outcome {
 
 impl Processor {
     /// Runs `batch` until it succeeds, or has failed as often as it may.
-    pub(crate) async fn process(self, code: Arc<Code>, batch: Arc<Batch>) -> Ran {
+    pub(crate) async fn process(mut self, code: Arc<Code>, batch: Arc<Batch>) -> Ran {
+        self.waited = Waited::default();
         let started = self.clock.elapsed();
         let (time, records) = (batch.time(), batch.records());
         self.events.tell(|| Event::BatchStarted { time, records });
         let result = self.run(&code, &batch, |_| true).await;
-        Ran { code, batch, result, started }
+        let took = self.clock.elapsed().saturating_sub(started).saturating_sub(self.waited.total());
+        Ran { code, batch, result, started, took }
     }
 
     /// Runs `batch` for the sinks whose names `wanted` says.
@@ -91,12 +99,15 @@ impl Processor {
         batch: &Batch,
         wanted: &(impl Fn(&str) -> bool + Sync),
     ) -> Result<Outcome, EngineError> {
-        let (mut backoff, mut quarantine) = (self.backoff(), self.long_backoff());
+        let (mut room, mut quarantine) = (Room::new(self), self.long_backoff());
         let mut failures = 0;
         let TablesNow { inputs: tables, trouble } = code.tables.at(batch.time(), &*self.clock).await;
         self.board.table_trouble(trouble);
+        let mut since = self.clock.elapsed();
         loop {
             self.quarantine.over(batch.time(), &*self.clock).await;
+            self.waited.add(self.clock.elapsed().saturating_sub(since));
+            since = self.clock.elapsed();
             let error = match self.attempt(program, code, batch, &tables, wanted).await {
                 Ok(outcome) => {
                     self.board.update(|status| status.trouble = None);
@@ -111,9 +122,8 @@ impl Processor {
             }
             match fate {
                 Fate::Full => {
-                    tracing::warn!("{error}; waiting for room");
-                    self.board.update(|status| status.trouble = Some(error.to_string()));
-                    self.pause(&mut backoff).await;
+                    room.wait(error).await?;
+                    since = self.clock.elapsed();
                 }
                 Fate::HeldUp { function, reason } => {
                     let clock = &*self.clock;
@@ -122,7 +132,10 @@ impl Processor {
                     tracing::warn!("{error}; trying again in {:.1} s", wait.as_secs_f64());
                     self.board.update(|status| status.quarantine = self.quarantine.status());
                 }
-                Fate::Failed => tracing::warn!("{error}; running the batch once more"),
+                Fate::Failed => {
+                    tracing::warn!("{error}; running the batch once more");
+                    since = self.clock.elapsed();
+                }
             }
         }
     }
@@ -143,15 +156,6 @@ impl Processor {
     /// The waits of a batch for a function in quarantine.
     fn long_backoff(&self) -> Backoff {
         Backoff::new(quarantine::WAIT_FIRST, quarantine::WAIT_LONGEST, Arc::clone(&self.randomness))
-    }
-
-    pub(crate) fn backoff(&self) -> Backoff {
-        Backoff::new(WAIT_FIRST, WAIT_LONGEST, Arc::clone(&self.randomness))
-    }
-
-    pub(crate) async fn pause(&self, backoff: &mut Backoff) {
-        let until = self.clock.elapsed() + backoff.next();
-        self.clock.sleep_until(until).await;
     }
 
     async fn attempt(

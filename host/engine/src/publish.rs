@@ -9,6 +9,8 @@ use millstream_model::BatchTime;
 
 use crate::application::SinkBinding;
 use crate::commit::Committer;
+use crate::process::Processor;
+use crate::waiting::Wait;
 use crate::{EngineError, Recovery, SinkError};
 
 impl Committer {
@@ -19,30 +21,30 @@ impl Committer {
         time: BatchTime,
         mut fault: Option<SinkError>,
     ) -> Result<Recovery, EngineError> {
-        let mut backoff = self.processor.backoff();
-        let (mut failures, mut stopping) = (0, false);
-        let mut told = String::new();
+        let Processor { clock, board, waited, policy, .. } = &self.processor;
+        let (began, mut failures, mut wait) = (clock.elapsed(), 0, Wait::new(&self.processor));
         loop {
             if let Some(source) = fault.take() {
                 let waits = matches!(source, SinkError::Full(_) | SinkError::Unavailable(_));
+                let may_end = self.may_be_left(&source);
                 failures += u32::from(!waits);
-                let is_last = failures >= self.processor.policy.attempts.max(1);
-                let is_outside = matches!(source, SinkError::Unavailable(_));
-                if is_last || matches!(source, SinkError::Unsynced(_)) || (is_outside && stopping) {
-                    let source = if is_outside { self.left_behind(source) } else { source };
+                let is_last = failures >= policy.attempts.max(1);
+                if is_last || matches!(source, SinkError::Unsynced(_)) || (may_end && wait.is_over()) {
+                    let source = if may_end { self.left_behind(source) } else { source };
                     return Err(EngineError::Sink { time, sink: binding.name.clone(), source });
                 }
-                self.tell(binding, time, &source, &mut told);
-                tokio::select! {
-                    biased;
-                    // Once more, and no longer.
-                    () = self.stop.told(), if is_outside => stopping = true,
-                    () = self.processor.pause(&mut backoff) => {}
-                }
+                let how = if waits { "trying again until it works" } else { "trying again" };
+                let trouble = format!("batch {time}: sink \"{}\": {source}; {how}", binding.name);
+                wait.tell(&trouble);
+                board.sink_trouble(Some(trouble));
+                wait.pause(may_end).await?;
             }
+            let since = clock.elapsed();
             match binding.sink.recover(time).await {
                 Ok(recovery) => {
-                    self.processor.board.sink_trouble(None);
+                    board.sink_trouble(None);
+                    // What came before was in vain.
+                    waited.add(since.saturating_sub(began));
                     return Ok(recovery);
                 }
                 Err(source) => fault = Some(source),
@@ -50,16 +52,13 @@ impl Committer {
         }
     }
 
-    /// Says why the pipeline waits, in the log once for each reason.
-    fn tell(&self, binding: &SinkBinding, time: BatchTime, source: &SinkError, told: &mut String) {
-        let waits = matches!(source, SinkError::Full(_) | SinkError::Unavailable(_));
-        let how = if waits { "trying again until it works" } else { "trying again" };
-        let trouble = format!("batch {time}: sink \"{}\": {source}; {how}", binding.name);
-        if trouble != *told {
-            tracing::warn!("{trouble}");
-            told.clone_from(&trouble);
+    /// Whether the pipeline may stop gracefully with a batch that a sink does not take.
+    fn may_be_left(&self, source: &SinkError) -> bool {
+        match source {
+            SinkError::Unavailable(_) => true,
+            SinkError::Full(_) => self.processor.is_recovering,
+            SinkError::Failed(_) | SinkError::Unsynced(_) => false,
         }
-        self.processor.board.sink_trouble(Some(trouble));
     }
 
     /// What becomes of a batch that the pipeline stopped to wait for.
@@ -68,6 +67,10 @@ impl Committer {
             Some(_) => "the pipeline was told to stop, and writes the batch when it is started again",
             None => "the pipeline was told to stop; its batches are lost, for it has no checkpoint folder",
         };
-        SinkError::Unavailable(format!("{source}; {fate}"))
+        let told = format!("{source}; {fate}");
+        match source {
+            SinkError::Full(_) => SinkError::Full(told),
+            _ => SinkError::Unavailable(told),
+        }
     }
 }

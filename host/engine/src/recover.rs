@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_journal::{Extent, Journal, Ledger, Wal};
 use millstream_model::{BatchTime, Commit, Lane, Manifest};
@@ -13,7 +14,7 @@ use crate::application::{Checkpoint, Code, Versions};
 use crate::batch::Batch;
 use crate::commit::{Committer, Done, SharedLog};
 use crate::output::Prepared;
-use crate::process::Processor;
+use crate::process::{Processor, Ran};
 use crate::receive::LaneStart;
 use crate::{EngineError, Recovery, SinkError};
 
@@ -81,6 +82,7 @@ pub(crate) async fn finish_batches(
     code: &Arc<Code>,
     versions: &dyn Versions,
 ) -> Result<Vec<Done>, EngineError> {
+    committer.processor.is_recovering = true;
     committer.dead_letters.recover(ledger.dead_letters_end, !ledger.pending.is_empty()).await?;
     if let Some((manifest, commit)) = &ledger.unpublished {
         let code = code_of(manifest, code, versions, &committer.processor).await?;
@@ -88,12 +90,15 @@ pub(crate) async fn finish_batches(
     }
     let mut done = Vec::new();
     for manifest in &ledger.pending {
-        let code = code_of(manifest, code, versions, &committer.processor).await?;
-        done.push(rerun(committer, &code, manifest).await?);
+        done.push(match code_of(manifest, code, versions, &committer.processor).await {
+            Err(error @ EngineError::Version { .. }) => fail(committer, code, manifest, error).await?,
+            code => rerun(committer, &code?, manifest).await?,
+        });
     }
     if !ledger.pending.is_empty() {
         tracing::info!("{} batches that had begun before were finished", ledger.pending.len());
     }
+    committer.processor.is_recovering = false;
     crash_point("recovered");
     Ok(done)
 }
@@ -115,7 +120,8 @@ async fn code_of(
     succeed(&mut earlier, code);
     let code = earlier;
     code.states.bind(&processor.tables).map_err(EngineError::State)?;
-    code.tables.open(BatchTime::from_ms(processor.clock.now_ms())).await?;
+    let opened = code.tables.open(BatchTime::from_ms(processor.clock.now_ms())).await;
+    opened.map_err(|error| EngineError::Version { time, reason: error.to_string() })?;
     Ok(Arc::new(code))
 }
 
@@ -186,6 +192,20 @@ async fn rerun(
 ) -> Result<Done, EngineError> {
     let batch = Arc::new(Batch::again(manifest.clone(), committer.processor.clock.elapsed()));
     let ran = committer.processor.clone().process(Arc::clone(code), batch).await;
+    committer.end(ran).await
+}
+
+/// Ends a batch that was begun by code which is not to be had any more, as one that has failed for good.
+async fn fail(
+    committer: &mut Committer,
+    code: &Arc<Code>,
+    manifest: &Manifest,
+    error: EngineError,
+) -> Result<Done, EngineError> {
+    let started = committer.processor.clock.elapsed();
+    let batch = Batch::again(manifest.clone(), started);
+    let (code, batch) = (Arc::clone(code), Arc::new(batch));
+    let ran = Ran { code, batch, result: Err(error), started, took: Duration::ZERO };
     committer.end(ran).await
 }
 

@@ -24,6 +24,7 @@ use crate::status::Phase;
 use crate::swap::{Stage, Swap};
 use crate::ticks::Ticks;
 use crate::upgrade::{Asked, Upgrades};
+use crate::waiting::Waited;
 use crate::{Board, EngineError, Mode, Stop, Summary};
 
 /// Batches that are cut and not committed, beside those that run; at that, the next is cut later and is larger.
@@ -140,6 +141,9 @@ impl Run {
             board,
             events,
             quarantine: Quarantine::default(),
+            stop: stop.clone(),
+            is_recovering: false,
+            waited: Waited::default(),
         };
         Ok(Self {
             name,
@@ -148,7 +152,7 @@ impl Run {
             checkpoint,
             journal,
             mode,
-            stop: stop.clone(),
+            stop,
             compute,
             ticks: Ticks::new(clock, batch_interval, policy.catch_up, last),
             receivers: None,
@@ -157,7 +161,7 @@ impl Run {
             queue: VecDeque::new(),
             running: VecDeque::new(),
             ran: VecDeque::new(),
-            committer: Some(Committer::new(processor.clone(), log, dead_letters, stop)),
+            committer: Some(Committer::new(processor.clone(), log, dead_letters)),
             committing: None,
             has_cut: false,
             paused: None,

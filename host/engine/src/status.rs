@@ -95,9 +95,13 @@ pub struct BatchStatus {
     pub records: u64,
     /// From the batch's time to when it began to run.
     pub scheduling_delay_ms: f64,
-    /// From then to its commit.
+    /// What it took to run and to commit from then on.
     pub processing_ms: f64,
-    /// Both.
+    /// What it waited meanwhile: for a function in quarantine, for a sink that did not take it, for room on the disk, and
+    /// for the batches before it.
+    #[serde(default)]
+    pub held_up_ms: f64,
+    /// All of these.
     pub total_delay_ms: f64,
     /// Why it gave nothing, if it failed and the pipeline went on.
     pub failure: Option<String>,

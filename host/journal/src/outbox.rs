@@ -5,8 +5,9 @@
 //! the batch has, four bytes each, and 36 bytes of nothing, behind which the columns need not be copied when they are read;
 //! then an Arrow IPC stream of one batch. A file appears whole or not at all, and is never changed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
@@ -25,6 +26,8 @@ const PREFIX_BYTES: usize = 64 - HEAD_BYTES;
 #[derive(Clone, Debug)]
 pub struct Outbox {
     folder: Folder,
+    /// Whether what an earlier process did to the folder is on disk: until then, a file that is gone may come back.
+    is_settled: Arc<AtomicBool>,
 }
 
 /// A batch in the outbox.
@@ -39,7 +42,29 @@ impl Outbox {
     /// The outbox of a sink in the checkpoint folder.
     pub fn new(disk: Arc<dyn Disk>, checkpoint: &Path, sink: &str) -> Self {
         let path = checkpoint.join(Kind::Outbox.extension()).join(sink);
-        Self { folder: Folder { disk, path, kind: Kind::Outbox } }
+        Self { folder: Folder { disk, path, kind: Kind::Outbox }, is_settled: Arc::default() }
+    }
+
+    /// The sinks that have an outbox in the checkpoint folder.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub async fn sinks(disk: &Arc<dyn Disk>, checkpoint: &Path) -> Result<Vec<String>, JournalError> {
+        Folder::new(disk, checkpoint, Kind::Outbox).names().await
+    }
+
+    /// The batches that wait, by their numbers.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub async fn batches(&self) -> Result<Vec<BatchTime>, JournalError> {
+        let numbers = self.folder.numbers().await?;
+        Ok(numbers.into_iter().map(|number| BatchTime::from_ms(number.cast_signed())).collect())
+    }
+
+    /// The file of a batch.
+    pub fn file(&self, time: BatchTime) -> PathBuf {
+        self.folder.file(number(time))
     }
 
     /// Puts a batch of one part at least into the outbox, in place of one of its time. It is on disk when this returns.
@@ -102,12 +127,21 @@ impl Outbox {
     /// # Errors
     /// `Disk`.
     pub async fn remove(&self, time: BatchTime) -> Result<(), JournalError> {
-        match self.folder.length(number(time)).await {
-            Err(error) if error.is_missing_file() => return Ok(()),
-            length => length?,
+        let is_there = match self.folder.length(number(time)).await {
+            Err(error) if error.is_missing_file() => false,
+            length => length.map(|_| true)?,
         };
+        if !is_there && self.is_settled.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         self.folder.remove(&self.folder.file(number(time))).await?;
-        self.folder.sync().await
+        match self.folder.sync().await {
+            // There is no folder: nothing was ever put into it.
+            Err(error) if error.is_missing_file() => {}
+            synced => synced?,
+        }
+        self.is_settled.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Removes a batch and all before it, and what a crash left of them. A crash may bring some back. Later ones may be put

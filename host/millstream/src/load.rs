@@ -71,6 +71,17 @@ pub(crate) async fn check_text(
     Ok(text.check(&components).await?)
 }
 
+/// The same for a text that was kept of an earlier time: what its plugins were granted may be gone, and is waited for by those
+/// that call them.
+pub(crate) async fn check_kept(
+    text: &Text<'_>,
+    overrides: Overrides,
+    compiled: Option<Cache>,
+) -> Result<Checked> {
+    let components = Overridden { sandbox: sandbox(compiled)?.granting_late(), overrides };
+    Ok(text.check(&components).await?)
+}
+
 /// A runtime for commands that wait for nothing outside.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();

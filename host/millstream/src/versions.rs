@@ -22,7 +22,7 @@ use millstream_pipeline::{Checked, SELF, Text};
 use millstream_platform::crash_point;
 
 use crate::compiled::cache;
-use crate::load::{Overrides, check_text};
+use crate::load::{Overrides, check_kept};
 use crate::upgrade::Adopted;
 use crate::wire::{sha256, version as of_checked, wire};
 
@@ -99,7 +99,7 @@ impl Store {
             is_carried: version.plugins.contains_key(SELF),
             checkpoint: Some(&self.checkpoint),
         };
-        let checked = check_text(&kept, overrides, cache(&self.checkpoint)).await?;
+        let checked = check_kept(&kept, overrides, cache(&self.checkpoint)).await?;
         let loaded = of_checked(&text, &checked);
         ensure!(
             loaded == *version,

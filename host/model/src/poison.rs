@@ -16,8 +16,11 @@ pub struct PoisonRow {
     pub digest: String,
     /// What it failed with, up to [`PoisonRow::ERROR_BYTES_MAX`].
     pub error: String,
-    /// The columns that it was called with, up to [`PoisonRow::ROW_BYTES_MAX`] of texts.
+    /// The key, where it was called for one, and the columns that it was called with, up to [`PoisonRow::ROW_BYTES_MAX`] of
+    /// texts.
     pub row: Map<String, Value>,
+    /// Whether the values may be totals, which earlier calls have made of several rows.
+    pub totals: bool,
 }
 
 impl PoisonRow {
@@ -26,7 +29,7 @@ impl PoisonRow {
     /// Of larger rows, texts and lists are cut so that they come to this many bytes.
     pub const ROW_BYTES_MAX: usize = 64 * 1024;
 
-    /// A row of `rows`, which are the columns that the function was called with.
+    /// A row of `rows`, which are the columns that the function was called with and those of the key.
     pub fn new(
         stream: &str,
         function: &str,
@@ -41,6 +44,7 @@ impl PoisonRow {
             digest: digest.to_owned(),
             error: cut(&error.to_string(), Self::ERROR_BYTES_MAX).to_owned(),
             row: row_as_json(rows, row),
+            totals: false,
         }
     }
 

@@ -75,17 +75,17 @@ impl Folding {
         chunks: &[RecordBatch],
     ) -> Result<RecordBatch, QueryError> {
         let columns: Vec<usize> = self.keys.iter().chain(&self.values).copied().collect();
-        let (mut folded, mut rows_max) = (Vec::new(), CALL_ROWS_MAX);
+        let (mut folded, mut rows_max, mut given) = (Vec::new(), CALL_ROWS_MAX, Given::Rows);
         for rows in chunks.iter().filter(|rows| rows.num_rows() > 0) {
             folded.push(pick(rows, &columns, &self.schema)?);
             // Rows of the same keys do not pile up until the end, and many keys are not folded again for every chunk.
             if folded.iter().map(RecordBatch::num_rows).sum::<usize>() >= rows_max {
-                let so_far = self.fold_rows(context, partition, &folded).await?;
+                let so_far = self.fold_by(Calls::new(self, context, partition, given), &folded).await?;
                 rows_max = CALL_ROWS_MAX.max(2 * so_far.num_rows());
-                folded = vec![so_far];
+                (folded, given) = (vec![so_far], Given::Totals);
             }
         }
-        self.fold_rows(context, partition, &folded).await
+        self.fold_by(Calls::new(self, context, partition, given), &folded).await
     }
 
     /// The keys of tables of keys and values, each once, in the order in which they come.
@@ -102,17 +102,17 @@ impl Folding {
         partition: usize,
         tables: &[RecordBatch],
     ) -> Result<RecordBatch, QueryError> {
-        self.fold_by(Calls { folding: self, context, partition, isolates: false, made: 0 }, tables).await
+        self.fold_by(Calls::new(self, context, partition, Given::Batches), tables).await
     }
 
-    /// Folds tables of keys and values of the batch's own rows into one, without what the function fails on.
-    pub(crate) async fn fold_rows(
+    /// Folds tables into which the batch's own rows were folded into one, without what the function fails on.
+    pub(crate) async fn fold_totals(
         &self,
         context: &OperatorContext,
         partition: usize,
         tables: &[RecordBatch],
     ) -> Result<RecordBatch, QueryError> {
-        self.fold_by(Calls { folding: self, context, partition, isolates: true, made: 0 }, tables).await
+        self.fold_by(Calls::new(self, context, partition, Given::Totals), tables).await
     }
 
     async fn fold_by(&self, mut calls: Calls<'_>, tables: &[RecordBatch]) -> Result<RecordBatch, QueryError> {
@@ -124,6 +124,7 @@ impl Folding {
         }
         let values: Vec<usize> = (self.keys.len()..rows.num_columns()).collect();
         let values = pick(&rows, &values, &self.value_schema)?;
+        calls.keys = keys.to_vec();
         let folded = calls.fold(&values, &grouping).await?;
         let firsts = folded.of.iter().map(|group| grouping.first[*group as usize]);
         let mut columns = gather(keys, &UInt32Array::from_iter_values(firsts))?;
@@ -132,14 +133,34 @@ impl Folding {
     }
 }
 
+/// What is folded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Given {
+    /// Rows of the batch.
+    Rows,
+    /// Rows of the batch, some of which were folded already.
+    Totals,
+    /// What was folded of several batches: none of it is left out.
+    Batches,
+}
+
 /// The calls for one table.
 struct Calls<'a> {
     folding: &'a Folding,
     context: &'a OperatorContext,
     partition: usize,
-    /// Whether groups that the function fails on are left out.
-    isolates: bool,
+    given: Given,
+    /// The columns of the key, of all rows.
+    keys: Vec<ArrayRef>,
     made: u32,
+}
+
+/// The rows of a call.
+struct Chunk<'c> {
+    rows: RecordBatch,
+    groups: Groups,
+    /// For each group, a row that has its key.
+    keys: &'c [u32],
 }
 
 /// Rows that were folded, each with its group. Groups never fall.
@@ -148,12 +169,18 @@ struct Folded {
     of: Vec<u32>,
 }
 
-impl Calls<'_> {
+impl<'a> Calls<'a> {
+    fn new(folding: &'a Folding, context: &'a OperatorContext, partition: usize, given: Given) -> Self {
+        Self { folding, context, partition, given, keys: Vec::new(), made: 0 }
+    }
+
     /// Folds the values of each group into a row.
     async fn fold(&mut self, values: &RecordBatch, grouping: &Grouping) -> Result<Folded, QueryError> {
         if values.num_rows() <= CALL_ROWS_MAX {
             let groups = Groups { of: grouping.of.clone(), count: number(grouping.count()) };
-            return self.call(values.clone(), groups).await;
+            return self
+                .call(Chunk { rows: values.clone(), groups, keys: &grouping.first }, self.given)
+                .await;
         }
         let (order, starts) = grouping.sorted();
         let (mut rows_of, mut of_all) = (Vec::new(), Vec::new());
@@ -173,15 +200,16 @@ impl Calls<'_> {
             }
             let rows = gather_rows(values, &UInt32Array::from(order[from..to].to_vec()))?;
             let groups = Groups { of, count: number(group - first + 1) };
-            let folded = self.call(rows, groups).await?;
+            let keys = &grouping.first[first..=group];
+            let folded = self.call(Chunk { rows, groups, keys }, self.given).await?;
             rows_of.push(folded.rows);
             of_all.extend(folded.of.iter().map(|group| group + number(first)));
         }
-        self.mend(Folded { rows: self.joined(&rows_of)?, of: of_all }).await
+        self.mend(Folded { rows: self.joined(&rows_of)?, of: of_all }, grouping).await
     }
 
     /// Folds once more what the ends of pieces have cut apart.
-    async fn mend(&mut self, folded: Folded) -> Result<Folded, QueryError> {
+    async fn mend(&mut self, folded: Folded, grouping: &Grouping) -> Result<Folded, QueryError> {
         let Folded { rows, of } = folded;
         let cut = |at: usize| {
             let same = |other: Option<&u32>| other == Some(&of[at]);
@@ -198,7 +226,10 @@ impl Calls<'_> {
         let local = parts_of.iter().map(local).collect();
         let indices = |rows: &[usize]| UInt32Array::from_iter_values(rows.iter().map(|row| number(*row)));
         let parts = gather_rows(&rows, &indices(&apart))?;
-        let mended = self.call(parts, Groups { of: local, count: number(groups.len()) }).await?;
+        let keys: Vec<u32> = groups.iter().map(|group| grouping.first[*group as usize]).collect();
+        let of_groups = Groups { of: local, count: number(groups.len()) };
+        let given = if self.given == Given::Rows { Given::Totals } else { self.given };
+        let mended = self.call(Chunk { rows: parts, groups: of_groups, keys: &keys }, given).await?;
         let rows = self.joined(&[gather_rows(&rows, &indices(&whole))?, mended.rows])?;
         // Each group is at one place now; the rows are put in the order of the groups again.
         let mended = mended.of.iter().map(|group| groups[*group as usize]);
@@ -208,7 +239,8 @@ impl Calls<'_> {
         Ok(Folded { rows: gather_rows(&rows, &UInt32Array::from(order))?, of })
     }
 
-    async fn call(&mut self, rows: RecordBatch, groups: Groups) -> Result<Folded, QueryError> {
+    async fn call(&mut self, chunk: Chunk<'_>, given: Given) -> Result<Folded, QueryError> {
+        let Chunk { rows, groups, keys } = chunk;
         let (caller, count) = (self.folding.caller(), groups.count as usize);
         let place = CallContext {
             batch_time: self.context.time(),
@@ -216,9 +248,9 @@ impl Calls<'_> {
             chunk: self.made,
         };
         self.made += 1;
-        let mut isolation = match self.isolates {
-            true => self.context.isolate(caller, count),
-            false => self.context.call_whole(caller, count),
+        let mut isolation = match given {
+            Given::Rows | Given::Totals => self.context.isolate(caller, count),
+            Given::Batches => self.context.call_whole(caller, count),
         };
         let (mut done, mut of) = (Vec::new(), Vec::new());
         while let Some(piece) = isolation.next() {
@@ -233,13 +265,25 @@ impl Calls<'_> {
                     of.extend(piece.map(number));
                 }
                 Err(error) => {
-                    if let Some(Poison { error, .. }) = isolation.failed(error)? {
-                        self.context.put_aside(caller, &error, &part)?;
+                    if let Some(Poison { unit, error }) = isolation.failed(error)? {
+                        let shown = self.shown(keys[unit], &part)?;
+                        match given {
+                            Given::Totals => self.context.put_totals_aside(caller, &error, &shown)?,
+                            Given::Rows | Given::Batches => self.context.put_aside(caller, &error, &shown)?,
+                        }
                     }
                 }
             }
         }
         Ok(Folded { rows: self.joined(&done)?, of })
+    }
+
+    /// Values beside their key, whose columns are those of the row `key`.
+    fn shown(&self, key: u32, values: &RecordBatch) -> Result<RecordBatch, QueryError> {
+        let rows = values.num_rows();
+        let mut columns = gather(&self.keys, &UInt32Array::from_value(key, rows))?;
+        columns.extend(values.columns().iter().cloned());
+        table(self.folding.schema(), columns, rows)
     }
 
     fn joined(&self, tables: &[RecordBatch]) -> Result<RecordBatch, QueryError> {

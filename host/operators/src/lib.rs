@@ -21,6 +21,7 @@ mod repartition;
 mod sliding;
 mod snapshot;
 mod span;
+mod stuck;
 #[cfg(test)]
 mod testing;
 mod update;

@@ -87,7 +87,7 @@ impl Merging for Reducing {
         }
         match tables.len() {
             1 => Ok(tables.remove(0)),
-            partitions => self.0.fold_rows(context, partitions, &tables).await,
+            partitions => self.0.fold_totals(context, partitions, &tables).await,
         }
     }
 

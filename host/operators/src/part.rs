@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch, UInt32Array};
 use arrow::datatypes::{Schema, SchemaRef};
-use millstream_model::{BatchTime, CallContext, Fate, Update, UpdateState, Updated};
+use millstream_model::pipeline::OnError;
+use millstream_model::{
+    Accumulated, BatchTime, CallContext, Fate, FunctionError, Update, UpdateState, Updated,
+};
 use millstream_query::{OperatorContext, Poison, QueryError};
 use millstream_state::{Encoded, Entries, KeySet, Keyed, KeyedChange, KeyedTable, SHARDS, shard_of};
 
@@ -17,6 +20,7 @@ use crate::folding::CALL_ROWS_MAX;
 use crate::grouping::{Grouping, number};
 use crate::initial::InitialStates;
 use crate::snapshot::state_error;
+use crate::stuck::Stuck;
 
 /// Keys that time out in one batch at most; others do in the next.
 const TIMED_OUT_MAX: usize = 1 << 20;
@@ -27,6 +31,7 @@ pub(crate) struct Updater {
     pub(crate) keyed: Arc<KeyedTable>,
     pub(crate) settings: UpdateSettings,
     pub(crate) binding: Binding,
+    pub(crate) stuck: Stuck,
 }
 
 /// Which columns of the input are used for what.
@@ -267,19 +272,20 @@ impl Updater {
         place: CallContext,
         done: &mut Done<'_>,
     ) -> Result<(), QueryError> {
-        let (context, caller) = (done.context, self.settings.caller.as_ref());
-        let mut isolation = context.isolate(caller, range.len());
+        let context = done.context;
+        let mut isolation = context.isolate(&self.settings.caller, range.len());
         while let Some(piece) = isolation.next() {
             let (from, to) = (range.start + piece.start, range.start + piece.end);
             match self.function.update(isolation.place(place), self.request(keys, from, to)?).await {
                 Ok(updated) => {
                     context.add(updated.added.clone())?;
+                    self.stuck.free(&keys.encoded[from..to]);
                     self.settle(keys, from, &updated, &mut done.change)?;
                     done.rows.push(self.rows(keys, from, &updated)?);
                 }
                 Err(error) => {
                     if let Some(Poison { error, .. }) = isolation.failed(error)? {
-                        context.put_aside(caller, &error, &self.shown(keys, from)?)?;
+                        self.put_aside(context, keys, from, &error)?;
                         if keys.timed_out {
                             done.change.remove(keys.encoded[from]);
                         }
@@ -288,6 +294,25 @@ impl Updater {
             }
         }
         Ok(())
+    }
+
+    /// Puts the rows of a key aside; a key that has none and stays is put aside once, however often the function fails on it.
+    fn put_aside(
+        &self,
+        context: &OperatorContext,
+        keys: &Keys<'_>,
+        key: usize,
+        error: &FunctionError,
+    ) -> Result<(), QueryError> {
+        let caller = self.settings.caller.as_ref();
+        let may_come_again = !keys.timed_out && keys.starts[key] == keys.starts[key + 1];
+        if caller.on_error == OnError::DeadLetter
+            && may_come_again
+            && !self.stuck.note(keys.encoded[key], context.time())
+        {
+            return context.add(Accumulated::from([(format!("{}.still-failing", caller.function), 1)]));
+        }
+        context.put_aside(caller, error, &self.shown(keys, key)?)
     }
 
     /// A key's new rows beside its columns; the key alone, where it has none.

@@ -18,6 +18,7 @@ use millstream_state::{Keyed, KeyedChange, KeyedTable, States};
 
 use crate::initial::{Initial, InitialStates};
 use crate::part::{Arrived, Binding, Part, Updater};
+use crate::stuck::Stuck;
 
 /// How states are updated.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +78,8 @@ impl StateUpdate {
             keys,
             values,
         };
-        Self { updater: Arc::new(Updater { function, keyed, settings, binding }), states }
+        let stuck = Stuck::default();
+        Self { updater: Arc::new(Updater { function, keyed, settings, binding, stuck }), states }
     }
 
     pub(crate) fn keyed(&self) -> &Keyed {

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -42,6 +43,11 @@ pub trait Component: Send + Sync {
     /// What tells it from others: the SHA-256 of its bytes in hexadecimal; empty for what is compiled into the host.
     fn digest(&self) -> &str {
         ""
+    }
+
+    /// How long a call of one of its functions may take; nothing for what is compiled into the host.
+    fn call_time_max(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// The function that stands at `index` in the description; it must be of a transforming kind.

@@ -26,6 +26,7 @@ mod guest;
 mod hex;
 mod http;
 mod instance;
+mod late;
 mod lift;
 mod lower;
 mod meter;

@@ -24,6 +24,7 @@ use crate::description::description;
 use crate::guest::{Guest, Terms, World};
 use crate::hex::hex;
 use crate::instance::Instance;
+use crate::late::LateTerms;
 use crate::meter::Meter;
 use crate::migration::{MigrationExports, PluginMigration};
 use crate::outside::outside;
@@ -53,7 +54,7 @@ pub(crate) struct Shared {
     sandbox: Sandbox,
     component: InstancePre<Guest>,
     exports: Exports,
-    terms: Terms,
+    terms: LateTerms,
     pub(crate) time: Duration,
     pub(crate) meter: Meter,
     idle: Mutex<Vec<Instance>>,
@@ -129,7 +130,7 @@ impl Shared {
     pub(crate) async fn outside_instance(self: &Arc<Self>) -> Result<Instance, String> {
         let Self { sandbox, component, terms, time, .. } = &**self;
         let (engine, component) = (sandbox.engine.clone(), component.clone());
-        let (terms, time) = (terms.clone(), *time);
+        let (terms, time) = (terms.find(sandbox).map_err(|error| error.to_string())?, *time);
         outside(async move { Instance::new(&engine, &component, &terms, World::Outside, time).await }).await?
     }
 
@@ -139,10 +140,14 @@ impl Shared {
         match idle {
             Some(instance) => Ok(instance),
             None => {
-                let world = World::Batch;
-                Instance::new(&self.sandbox.engine, &self.component, &self.terms, world, self.time).await
+                let terms = self.terms.find(&self.sandbox).map_err(|error| error.to_string())?;
+                self.new_instance(&terms).await
             }
         }
+    }
+
+    async fn new_instance(&self, terms: &Terms) -> Result<Instance, String> {
+        Instance::new(&self.sandbox.engine, &self.component, terms, World::Batch, self.time).await
     }
 
     /// Keeps an instance that is well for the next call.
@@ -158,7 +163,7 @@ impl Plugin {
         let refused = |reason: String| PluginError::Refused { path: path.to_owned(), reason };
         let bytes = read(path)?;
         check_kind(&bytes).map_err(refused)?;
-        sandbox.compiler.check_grant(&spec.grant)?;
+        let (terms, to_describe) = LateTerms::new(sandbox, spec)?;
         let digest = Sha256::digest(&bytes).into();
         let compiled = sandbox.compiler.compile(&sandbox.engine, &bytes, &digest, &spec.limit).await;
         let component = compiled.map_err(refused)?;
@@ -176,12 +181,12 @@ impl Plugin {
             sandbox: sandbox.clone(),
             component: linked,
             exports: Exports::of(&component),
-            terms: Terms::new(spec)?,
+            terms,
             time: spec.limit.time,
             meter: Meter::default(),
             idle: Mutex::default(),
         };
-        let instance = shared.instance().await.map_err(refused)?;
+        let instance = shared.new_instance(&to_describe).await.map_err(refused)?;
         let said = instance.describe(&describe, spec.limit.time).await;
         let said = said.map_err(|reason| refused(format!("does not describe itself: {reason}")))?;
         let mut description = description(said).map_err(refused)?;
@@ -295,6 +300,10 @@ impl pipeline::Component for Plugin {
 
     fn imports(&self) -> Vec<String> {
         self.imports().iter().map(|import| import.name.clone()).collect()
+    }
+
+    fn call_time_max(&self) -> Duration {
+        self.shared.time
     }
 
     fn function(&self, index: usize) -> Arc<dyn Function> {

@@ -20,6 +20,8 @@ pub struct Sandbox {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Guest>,
     pub(crate) compiler: Compiler,
+    /// Whether plugins are loaded whose grants cannot be given now.
+    pub(crate) grants_late: bool,
 }
 
 impl Sandbox {
@@ -39,7 +41,13 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         add_to_linker(&mut linker)?;
-        Ok(Self { engine, linker, compiler })
+        Ok(Self { engine, linker, compiler, grants_late: false })
+    }
+
+    /// The same, for code of an earlier time: a plugin whose grants cannot be given now is loaded all the same, and is not
+    /// available to whoever calls it until they can be.
+    pub fn granting_late(self) -> Self {
+        Self { grants_late: true, ..self }
     }
 }
 

@@ -10,7 +10,7 @@ use arrow::record_batch::RecordBatch;
 use millstream_model::pipeline::OnError;
 use millstream_model::{Accumulated, BatchTime, FunctionError, PoisonRow};
 
-use crate::isolation::{FAILED_CALLS_MAX, FAILED_TIME_MAX};
+use crate::isolation::Failures;
 use crate::{Caller, QueryError};
 
 /// Accumulators that one run may add to. A call's are bounded by whoever makes it; this bounds those of many calls.
@@ -75,13 +75,6 @@ pub(crate) struct Run {
     poison: Mutex<PoisonRows>,
 }
 
-/// The failing calls of a function.
-#[derive(Clone, Copy, Debug, Default)]
-struct Failures {
-    calls: u32,
-    time: Duration,
-}
-
 /// Rows that functions failed on, in no order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PoisonRows {
@@ -90,6 +83,19 @@ pub(crate) struct PoisonRows {
     bytes: usize,
     /// How many more there were than are kept.
     pub(crate) more: u64,
+}
+
+/// A row to be put aside.
+#[derive(Clone, Copy)]
+pub(crate) struct Aside<'r> {
+    /// The columns that the function was called with, and what else tells the row.
+    pub(crate) rows: &'r RecordBatch,
+    /// Which of the rows.
+    pub(crate) row: usize,
+    /// The code of its origin.
+    pub(crate) origin: Option<u64>,
+    /// Whether its values may be made of several rows.
+    pub(crate) totals: bool,
 }
 
 impl Run {
@@ -130,42 +136,41 @@ impl Run {
         sums.into_iter().map(narrow).collect()
     }
 
-    /// Notes that a call of `function` failed after so long.
+    /// Notes that a call failed after so long.
     ///
     /// # Errors
     /// Where more have failed than can be for the rows' sake.
     pub(crate) fn note_failure(
         &self,
-        function: &str,
+        caller: &Caller,
         took: Duration,
         error: &FunctionError,
     ) -> Result<(), QueryError> {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_function = failures.entry(function.to_owned()).or_default();
-        of_function.calls += 1;
-        of_function.time += took;
-        let Failures { calls, time } = *of_function;
-        if calls <= FAILED_CALLS_MAX && time <= FAILED_TIME_MAX {
-            return Ok(());
-        }
+        let noted = self.of_function(caller, |failures| failures.note(took, caller.call_time_max));
+        let Err(failed) = noted else { return Ok(()) };
         let (FunctionError::Broken { function, reason }
         | FunctionError::Rejected { function, reason }
         | FunctionError::Unavailable { function, reason }) = error.clone();
-        let seconds = time.as_secs();
-        let reason =
-            format!("fails too often: {calls} calls of one batch in {seconds} s, the last one: {reason}");
+        let reason = format!("fails too often: {failed}, the last one: {reason}");
         Err(QueryError::Unusable { function, reason })
     }
 
-    /// Puts a row aside that a function fails on, as its caller wants it. `row` is the one of `rows`, which are the
-    /// columns that the function was called with.
+    /// Whether a call that broke on a single unit is made once more.
+    pub(crate) fn may_try_again(&self, caller: &Caller) -> bool {
+        self.of_function(caller, |failures| failures.try_again(caller.call_time_max))
+    }
+
+    fn of_function<T>(&self, caller: &Caller, of: impl FnOnce(&mut Failures) -> T) -> T {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        of(failures.entry(caller.function.clone()).or_default())
+    }
+
+    /// Puts a row aside that a function fails on, as its caller wants it.
     pub(crate) fn put_aside(
         &self,
         caller: &Caller,
         error: &FunctionError,
-        rows: &RecordBatch,
-        row: usize,
-        origin: Option<u64>,
+        aside: Aside<'_>,
     ) -> Result<(), QueryError> {
         if caller.on_error == OnError::Skip {
             return self.add(Accumulated::from([(format!("{}.skipped", caller.function), 1)]));
@@ -176,9 +181,10 @@ impl Run {
             return Ok(());
         }
         let Caller { stream, function, digest, .. } = caller;
-        let row = PoisonRow::new(stream, function, digest, error, rows, row);
+        let row = PoisonRow::new(stream, function, digest, error, aside.rows, aside.row);
+        let row = PoisonRow { totals: aside.totals, ..row };
         poison.bytes += row.size_bytes();
-        poison.rows.push((row, origin));
+        poison.rows.push((row, aside.origin));
         Ok(())
     }
 

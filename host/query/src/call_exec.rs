@@ -20,7 +20,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use millstream_model::{Answer, Answered, CallContext, FunctionKind};
 
 use crate::Call;
-use crate::batch::{CurrentBatch, Run};
+use crate::batch::{Aside, CurrentBatch, Run};
 use crate::call::{carried_columns, output_schema};
 use crate::isolation::{Isolation, Poison};
 use crate::origin::{self, is_traced};
@@ -193,7 +193,9 @@ impl Binding {
                 }
                 Err(error) => {
                     if let Some(Poison { error, .. }) = isolation.failed(error)? {
-                        run.put_aside(&call.caller, &error, &arguments, 0, origin::code(&rows, 0))?;
+                        let origin = origin::code(&rows, 0);
+                        let aside = Aside { rows: &arguments, row: 0, origin, totals: false };
+                        run.put_aside(&call.caller, &error, aside)?;
                     }
                 }
             }

@@ -6,10 +6,12 @@
 //! well be one that takes all of its time. The pieces of a batch are always the same, and so are its rows when it
 //! is run again.
 //!
+//! What breaks a function may also pass: memory was short, the clock was late. So a call that broke is made once more before
+//! it is divided, and so is one on a single unit before that is given up.
+//!
 //! What may be lost in failing calls is bounded, for each function and batch. A function that goes beyond that has no bad rows:
 //! it is itself broken, and the batch is to wait.
 
-use std::iter;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -22,9 +24,14 @@ use crate::{Caller, QueryError};
 /// Into how many pieces the rows of a failing call are divided.
 const PIECES: usize = 16;
 /// Calls of a function that may fail in one batch.
-pub(crate) const FAILED_CALLS_MAX: u32 = 10_000;
-/// How long the failing calls of a function may take in one batch, all together.
-pub(crate) const FAILED_TIME_MAX: Duration = Duration::from_secs(300);
+const FAILED_CALLS_MAX: u32 = 10_000;
+/// How long the failing calls of a function may take in one batch, all together, but see [`failed_time_max`].
+const FAILED_TIME_MAX: Duration = Duration::from_secs(300);
+/// Failing calls that may each be as long as a call may be, however long that is. The division of the largest chunk down to one
+/// unit has seven: the chunk's two, one on each of four levels, and the unit's second try.
+const FAILED_LONG_CALLS_MIN: u32 = 30;
+/// Second tries of single units in one batch. They are for what passes, and not for what most rows do.
+const SECOND_TRIES_MAX: u32 = 1_000;
 /// Above this, chunks are numbered that are pieces of others.
 const PIECE: u32 = 1 << 31;
 
@@ -37,12 +44,18 @@ pub struct Isolation<'r> {
     units: usize,
     /// Whether it may be divided.
     is_divisible: bool,
-    /// Whether all of it was called once more.
-    was_repeated: bool,
     /// What is to be called, the first last.
-    pending: Vec<Range<usize>>,
-    current: Range<usize>,
+    pending: Vec<Piece>,
+    current: Piece,
     since: Duration,
+}
+
+/// Some of the units.
+#[derive(Clone, Debug)]
+struct Piece {
+    units: Range<usize>,
+    /// Whether it was called before.
+    is_repeated: bool,
 }
 
 /// A unit that the function fails on, and on nothing beside it.
@@ -63,9 +76,8 @@ impl<'r> Isolation<'r> {
             caller,
             units,
             is_divisible,
-            was_repeated: false,
-            pending: iter::once(0..units).collect(),
-            current: 0..0,
+            pending: vec![Piece::new(0..units)],
+            current: Piece::new(0..0),
             since: Duration::ZERO,
         }
     }
@@ -80,14 +92,14 @@ impl<'r> Isolation<'r> {
     pub fn next(&mut self) -> Option<Range<usize>> {
         self.current = self.pending.pop()?;
         self.since = self.run.elapsed();
-        Some(self.current.clone())
+        Some(self.current.units.clone())
     }
 
     /// The place of the piece at hand, where `chunk` is that of all.
     pub fn place(&self, chunk: CallContext) -> CallContext {
-        match self.current.len() == self.units {
+        match self.is_whole() {
             true => chunk,
-            false => CallContext { chunk: piece_number(chunk.chunk, self.current.start), ..chunk },
+            false => CallContext { chunk: piece_number(chunk.chunk, self.current.units.start), ..chunk },
         }
     }
 
@@ -103,24 +115,70 @@ impl<'r> Isolation<'r> {
             return Err(QueryError::Unusable { function, reason: format!("is not available: {reason}") });
         }
         let took = self.run.elapsed().saturating_sub(self.since);
-        self.run.note_failure(&self.caller.function, took, &error)?;
-        let is_broken = matches!(error, FunctionError::Broken { .. });
-        if is_broken && !self.was_repeated {
-            // It may have been the instance, which is gone.
-            self.was_repeated = true;
-            self.pending.push(self.current.clone());
+        self.run.note_failure(self.caller, took, &error)?;
+        let units = self.current.units.clone();
+        if matches!(error, FunctionError::Broken { .. }) && self.may_repeat() {
+            self.pending.push(Piece { units, is_repeated: true });
             return Ok(None);
         }
-        match self.current.len() {
+        match units.len() {
             _ if !self.is_divisible => Err(error.into()),
-            1 => Ok(Some(Poison { unit: self.current.start, error })),
+            1 => Ok(Some(Poison { unit: units.start, error })),
             _ => {
-                self.was_repeated = true;
-                self.pending.extend(pieces(&self.current).rev());
+                self.pending.extend(pieces(&units).rev().map(Piece::new));
                 Ok(None)
             }
         }
     }
+
+    /// Whether the piece is called once more as it is: it may have been the instance, which is gone.
+    fn may_repeat(&self) -> bool {
+        let may_be_repeated =
+            || self.is_whole() || (self.current.units.len() == 1 && self.run.may_try_again(self.caller));
+        !self.current.is_repeated && may_be_repeated()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.current.units.len() == self.units
+    }
+}
+
+impl Piece {
+    fn new(units: Range<usize>) -> Self {
+        Self { units, is_repeated: false }
+    }
+}
+
+/// What failing calls of a function come to in one batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Failures {
+    calls: u32,
+    second_tries: u32,
+    time: Duration,
+}
+
+impl Failures {
+    /// Counts a call that took so long. Says what they come to where more have failed than can be for the rows' sake.
+    pub(crate) fn note(&mut self, took: Duration, call_time_max: Duration) -> Result<(), String> {
+        self.calls += 1;
+        self.time += took;
+        match self.calls <= FAILED_CALLS_MAX && self.time <= failed_time_max(call_time_max) {
+            true => Ok(()),
+            false => Err(format!("{} calls of one batch in {} s", self.calls, self.time.as_secs())),
+        }
+    }
+
+    /// Counts a second try of a single unit, if there may be one: at most half of what may be lost goes into failures before it.
+    pub(crate) fn try_again(&mut self, call_time_max: Duration) -> bool {
+        let may_try = self.second_tries < SECOND_TRIES_MAX && 2 * self.time <= failed_time_max(call_time_max);
+        self.second_tries += u32::from(may_try);
+        may_try
+    }
+}
+
+/// How long the failing calls of a function may take in one batch, where each may take so long.
+fn failed_time_max(call_time_max: Duration) -> Duration {
+    FAILED_TIME_MAX.max(call_time_max.saturating_mul(FAILED_LONG_CALLS_MIN))
 }
 
 /// A range in pieces that differ by one at most.

@@ -7,7 +7,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use millstream_model::{Accumulated, BatchTime, FunctionError};
 
-use crate::batch::Run;
+use crate::batch::{Aside, Run};
 use crate::input::Slot;
 use crate::{Caller, Isolation, QueryError};
 
@@ -90,7 +90,31 @@ impl OperatorContext {
         error: &FunctionError,
         rows: &RecordBatch,
     ) -> Result<(), QueryError> {
-        (0..rows.num_rows()).try_for_each(|row| self.run.put_aside(caller, error, rows, row, None))
+        self.put_all_aside(caller, error, rows, false)
+    }
+
+    /// The same for rows whose values may be totals, which earlier calls have made of several.
+    ///
+    /// # Errors
+    /// Where the batch adds to too many accumulators.
+    pub fn put_totals_aside(
+        &self,
+        caller: &Caller,
+        error: &FunctionError,
+        rows: &RecordBatch,
+    ) -> Result<(), QueryError> {
+        self.put_all_aside(caller, error, rows, true)
+    }
+
+    fn put_all_aside(
+        &self,
+        caller: &Caller,
+        error: &FunctionError,
+        rows: &RecordBatch,
+        totals: bool,
+    ) -> Result<(), QueryError> {
+        let aside = |row| Aside { rows, row, origin: None, totals };
+        (0..rows.num_rows()).try_for_each(|row| self.run.put_aside(caller, error, aside(row)))
     }
 
     /// Counts what a call added to accumulators.

@@ -94,6 +94,10 @@ async fn a_batch_waits_for_its_function_later_and_later_and_nothing_is_lost() {
         assert!(waits[0] <= 1_000 && *waits.last().unwrap() >= 150_000, "{waits:?}");
         life.board.reached(1).await;
         until(|| life.board.read().quarantine.is_empty()).await;
+        // By this clock nothing takes time but waiting.
+        let batch = life.board.read().recent.remove(0);
+        assert_eq!(batch.processing_ms, 0.0, "{batch:?}");
+        assert_eq!(batch.held_up_ms, waits.iter().sum::<i64>() as f64);
         life.stop().await.unwrap();
         assert_eq!(lab.kept.rows().len(), text.lines().count());
         assert!(lab.letters(LETTERS).await.is_empty());

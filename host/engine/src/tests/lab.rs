@@ -176,8 +176,9 @@ impl Lab {
 
     /// What its stream does with rows that its function fails on.
     pub(super) fn on_error(self, on_error: OnError) -> Self {
-        let (stream, function) = ("out".to_owned(), "test.counting".to_owned());
-        Self { caller: Arc::new(Caller { stream, function, digest: "d1".to_owned(), on_error }), ..self }
+        let (stream, function, digest) = ("out".to_owned(), "test.counting".to_owned(), "d1".to_owned());
+        let caller = Caller { stream, function, digest, on_error, ..Caller::default() };
+        Self { caller: Arc::new(caller), ..self }
     }
 
     /// What this lab's pipeline computes.

@@ -134,3 +134,18 @@ async fn a_file_that_was_moved_away_begins_anew() {
     }
     assert_eq!(records(&lab.letters("letters/elsewhere").await), ["bad 2"]);
 }
+
+#[tokio::test]
+async fn what_is_written_of_a_batch_is_bounded_however_its_letters_are_escaped() {
+    let lab = Lab::new();
+    let life = lab.start(Mode::Once).await;
+    // Each of these bytes is six in JSON.
+    let record = format!("bad {}\n", "\u{1}".repeat(100_000));
+    for _ in 0..10 {
+        life.feed(&record.repeat(20));
+    }
+    assert_eq!(life.end().await.unwrap().dead_letters, 200);
+    let kept = lab.letters(LETTERS).await.len();
+    let bytes = lab.memory.length(Path::new(LETTERS)).await.unwrap();
+    assert!((10..200).contains(&kept) && bytes < (16 << 20) + 700_000, "{kept} letters, {bytes} bytes");
+}

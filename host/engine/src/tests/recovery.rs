@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use millstream_model::Version;
 
 use super::lab::{Lab, Life, rows, version};
-use crate::{Code, EngineError, Mode, SinkError, Versions};
+use crate::{Code, EngineError, Mode, OnFailure, SinkError, Versions};
 
 /// Ends a life in which the batch of 11,000 ms has begun and waits, and was given these records.
 async fn leave_pending(lab: &Lab, records: &str) {
@@ -141,6 +141,22 @@ async fn a_batch_whose_code_is_lost_stops_the_pipeline_and_stays() {
     assert!(matches!(&error, EngineError::Version { reason, .. } if reason.contains("this")), "{error}");
     assert_eq!(lab.archive().await.ledger().pending.len(), 1);
     assert_eq!(lab.kept.all(), []);
+}
+
+#[tokio::test]
+async fn a_batch_whose_code_is_lost_is_left_out_where_the_pipeline_goes_on() {
+    let mut lab = Lab::durable();
+    leave_pending(&lab, "wait\n").await;
+    (lab.version, lab.policy.on_failure) = (version("next"), OnFailure::Continue);
+    let mut life = lab.running().await;
+    life.feed("a\n");
+    life.sent(1).await;
+    let board = life.board.clone();
+    life.stop().await.unwrap();
+    let failure = board.read().recent.remove(0).failure;
+    assert!(failure.is_some_and(|failure| failure.contains("not kept")));
+    assert_eq!(lab.kept.rows(), ["a"]);
+    assert!(lab.archive().await.ledger().pending.is_empty());
 }
 
 #[tokio::test]

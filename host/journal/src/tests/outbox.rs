@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use millstream_model::BatchTime;
-use millstream_platform::{Append, Disk, FaultyDisk, MemoryDisk, Seeded};
+use millstream_platform::{Append, Disk, FaultyDisk, MemoryDisk, Operation, Seeded};
 
 use crate::{JournalError, Outbox};
 
@@ -74,6 +74,40 @@ async fn a_crash_while_a_batch_is_put_leaves_it_whole_or_not_at_all() {
         seen[usize::from(put.is_ok())] = true;
     }
     assert_eq!(seen, [true; 2]);
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_removed_stays_removed_once_it_is_removed_again() {
+    for stop in 0..6 {
+        let disk = MemoryDisk::new();
+        outbox(&disk).put(time(1_000), &[rows(0, 100)]).await.unwrap();
+        let faulty = FaultyDisk::new(Arc::new(disk.clone()), stop);
+        faulty.stop_after(stop);
+        let first = Outbox::new(Arc::new(faulty), Path::new(FOLDER), "out");
+        let is_whole = first.remove(time(1_000)).await.is_ok();
+        disk.kill();
+        outbox(&disk).remove(time(1_000)).await.unwrap();
+        for seed in 0..8 {
+            let disk = disk.fork();
+            disk.crash(&Seeded::new(seed));
+            assert_eq!(all(&outbox(&disk), time(1_000)).await.unwrap(), None, "after {stop} operations");
+        }
+        assert_eq!(is_whole, stop >= 3);
+    }
+}
+
+#[tokio::test]
+async fn removing_what_is_not_there_waits_for_the_disk_once() {
+    let disk = MemoryDisk::new();
+    let faulty = FaultyDisk::new(Arc::new(disk.clone()), 1);
+    let outbox = Outbox::new(Arc::new(faulty.clone()), Path::new(FOLDER), "out");
+    outbox.put(time(1_000), &[rows(0, 1)]).await.unwrap();
+    for ms in 2_000..2_010 {
+        outbox.remove(time(ms)).await.unwrap();
+    }
+    let syncs = faulty.operations_of(Operation::SyncFolder);
+    outbox.remove(time(3_000)).await.unwrap();
+    assert_eq!(faulty.operations_of(Operation::SyncFolder), syncs);
 }
 
 #[tokio::test]

@@ -87,9 +87,10 @@ fn text(running: Option<u32>, status: &Status) -> String {
     }
     for batch in status.recent.iter().rev().take(BATCHES_SHOWN) {
         let failed = if batch.failure.is_some() { "  FAILED" } else { "" };
+        let waited_ms = batch.scheduling_delay_ms + batch.held_up_ms;
         text += &format!(
             "  {:<16} {:>10} {:>12.1} {:>12.1} {:>12.1}{failed}\n",
-            batch.time, batch.records, batch.scheduling_delay_ms, batch.processing_ms, batch.total_delay_ms
+            batch.time, batch.records, waited_ms, batch.processing_ms, batch.total_delay_ms
         );
     }
     text

@@ -68,19 +68,22 @@ async fn program(on_error: OnError) -> Program {
     let mut relations = Relations::new().unwrap();
     relations.add_input("rows", schema()).unwrap();
     let (stream, function) = ("sums".to_owned(), "test.sum".to_owned());
-    let caller = Caller { stream, function, digest: "d1".to_owned(), on_error };
+    let caller = Caller { stream, function, digest: "d1".to_owned(), on_error, ..Caller::default() };
     let folding = Folding::new(Arc::new(Sum::new()), &schema(), vec![0], vec![1]).called_by(Arc::new(caller));
     let reduce = Arc::new(KeyedReduce::new(folding));
     relations.add_operator("sums", OperatorInput::Rows("rows".to_owned()), reduce).await.unwrap();
     Program::compile(&relations, &["sums"], 2).await.unwrap()
 }
 
-/// The sums by key, and the amounts that were put aside, of rows in chunks of so many.
+/// What was put aside: its key, its amount, and whether that may be a sum.
+type Aside = (i64, i64, bool);
+
+/// The sums by key, and what was put aside, of rows in chunks of so many.
 async fn sums(
     program: &mut Program,
     rows: &[(i64, i64)],
     chunk: usize,
-) -> Result<(BTreeMap<i64, i64>, Vec<i64>), QueryError> {
+) -> Result<(BTreeMap<i64, i64>, Vec<Aside>), QueryError> {
     let table = |rows: &[(i64, i64)]| {
         let column = |of: fn(&(i64, i64)) -> i64| {
             Arc::new(Int64Array::from_iter_values(rows.iter().map(of))) as ArrayRef
@@ -96,7 +99,10 @@ async fn sums(
         let (key, sum) = line.split_once(' ').unwrap();
         (number(key), number(sum))
     };
-    let aside = computed.poison.iter().map(|poisoned| poisoned.row.row["amount"].as_i64().unwrap());
+    let aside = computed.poison.iter().map(|poisoned| {
+        let of = |column: &str| poisoned.row.row[column].as_i64().unwrap();
+        (of("key"), of("amount"), poisoned.row.totals)
+    });
     Ok((written.of("sums").iter().map(sum).collect(), aside.collect()))
 }
 
@@ -110,7 +116,7 @@ async fn the_rows_of_a_key_that_the_function_fails_on_are_put_aside_and_other_ke
     let expected: BTreeMap<i64, i64> =
         (0..100).filter(|key| *key != 7).map(|key| (key, of(key).sum())).collect();
     assert_eq!(sums, expected);
-    let mut expected: Vec<i64> = of(7).collect();
+    let mut expected: Vec<Aside> = of(7).map(|amount| (7, amount, false)).collect();
     aside.sort_unstable();
     expected.sort_unstable();
     assert_eq!(aside, expected);
@@ -127,12 +133,25 @@ async fn a_key_whose_rows_are_too_many_for_one_call_loses_only_those_of_the_fail
         .collect();
     for chunk in [10_000, 100_000] {
         let (sums, aside) = sums(&mut program, &rows, chunk).await.unwrap();
-        assert!(aside.contains(&POISON), "{chunk}");
+        assert!(aside.contains(&(1, POISON, false)), "{chunk}");
         let of = |key: i64| rows.iter().filter(move |row| row.0 == key).map(|row| row.1).sum::<i64>();
         for key in (0..1_000).step_by(10) {
             assert_eq!(sums[&key], of(key), "key {key}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_was_added_up_before_it_is_put_aside_is_said_to_be_a_sum() {
+    let mut program = program(OnError::DeadLetter).await;
+    // So many rows that they are folded on the way; what the function fails on comes last.
+    let mut rows: Vec<(i64, i64)> = (0..200_000).map(|row| (row % 1_000, 1)).collect();
+    rows[199_007].1 = POISON;
+    let (sums, aside) = sums(&mut program, &rows, 10_000).await.unwrap();
+    assert!(aside.iter().all(|(key, _, may_be_sum)| *key == 7 && *may_be_sum), "{aside:?}");
+    assert!(aside.iter().any(|(_, amount, _)| *amount > 1), "{aside:?}");
+    let left: i64 = sums.values().sum();
+    assert_eq!(aside.iter().map(|(_, amount, _)| amount).sum::<i64>() + left, 200_000 - 2);
 }
 
 #[tokio::test]

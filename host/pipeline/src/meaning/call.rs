@@ -52,6 +52,7 @@ impl Binding<'_> {
             function: self.name(),
             digest: bound.component.digest().to_owned(),
             on_error: stream.on_error,
+            call_time_max: bound.component.call_time_max(),
         })
     }
 

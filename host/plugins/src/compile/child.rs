@@ -20,7 +20,7 @@ use millstream_model::pipeline::Limit;
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::{Receiver, Sender};
-use tokio::task::spawn_blocking;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use wasmtime::Engine;
 
@@ -95,14 +95,21 @@ impl Running {
         let ((), code, said) =
             tokio::join!(giving, read(stdout, code_bytes_max), read(stderr, SAID_BYTES_MAX));
         let (code, said) = (code?, String::from_utf8_lossy(&said?).trim().to_owned());
-        // Its pipes are closed: it has ended, or is about to.
-        let status = spawn_blocking(move || self.wait()).await.map_err(io::Error::other)??;
+        let status = self.end().await?;
         Ok(Ended { status, code, said })
     }
 
-    fn wait(mut self) -> io::Result<ExitStatus> {
-        let mut child = self.0.take().expect("it is taken only here");
-        child.wait()
+    /// Waits for its end. Its pipes are closed: it has ended, or is about to, or goes on without them.
+    async fn end(&mut self) -> io::Result<ExitStatus> {
+        let mut ends = signal(SignalKind::child())?;
+        loop {
+            let child = self.0.as_mut().expect("it is taken only when it has ended");
+            if let Some(status) = child.try_wait()? {
+                self.0 = None;
+                return Ok(status);
+            }
+            ends.recv().await;
+        }
     }
 }
 

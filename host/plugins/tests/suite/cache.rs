@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use millstream_plugins::{Cache, Child, Compiler, Plugin, PluginError, Sandbox};
 use tempfile::TempDir;
@@ -198,4 +199,19 @@ async fn a_compiler_that_cannot_be_started_is_named() {
     let told = load(compiler, "bare", Place::new().cache()).await.err().unwrap().to_string();
     let component = component("bare");
     assert!(told.contains("/nowhere/compiler") && told.contains(component.to_str().unwrap()), "{told}");
+}
+
+#[tokio::test]
+async fn a_compiler_that_closes_its_pipes_and_goes_on_ends_at_its_time() {
+    let place = Place::new();
+    let told = place.0.path().join("pid");
+    let script = format!("echo $$ > {}; exec <&- >&- 2>&-; exec /bin/sleep 100", told.display());
+    let compiler = Compiler::in_child(Child::new(PathBuf::from("/bin/sh"), &["-c", &script]));
+    let sandbox = Sandbox::with(compiler).unwrap();
+    let mut spec = spec("bare", None);
+    spec.limit.compile_time = Duration::from_secs(1);
+    let error = Plugin::load(&sandbox, &spec).await.err().unwrap().to_string();
+    assert!(error.contains("compile-time"), "{error}");
+    let pid = fs::read_to_string(told).unwrap();
+    assert!(!Path::new("/proc").join(pid.trim()).exists(), "the process {pid} goes on");
 }

@@ -75,15 +75,25 @@ impl Function for Fussy {
 }
 
 fn fussy_call(function: &Arc<Fussy>, on_error: OnError) -> Call {
-    let caller =
-        Caller { stream: "out".into(), function: "fussy.call".into(), digest: "d1".into(), on_error };
+    let (stream, function_name, digest) = ("out".into(), "fussy.call".into(), "d1".into());
+    let caller = Caller { stream, function: function_name, digest, on_error, ..Caller::default() };
     let function = Arc::clone(function) as Arc<dyn Function>;
     Call { function, columns: vec!["line".into()], keep_columns: false, caller: Arc::new(caller) }
 }
 
 async fn fussy_program(function: &Arc<Fussy>, on_error: OnError) -> Program {
+    fussy_program_within(function, on_error, std::time::Duration::ZERO).await
+}
+
+async fn fussy_program_within(
+    function: &Arc<Fussy>,
+    on_error: OnError,
+    call_time_max: std::time::Duration,
+) -> Program {
     let mut relations = relations().await;
-    relations.add_call("out", "lines", fussy_call(function, on_error)).await.unwrap();
+    let call = fussy_call(function, on_error);
+    let caller = Arc::new(Caller { call_time_max, ..call.caller.as_ref().clone() });
+    relations.add_call("out", "lines", Call { caller, ..call }).await.unwrap();
     Program::compile(&relations, &["out"], 2).await.unwrap()
 }
 
@@ -158,6 +168,28 @@ async fn rows_that_are_too_many_for_one_call_are_no_poison() {
 }
 
 #[tokio::test]
+async fn a_row_that_breaks_its_call_in_passing_is_no_poison() {
+    // The row breaks the call of all, its repetition, and its first call alone; a second one passes.
+    for (calls, is_poison) in [(3, false), (4, true)] {
+        let function = Fussy::new(FunctionKind::Map, &[("flaky", Fault::Trap, calls)]);
+        let mut program = fussy_program(&function, OnError::DeadLetter).await;
+        let (computed, rows) = attempt(&mut program, lines(&[&["a", "flaky"]])).await.unwrap();
+        assert_eq!((rows.len(), computed.poison.len()), (2 - usize::from(is_poison), usize::from(is_poison)));
+        assert_eq!(function.calls().iter().map(|(_, rows)| rows).sum::<usize>(), 2 + 2 + 1 + 1 + 1);
+    }
+}
+
+#[tokio::test]
+async fn second_tries_of_rows_come_to_an_end_before_what_a_batch_may_lose() {
+    let function = Fussy::new(FunctionKind::Map, &[("bad", Fault::Trap, ALWAYS)]);
+    let mut program = fussy_program(&function, OnError::Skip).await;
+    let many = attempt(&mut program, lines(&[&["bad"; 6_000]])).await.unwrap();
+    assert_eq!(many.0.accumulated["fussy.call.skipped"], 6_000);
+    let calls = function.calls().len();
+    assert!((9_000..10_000).contains(&calls), "{calls}");
+}
+
+#[tokio::test]
 async fn a_run_that_is_repeated_calls_in_the_same_places_and_no_two_pieces_share_one() {
     let function = Fussy::new(FunctionKind::Map, &[("bad", Fault::Trap, ALWAYS)]);
     let mut program = fussy_program(&function, OnError::DeadLetter).await;
@@ -225,8 +257,11 @@ async fn a_function_that_fails_too_often_is_unusable() {
 #[tokio::test]
 async fn calls_that_fail_for_too_long_make_a_function_unusable() {
     let function = Fussy::new(FunctionKind::Map, &[("bad", Fault::Trap, ALWAYS)]);
-    for (seconds, is_usable) in [(10, true), (100, false)] {
-        let mut program = fussy_program(&function, OnError::DeadLetter).await;
+    for (seconds, call_seconds_max, is_usable) in
+        [(10, 10, true), (100, 10, false), (100, 100, true), (2_000, 2_000, true), (2_000, 100, false)]
+    {
+        let call_time_max = std::time::Duration::from_secs(call_seconds_max);
+        let mut program = fussy_program_within(&function, OnError::DeadLetter, call_time_max).await;
         // Each look at it comes so much later, and there are two for a call.
         let (watch, now) = (Mutex::new(0), std::time::Duration::from_secs);
         program.measure(Stopwatch::new(move || {
@@ -234,10 +269,11 @@ async fn calls_that_fail_for_too_long_make_a_function_unusable() {
             *looks += 1;
             now(*looks * seconds)
         }));
-        let mut texts = ["ok"; 1_000];
+        // As many as one call may have.
+        let mut texts = vec!["ok"; 65_536];
         texts[500] = "bad";
-        let found = attempt(&mut program, lines(&[&texts])).await;
-        assert_eq!(found.is_ok(), is_usable, "{seconds} s: {found:?}");
+        let found = attempt(&mut program, lines(&[&texts])).await.map(|(computed, _)| computed.poison.len());
+        assert_eq!(found.is_ok(), is_usable, "{seconds} of {call_seconds_max} s: {found:?}");
     }
 }
 

@@ -238,3 +238,30 @@ async fn a_key_that_the_function_fails_on_keeps_its_state_and_its_rows_are_put_a
         assert_eq!(lab.batch(8_000, &[row("b", 5)]).await.rows, ["b rows 5"]);
     }
 }
+
+#[tokio::test]
+async fn a_key_whose_state_the_function_fails_on_is_put_aside_once_and_then_counted() {
+    let on_error = Some(OnError::DeadLetter);
+    let setup = Setup { every_key: true, on_error, ..Setup::default() };
+    let letter = ["{\"key\": String(\"b\")}"];
+    for parts in PARTS.iter().copied() {
+        let mut lab = Lab::new(&setup, parts).await;
+        lab.batch(SECOND, &rows(&[("a", 1), ("b", 10)])).await;
+        lab.poison(Some("b"));
+        let first = lab.attempt(2 * SECOND, &[]).await.unwrap();
+        assert_eq!(first.poison, letter, "{parts} parts");
+        assert_eq!(lab.batch(2 * SECOND, &[]).await, first, "each attempt of a batch says the same");
+        for batch in 3..=5 {
+            let given = lab.batch(batch * SECOND, &[]).await;
+            assert_eq!((given.poison.len(), given.added[".still-failing"]), (0, 1), "batch {batch}");
+            assert_eq!(given.states, ["a 1 1", "b 10 10"], "batch {batch}");
+        }
+        // Its rows are told of each time: they are lost.
+        let given = lab.batch(6 * SECOND, &rows(&[("b", 7)])).await;
+        assert_eq!((given.poison.len(), given.added.get(".still-failing")), (1, None));
+        lab.poison(None);
+        assert_eq!(lab.batch(7 * SECOND, &[]).await.poison.len(), 0);
+        lab.poison(Some("b"));
+        assert_eq!(lab.batch(8 * SECOND, &[]).await.poison, letter, "it is news again");
+    }
+}

@@ -3,10 +3,12 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use millstream_model::FunctionError;
-use millstream_model::pipeline::{Grant, Limit};
+use millstream_model::pipeline::{Grant, Limit, PluginSpec};
+use millstream_plugins::{Plugin, PluginError, Sandbox};
 use tempfile::TempDir;
 
 use super::{Reach, SHORT};
+use crate::support::spec;
 
 /// A folder with a secret in it, and in it two folders that are granted: `read` and `write`, each with a file and with
 /// links that lead out.
@@ -184,4 +186,23 @@ async fn a_file_that_blocks_ends_the_call_at_its_time() {
     reach.breaks(&format!("read {pipe}"), "raise limit.time").await;
     // Whoever still waits for a writer has one now.
     fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+}
+
+#[tokio::test]
+async fn a_plugin_of_an_earlier_time_is_not_available_until_its_folder_is_there_again() {
+    let ground = Ground::new();
+    let (folder, away) = (ground.at("read"), ground.at("away"));
+    fs::rename(&folder, &away).unwrap();
+    let grant = Grant { read: vec![folder.clone().into()], ..Grant::default() };
+    let spec = PluginSpec { grant, ..spec("reach", None) };
+    let sandbox = Sandbox::new().unwrap();
+    let refused = Plugin::load(&sandbox, &spec).await.err().unwrap();
+    assert!(matches!(refused, PluginError::Grant { .. }), "{refused}");
+    let reach = Reach(Plugin::load(&sandbox.granting_late(), &spec).await.unwrap());
+    let read = format!("read {folder}/file");
+    let error = reach.call(&read).await.unwrap_err();
+    let is_told = matches!(&error, FunctionError::Unavailable { reason, .. } if reason.contains(&folder));
+    assert!(is_told, "{error}");
+    fs::rename(&away, &folder).unwrap();
+    reach.succeeds(&read, "file").await;
 }

@@ -1,12 +1,15 @@
-//! `millstream repair`: what is damaged in a pipeline's journal, and what can be saved of it.
+//! `millstream repair`: what is damaged in a pipeline's checkpoint folder, and what can be saved of its journal.
+
+mod beside;
 
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use millstream_journal::{FileReport, Report, Verdict, examine, repair as save};
-use millstream_platform::SystemDisk;
+use millstream_platform::{Disk, SystemDisk};
 use serde_json::{Value, json};
 
+use self::beside::Finding;
 use crate::host_file::Lock;
 use crate::load::runtime;
 use crate::status::size;
@@ -17,23 +20,34 @@ pub(crate) fn repair(target: &Target, apply: bool, as_json: bool) -> Result<()> 
     let (_, checkpoint) = target.checkpoint()?;
     // Nobody may write to the journal meanwhile, nor start from what is half repaired.
     let _lock = Lock::take(&checkpoint)?;
-    let disk = Arc::new(SystemDisk);
-    let report = runtime()?.block_on(async {
-        match apply {
-            true => save(disk, &checkpoint).await,
-            false => examine(disk, &checkpoint).await,
-        }
+    let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+    let (report, findings) = runtime()?.block_on(async {
+        let report = match apply {
+            true => save(Arc::clone(&disk), &checkpoint).await?,
+            false => examine(Arc::clone(&disk), &checkpoint).await?,
+        };
+        // What is needed of the rest, only the journal knows.
+        let findings = match &report.verdict {
+            Verdict::Refused(_) => Vec::new(),
+            Verdict::Whole | Verdict::Torn => beside::examine(&disk, &checkpoint).await?,
+        };
+        anyhow::Ok((report, findings))
     })?;
     match as_json {
-        true => println!("{}", as_object(&report)),
-        false => print!("{}", as_text(&report, apply)),
+        true => println!("{}", as_object(&report, &findings)),
+        false => {
+            print!("{}{}", as_text(&report, apply), findings.iter().map(Finding::as_text).collect::<String>())
+        }
     }
     match &report.verdict {
         Verdict::Refused(_) if !apply => bail!("the journal in {} is damaged", checkpoint.display()),
         Verdict::Refused(reason) => {
             bail!("the journal in {} could not be repaired: {reason}", checkpoint.display())
         }
-        Verdict::Whole | Verdict::Torn => Ok(()),
+        Verdict::Whole | Verdict::Torn => match findings.iter().find(|finding| finding.is_lost()) {
+            Some(finding) => bail!("{} is damaged, and cannot be repaired", finding.file.display()),
+            None => Ok(()),
+        },
     }
 }
 
@@ -50,7 +64,8 @@ fn as_text(report: &Report, applied: bool) -> String {
         }
         (Verdict::Refused(reason), true) => format!("it is still damaged: {reason}\n"),
         (Verdict::Refused(reason), false) => format!(
-            "the pipeline does not start: {reason}\nwith --apply, the damaged files are kept beside copies that hold what can be read\n"
+            "the pipeline does not start: {reason}\nwith --apply, the damaged files are kept beside copies that hold what can be read\n\
+             the outboxes of sinks and the states are looked at once the journal is whole\n"
         ),
     }
 }
@@ -68,7 +83,7 @@ fn file_text(file: &FileReport) -> String {
     text
 }
 
-fn as_object(report: &Report) -> Value {
+fn as_object(report: &Report, findings: &[Finding]) -> Value {
     let damage = |damage: &millstream_journal::Damage| json!({ "offset": damage.offset, "bytes": damage.bytes, "what": damage.what });
     let file = |file: &FileReport| {
         let damages: Vec<Value> = file.damages.iter().map(damage).collect();
@@ -86,5 +101,6 @@ fn as_object(report: &Report) -> Value {
         Verdict::Torn => ("torn", None),
         Verdict::Refused(reason) => ("damaged", Some(reason.to_string())),
     };
-    json!({ "verdict": verdict, "reason": reason, "files": files, "lost": lost })
+    let beside: Vec<Value> = findings.iter().map(Finding::as_object).collect();
+    json!({ "verdict": verdict, "reason": reason, "files": files, "lost": lost, "beside": beside })
 }
