@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use crate::callee::Callee;
-use crate::contract::{DESCRIPTION, HTTP, RECEIVER, REDUCE, SINK, TRANSFORM, UPDATE_STATE};
+use crate::contract::{self, DESCRIPTION, HTTP, RECEIVER, REDUCE, SINK, TRANSFORM, UPDATE_STATE};
 use crate::description::description;
 use crate::guest::{Guest, Terms, World};
 use crate::hex::hex;
@@ -160,20 +160,18 @@ impl Plugin {
         let linked = sandbox.linker.instantiate_pre(&component);
         let linked =
             linked.map_err(|error| refused(format!("needs what this host does not offer: {error:#}")))?;
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             name: spec.name.value.clone(),
             sandbox: sandbox.clone(),
             component: linked,
             exports: Exports::of(&component),
-            terms: Terms::new(spec)?,
+            terms: Terms::new(spec).await?,
             time: spec.limit.time,
             meter: Meter::default(),
             idle: Mutex::default(),
-        };
-        let instance = shared.instance().await.map_err(refused)?;
-        let said = instance.describe(&describe, spec.limit.time).await;
-        let said = said.map_err(|reason| refused(format!("does not describe itself: {reason}")))?;
-        let mut description = description(said).map_err(refused)?;
+        });
+        let said = outside(describe_itself(Arc::clone(&shared), describe)).await;
+        let mut description = said.and_then(|said| description(said?)).map_err(refused)?;
         check_exports(&description, &shared).map_err(refused)?;
         let imports = component.component_type();
         let imports = imports.imports(&sandbox.engine).map(|(name, _)| Import { name: name.to_owned() });
@@ -181,7 +179,7 @@ impl Plugin {
         add_imported_need(&mut description, &imports);
         Ok(Self {
             imports: Arc::new(imports),
-            shared: Arc::new(shared),
+            shared,
             description: Arc::new(description),
             digest: hex(&digest),
         })
@@ -322,6 +320,16 @@ fn check_kind(bytes: &[u8]) -> Result<(), String> {
 pub(crate) fn export(component: &Component, interface: &str, function: &str) -> Option<ComponentExportIndex> {
     let interface = component.get_export_index(None, interface)?;
     component.get_export_index(Some(&interface), function)
+}
+
+/// What a component says of itself.
+async fn describe_itself(
+    plugin: Arc<Shared>,
+    describe: ComponentExportIndex,
+) -> Result<contract::Plugin, String> {
+    let instance = plugin.instance().await?;
+    let said = instance.describe(&describe, plugin.time).await;
+    said.map_err(|reason| format!("does not describe itself: {reason}"))
 }
 
 /// Each kind that is described needs its interface, and no other.
