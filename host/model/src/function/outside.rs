@@ -41,7 +41,7 @@ pub trait Receiving: Send {
 pub struct Delivery {
     /// Rows in the columns of the described output.
     pub rows: RecordBatch,
-    /// Where the receiver goes on behind them, if it can.
+    /// Where the receiver goes on behind them, if it can: with all rows of a life or with none. Means nothing without rows.
     pub position: Option<Bytes>,
     /// Whether there are no more, ever.
     pub ended: bool,
