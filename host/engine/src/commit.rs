@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millstream_journal::{BatchLog, JournalError};
-use millstream_model::{BatchTime, Commit, Lane, Manifest, StateEnd};
+use millstream_model::{ACCUMULATORS_MAX, BatchTime, Commit, Lane, Manifest, StateEnd};
 use millstream_platform::crash_point;
 use millstream_state::Change;
 use tokio::sync::Mutex;
@@ -19,9 +19,6 @@ use crate::output::{Prepared, SinkFault};
 use crate::process::{Outcome, Processor, Ran, sink_error};
 use crate::status::BatchStatus;
 use crate::{DeadLetters, EngineError, Recovery, Stop};
-
-/// Accumulators of a pipeline; further names are left out.
-const ACCUMULATORS_MAX: usize = 10_000;
 
 /// The batch log of a running pipeline: batches begin in it and are committed in it.
 #[derive(Clone)]

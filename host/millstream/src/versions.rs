@@ -18,10 +18,11 @@ use millstream_connectors::Screen;
 use millstream_engine::{Code, Versions};
 use millstream_model::Version;
 use millstream_pipeline::Checked;
+use millstream_plugins::sha256;
 
 use crate::compiled::cache;
 use crate::load::{Overrides, check_text};
-use crate::wire::{sha256, version as of_checked, wire};
+use crate::wire::{version as of_checked, wire};
 
 /// How the name of a file ends that is being written.
 const STAGED: &str = "new";

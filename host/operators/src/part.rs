@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch, UInt32Array};
 use arrow::datatypes::{Schema, SchemaRef};
-use millstream_model::{BatchTime, CallContext, Fate, Update, UpdateState, Updated};
+use millstream_model::{BatchTime, CALL_ROWS_MAX, CallContext, Fate, Update, UpdateState, Updated};
 use millstream_query::{OperatorContext, Poison, QueryError};
 use millstream_state::{Encoded, Entries, KeySet, Keyed, KeyedChange, KeyedTable, SHARDS, shard_of};
 
 use crate::UpdateSettings;
 use crate::columns::{gather, gather_rows, pick, table, whole};
-use crate::folding::CALL_ROWS_MAX;
 use crate::grouping::{Grouping, number};
 use crate::initial::InitialStates;
 use crate::snapshot::state_error;

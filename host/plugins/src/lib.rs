@@ -41,5 +41,6 @@ mod volume;
 
 pub use compile::{Cache, Child, Compiler, compile_for_parent};
 pub use error::PluginError;
+pub use hex::sha256;
 pub use plugin::{Import, Plugin};
 pub use sandbox::Sandbox;

@@ -7,7 +7,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{FunctionDescription, FunctionError};
+use super::{CALL_ROWS_MAX, FunctionDescription, FunctionError};
 use crate::BatchTime;
 
 /// Brings rows in. It may be started several times, after failures.
@@ -83,5 +83,5 @@ pub struct SinkPart {
 
 impl SinkPart {
     /// The most rows of a part.
-    pub const ROWS_MAX: usize = 65_536;
+    pub const ROWS_MAX: usize = CALL_ROWS_MAX;
 }
