@@ -73,6 +73,7 @@ fn inspect_shows_functions_imports_and_digest() {
         "state { state: int64 }, version 1",
         "sha-256 ",
         "imports (a toolchain imports more than the code uses)",
+        "by the machine for receivers and sinks",
         "wasi:",
     ] {
         assert!(shown.contains(expected), "{expected} in {shown}");

@@ -197,11 +197,22 @@ fn a_receiver_that_hangs_in_a_read_is_cut_off_by_its_limit_and_by_a_stop() {
 }
 
 #[test]
+fn a_receiver_that_never_comes_back_from_its_end_keeps_no_process() {
+    let rest = NUMBERS.replace("outside.numbers", "outside.stubborn");
+    let project = project(&rest, DURABLE, &nobody(), 0);
+    let ran = project.run("run", &["--once"]);
+    assert!(ran.status.success(), "{}", stderr(&ran));
+    assert_eq!(saved(&project), ["1"]);
+    assert!(stderr(&ran).contains("stopping outside.stubborn: ran longer"), "{}", stderr(&ran));
+}
+
+#[test]
 fn what_a_receiver_may_not_do_ends_its_life_and_says_why() {
     let cases = [
         ("picky", "nothing to receive here"),
         ("babbler", "a position of 5000 bytes"),
         ("glutton", "delivered 2000000 rows at once"),
+        ("moody", "a position with some of its rows"),
     ];
     for (receiver, told) in cases {
         let rest = LINES.replace("outside.lines", &format!("outside.{receiver}"));

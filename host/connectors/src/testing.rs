@@ -212,6 +212,11 @@ impl Running {
         timeout(SOON, waiting).await.expect("it happens in time");
     }
 
+    /// Tells the source to stop.
+    pub(crate) fn close(&self) {
+        self.outlet.close();
+    }
+
     /// Stops receiving; gives the rows that were still on their way.
     pub(crate) async fn stop(mut self) -> Vec<String> {
         self.outlet.close();

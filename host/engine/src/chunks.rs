@@ -9,10 +9,6 @@ use millstream_query::Chunks;
 use crate::Decoder;
 use crate::letter::{Letter, Records};
 
-/// Records that are kept of those a batch rejects, and the bytes of their letters' lines; more are only counted.
-const REJECTED_MAX: usize = 10_000;
-const REJECTED_BYTES_MAX: usize = 16 << 20;
-
 /// The blocks of one source in one batch.
 pub(crate) struct BlockChunks {
     source: String,
@@ -32,7 +28,7 @@ pub(crate) struct Rejected {
 
 impl Rejected {
     pub(crate) fn push(&mut self, letter: Letter) {
-        if self.letters.len() < REJECTED_MAX && self.bytes < REJECTED_BYTES_MAX {
+        if self.letters.len() < DeadLetter::OF_BATCH_MAX && self.bytes < DeadLetter::OF_BATCH_BYTES_MAX {
             self.bytes += letter.line_bytes();
             self.letters.push(letter);
         } else {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_journal::{BatchLog, JournalError, Ledger};
-use millstream_model::{BatchTime, Commit, Lane, Manifest, StateEnd};
+use millstream_model::{ACCUMULATORS_MAX, BatchTime, Commit, Lane, Manifest, StateEnd};
 use millstream_platform::crash_point;
 use millstream_state::Change;
 use tokio::sync::Mutex;
@@ -21,9 +21,6 @@ use crate::process::{Outcome, Processor, Ran, sink_error};
 use crate::status::BatchStatus;
 use crate::waiting::{Room, Waited};
 use crate::{DeadLetters, EngineError, Recovery};
-
-/// Accumulators of a pipeline; further names are left out.
-const ACCUMULATORS_MAX: usize = 10_000;
 
 /// The batch log of a running pipeline: batches begin in it and are committed in it.
 #[derive(Clone)]

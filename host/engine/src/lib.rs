@@ -54,7 +54,8 @@ pub use engine::{Engine, Mode, Summary};
 pub use error::EngineError;
 pub use events::{Event, Listener};
 pub use receive::{
-    Closed, Cut, Inlet, InletSettings, LaneStart, Outlet, PidError, PidSettings, Receipt, Storage, Taken,
+    CLOSE_TIME_MAX, Closed, Cut, Inlet, InletSettings, LaneStart, Outlet, PidError, PidSettings, Receipt,
+    Storage, Taken,
 };
 pub use replay::{Replayed, replay};
 pub use sink::{Recovery, Sink, SinkBatch, SinkError};

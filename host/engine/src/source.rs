@@ -17,7 +17,8 @@ use crate::Inlet;
 /// source can read the same records again at any time: only which they were is kept.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// Sends blocks to `inlet` until the source has no more, ever, or the inlet is closed.
+    /// Sends blocks to `inlet` until the source has no more, ever, or the inlet is closed. Then it is cut off where it has not
+    /// returned within [`crate::CLOSE_TIME_MAX`].
     ///
     /// It goes on where [`Inlet::resume`] or [`Inlet::taken`] say. After [`SourceError::Failed`] and after a panic it is
     /// called again, later and later.

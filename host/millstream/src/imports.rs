@@ -13,8 +13,16 @@ pub(crate) const IMPORTS: &[(&str, &str, &str)] = &[
         "granted by read = [\"./folder\"] or write = [\"./folder\"]; none otherwise",
     ),
     ("wasi:cli/environment", "environment", "granted by environment = [\"NAME\"]; empty otherwise"),
-    ("wasi:clocks/", "clocks", "given to all; the time of day is the batch's"),
-    ("wasi:random/", "random", "given to all; seeded by the batch"),
+    (
+        "wasi:clocks/",
+        "clocks",
+        "given to all; the time of day is the batch's, and the machine's to receivers and sinks",
+    ),
+    (
+        "wasi:random/",
+        "random",
+        "given to all; seeded by the batch, and by the machine for receivers and sinks",
+    ),
     ("wasi:cli/", "output", "given to all; goes to the host's log, within limits"),
     ("wasi:io/", "streams", "given to all; what the others read and write by"),
     ("", "others", "given to all"),

@@ -20,11 +20,12 @@ use millstream_engine::{Code, Versions};
 use millstream_model::Version;
 use millstream_pipeline::{Checked, SELF, Text};
 use millstream_platform::crash_point;
+use millstream_plugins::sha256;
 
 use crate::compiled::cache;
 use crate::load::{Overrides, check_kept};
 use crate::upgrade::Adopted;
-use crate::wire::{sha256, version as of_checked, wire};
+use crate::wire::{version as of_checked, wire};
 
 /// How the name of a file ends that is being written.
 const STAGED: &str = "new";

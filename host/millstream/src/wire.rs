@@ -15,9 +15,9 @@ use millstream_model::pipeline::{self, CallSpec, Pipeline, SinkKind, SourceKind,
 use millstream_model::{Metered, Receiver, Sink, Version};
 use millstream_pipeline::{Checked, Component};
 use millstream_platform::SystemDisk;
+use millstream_plugins::sha256;
 use millstream_query::Program;
 use millstream_state::Limits as StateLimits;
-use sha2::{Digest, Sha256};
 
 use crate::grants::granted;
 use crate::load::Refused;
@@ -34,11 +34,6 @@ pub(crate) fn version(text: &str, checked: &Checked) -> Version {
     };
     let plugins = checked.components.iter().map(digest).collect();
     Version { pipeline: sha256(text.as_bytes()), plugins, grants: granted(&checked.pipeline.plugins) }
-}
-
-/// The SHA-256 of `bytes` in hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The code of a checked pipeline, for batches of which `concurrent` may run at once; its sources take and leave their

@@ -16,6 +16,10 @@ pub struct DeadLetter {
 impl DeadLetter {
     /// Longer records are cut to this many bytes in their letter.
     pub const RECORD_BYTES_MAX: usize = 64 * 1024;
+    /// Letters that are kept of a batch; more are only counted.
+    pub const OF_BATCH_MAX: usize = 10_000;
+    /// Bytes of them; likewise.
+    pub const OF_BATCH_BYTES_MAX: usize = 16 << 20;
 
     /// A letter for `record`, of which it keeps the first [`DeadLetter::RECORD_BYTES_MAX`] bytes.
     pub fn new(source: &str, position: Position, error: impl ToString, record: &[u8]) -> Self {

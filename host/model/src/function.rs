@@ -143,6 +143,13 @@ pub enum Answer {
     Selection(BooleanBuffer),
 }
 
+/// The most rows of a call, but of one that has to see all rows of a partition or group. Bounds what crosses the boundary
+/// to a guest at once.
+pub const CALL_ROWS_MAX: usize = 65_536;
+
+/// The most accumulators of a pipeline, and so of a batch. A call's are bounded by whoever makes it.
+pub const ACCUMULATORS_MAX: usize = 10_000;
+
 /// Sums by accumulator, whose name is `plugin.name`.
 pub type Accumulated = BTreeMap<String, i64>;
 

@@ -5,6 +5,7 @@
 //! this one, and this one depends on none of them.
 
 mod block;
+pub mod columns;
 mod dead_letter;
 mod function;
 mod manifest;
@@ -18,8 +19,8 @@ mod usage;
 pub use block::{Block, Payload, Position, Rejected};
 pub use dead_letter::DeadLetter;
 pub use function::{
-    Accumulated, Answer, Answered, CallContext, Delivery, Expansion, Fate, Folded, Function,
-    FunctionDescription, FunctionError, FunctionKind, Groups, Inverse, Migrated, Migration,
+    ACCUMULATORS_MAX, Accumulated, Answer, Answered, CALL_ROWS_MAX, CallContext, Delivery, Expansion, Fate,
+    Folded, Function, FunctionDescription, FunctionError, FunctionKind, Groups, Inverse, Migrated, Migration,
     MigrationDescription, Need, PluginDescription, Receiver, Receiving, Reduce, Sink, SinkPart, Update,
     UpdateState, Updated,
 };

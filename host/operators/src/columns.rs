@@ -1,11 +1,10 @@
 //! Columns of tables: found by name, cast, put together.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::{cast, concat_batches, take};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use millstream_model::columns;
 use millstream_query::QueryError;
 
 /// What arrow says of columns that do not fit, which the checks of a pipeline rule out, or of text that is too much for one
@@ -20,8 +19,7 @@ pub(crate) fn table(
     columns: Vec<ArrayRef>,
     rows: usize,
 ) -> Result<RecordBatch, QueryError> {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(schema, columns, &options).map_err(misfit)
+    columns::table(schema, columns, rows).map_err(misfit)
 }
 
 /// All rows in one table.
@@ -35,18 +33,10 @@ pub(crate) fn whole(schema: &SchemaRef, chunks: &[RecordBatch]) -> Result<Record
 /// Those columns of a table, in the types of `schema`.
 pub(crate) fn pick(
     rows: &RecordBatch,
-    columns: &[usize],
+    numbers: &[usize],
     schema: &SchemaRef,
 ) -> Result<RecordBatch, QueryError> {
-    let fields = columns.iter().zip(schema.fields());
-    let picked = fields.map(|(&column, field)| {
-        let column = rows.column(column);
-        match column.data_type() == field.data_type() {
-            true => Ok(Arc::clone(column)),
-            false => cast(column, field.data_type()).map_err(misfit),
-        }
-    });
-    table(Arc::clone(schema), picked.collect::<Result<_, _>>()?, rows.num_rows())
+    columns::pick(rows, numbers.iter().copied(), schema).map_err(misfit)
 }
 
 /// Those rows of columns.

@@ -5,14 +5,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::datatypes::{Schema, SchemaRef};
-use millstream_model::{CallContext, Groups, Reduce};
+use millstream_model::{CALL_ROWS_MAX, CallContext, Groups, Reduce};
 use millstream_query::{Caller, OperatorContext, Poison, QueryError};
 
 use crate::columns::{gather, gather_rows, pick, table, whole};
 use crate::grouping::{Grouping, number};
-
-/// Rows of a call at most. Bounds what crosses the boundary at once.
-pub(crate) const CALL_ROWS_MAX: usize = 65_536;
 
 /// A reduce by key: tables of the key's columns, then the value's, with one row for each key.
 #[derive(Clone, Debug)]

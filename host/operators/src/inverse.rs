@@ -10,12 +10,11 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use millstream_model::{CallContext, Inverse};
+use millstream_model::{CALL_ROWS_MAX, CallContext, Inverse};
 use millstream_query::{Condition, Operator, OperatorContext, Partitions, QueryError};
 use millstream_state::{KeyedTable, PaneTable, States};
 
 use crate::columns::{gather, misfit, pick, table, whole};
-use crate::folding::CALL_ROWS_MAX;
 use crate::grouping::number;
 use crate::merging::{Merging, Reducing};
 use crate::snapshot::{scan, state_error};

@@ -9,14 +9,13 @@ use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch, UInt32Array};
 use arrow::datatypes::{Schema, SchemaRef};
 use millstream_model::pipeline::OnError;
 use millstream_model::{
-    Accumulated, BatchTime, CallContext, Fate, FunctionError, Update, UpdateState, Updated,
+    Accumulated, BatchTime, CALL_ROWS_MAX, CallContext, Fate, FunctionError, Update, UpdateState, Updated,
 };
 use millstream_query::{OperatorContext, Poison, QueryError};
 use millstream_state::{Encoded, Entries, KeySet, Keyed, KeyedChange, KeyedTable, SHARDS, shard_of};
 
 use crate::UpdateSettings;
 use crate::columns::{gather, gather_rows, pick, table, whole};
-use crate::folding::CALL_ROWS_MAX;
 use crate::grouping::{Grouping, number};
 use crate::initial::InitialStates;
 use crate::snapshot::state_error;

@@ -2,13 +2,14 @@
 //! what it sends over HTTP; what it adds to accumulators.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use millstream_model::pipeline::{Grant, Limit, PluginSpec};
 use millstream_model::{Accumulated, CallContext};
+use tokio::net::lookup_host;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{ResourceLimiter, StoreContextMut};
 use wasmtime_wasi::sockets::SocketAddrUse;
@@ -65,21 +66,21 @@ pub(crate) struct Terms {
 
 impl Terms {
     /// Resolves the grants of `spec`, so that one that cannot be given is known before anything runs.
-    pub(crate) fn new(spec: &PluginSpec) -> Result<Self, PluginError> {
+    pub(crate) async fn new(spec: &PluginSpec) -> Result<Self, PluginError> {
         let config = spec.config.iter().map(|(key, value)| (key.clone(), value.to_string()));
-        let network = spec.grant.network.iter().map(|address| {
-            let resolved = address.to_socket_addrs();
-            resolved.map_err(|error| PluginError::Grant {
+        let mut network = Vec::new();
+        for address in &spec.grant.network {
+            let resolved = lookup_host(address).await;
+            network.extend(resolved.map_err(|error| PluginError::Grant {
                 what: format!("network \"{address}\""),
                 reason: error.to_string(),
-            })
-        });
-        let network = network.collect::<Result<Vec<_>, _>>()?.into_iter().flatten();
+            })?);
+        }
         let terms = Self {
             plugin: spec.name.value.as_str().into(),
             config: Arc::new(config.collect()),
             grant: spec.grant.clone(),
-            network: Arc::new(network.collect()),
+            network: Arc::new(network),
             http: Destination::granted(spec)?,
             limit: spec.limit,
             log_rate: Arc::new(LogRate::new(spec.limit.log_bytes_per_second, spec.limit.log_bytes)),

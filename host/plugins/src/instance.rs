@@ -16,6 +16,7 @@ use crate::contract::{CallError, Plugin};
 use crate::guest::{Guest, HANDLES_MAX, RANDOM_BYTES_MAX, Terms, World};
 use crate::http::HEADER_BYTES_MAX;
 use crate::meter::Largest;
+use crate::outside::within;
 
 /// An instance that is well: the calls that find otherwise consume it.
 pub(crate) struct Instance {
@@ -38,7 +39,7 @@ impl Instance {
         // Before anything of the guest runs: without a deadline its first check would trap.
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
-        let started = timeout(time, component.instantiate_async(&mut store)).await;
+        let started = within(timeout(time, component.instantiate_async(&mut store))).await?;
         match started {
             Ok(Ok(raw)) => Ok(Self { store, raw }),
             Ok(Err(error)) => Err(format!("failed to start: {}", explain(&mut store, &error))),
@@ -98,7 +99,7 @@ impl Instance {
         let function = self.raw.get_typed_func::<In, Out>(&mut self.store, export);
         let function = function.map_err(|error| format!("is not of the contract: {error:#}"))?;
         self.store.data_mut().http.requests.begin(time);
-        let answered = timeout(time, function.call_async(&mut self.store, input)).await;
+        let answered = within(timeout(time, function.call_async(&mut self.store, input))).await?;
         let result = match answered {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(explain(&mut self.store, &error)),

@@ -24,16 +24,16 @@ impl LateTerms {
     ///
     /// # Errors
     /// `Grant`, where a grant cannot be given and the sandbox does not wait for it.
-    pub(crate) fn new(sandbox: &Sandbox, spec: &PluginSpec) -> Result<(Self, Terms), PluginError> {
+    pub(crate) async fn new(sandbox: &Sandbox, spec: &PluginSpec) -> Result<(Self, Terms), PluginError> {
         let late = Self { spec: spec.clone(), found: OnceLock::new() };
-        match late.find(sandbox) {
+        match late.find(sandbox).await {
             Ok(terms) => Ok((late, terms)),
             Err(PluginError::Grant { what, reason }) if sandbox.grants_late => {
                 let plugin = &spec.name.value;
                 tracing::warn!(
                     "granting {what} to plugin \"{plugin}\": {reason}; it is not available until that can be"
                 );
-                let without = Terms::new(&PluginSpec { grant: Grant::default(), ..spec.clone() })?;
+                let without = Terms::new(&PluginSpec { grant: Grant::default(), ..spec.clone() }).await?;
                 Ok((late, without))
             }
             Err(error) => Err(error),
@@ -44,12 +44,12 @@ impl LateTerms {
     ///
     /// # Errors
     /// `Grant`.
-    pub(crate) fn find(&self, sandbox: &Sandbox) -> Result<Terms, PluginError> {
+    pub(crate) async fn find(&self, sandbox: &Sandbox) -> Result<Terms, PluginError> {
         if let Some(terms) = self.found.get() {
             return Ok(terms.clone());
         }
         sandbox.compiler.check_grant(&self.spec.grant)?;
-        let terms = Terms::new(&self.spec)?;
+        let terms = Terms::new(&self.spec).await?;
         Ok(self.found.get_or_init(|| terms).clone())
     }
 }

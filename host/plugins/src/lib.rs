@@ -46,5 +46,6 @@ mod volume;
 pub use carried::Carried;
 pub use compile::{Cache, Child, Compiler, compile_for_parent};
 pub use error::PluginError;
+pub use hex::sha256;
 pub use plugin::{Import, Plugin};
 pub use sandbox::Sandbox;

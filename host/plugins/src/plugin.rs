@@ -18,7 +18,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use crate::callee::Callee;
 use crate::contract::{
-    APPLICATION, DESCRIPTION, HTTP, MIGRATE_STATE, RECEIVER, REDUCE, SINK, TRANSFORM, UPDATE_STATE,
+    self, APPLICATION, DESCRIPTION, HTTP, MIGRATE_STATE, RECEIVER, REDUCE, SINK, TRANSFORM, UPDATE_STATE,
 };
 use crate::description::description;
 use crate::guest::{Guest, Terms, World};
@@ -130,7 +130,7 @@ impl Shared {
     pub(crate) async fn outside_instance(self: &Arc<Self>) -> Result<Instance, String> {
         let Self { sandbox, component, terms, time, .. } = &**self;
         let (engine, component) = (sandbox.engine.clone(), component.clone());
-        let (terms, time) = (terms.find(sandbox).map_err(|error| error.to_string())?, *time);
+        let (terms, time) = (terms.find(sandbox).await.map_err(|error| error.to_string())?, *time);
         outside(async move { Instance::new(&engine, &component, &terms, World::Outside, time).await }).await?
     }
 
@@ -140,7 +140,7 @@ impl Shared {
         match idle {
             Some(instance) => Ok(instance),
             None => {
-                let terms = self.terms.find(&self.sandbox).map_err(|error| error.to_string())?;
+                let terms = self.terms.find(&self.sandbox).await.map_err(|error| error.to_string())?;
                 self.new_instance(&terms).await
             }
         }
@@ -163,7 +163,7 @@ impl Plugin {
         let refused = |reason: String| PluginError::Refused { path: path.to_owned(), reason };
         let bytes = read(path)?;
         check_kind(&bytes).map_err(refused)?;
-        let (terms, to_describe) = LateTerms::new(sandbox, spec)?;
+        let (terms, to_describe) = LateTerms::new(sandbox, spec).await?;
         let digest = Sha256::digest(&bytes).into();
         let compiled = sandbox.compiler.compile(&sandbox.engine, &bytes, &digest, &spec.limit).await;
         let component = compiled.map_err(refused)?;
@@ -176,7 +176,7 @@ impl Plugin {
         let linked = sandbox.linker.instantiate_pre(&component);
         let linked =
             linked.map_err(|error| refused(format!("needs what this host does not offer: {error:#}")))?;
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             name: spec.name.value.clone(),
             sandbox: sandbox.clone(),
             component: linked,
@@ -185,11 +185,9 @@ impl Plugin {
             time: spec.limit.time,
             meter: Meter::default(),
             idle: Mutex::default(),
-        };
-        let instance = shared.new_instance(&to_describe).await.map_err(refused)?;
-        let said = instance.describe(&describe, spec.limit.time).await;
-        let said = said.map_err(|reason| refused(format!("does not describe itself: {reason}")))?;
-        let mut description = description(said).map_err(refused)?;
+        });
+        let said = outside(describe_itself(Arc::clone(&shared), to_describe, describe)).await;
+        let mut description = said.and_then(|said| description(said?)).map_err(refused)?;
         check_exports(&description, &shared).map_err(refused)?;
         let imports = component.component_type();
         let imports = imports.imports(&sandbox.engine).map(|(name, _)| Import { name: name.to_owned() });
@@ -197,7 +195,7 @@ impl Plugin {
         add_imported_need(&mut description, &imports);
         Ok(Self {
             imports: Arc::new(imports),
-            shared: Arc::new(shared),
+            shared,
             description: Arc::new(description),
             digest: hex(&digest),
         })
@@ -367,6 +365,17 @@ pub(crate) fn check_kind(bytes: &[u8]) -> Result<(), String> {
 pub(crate) fn export(component: &Component, interface: &str, function: &str) -> Option<ComponentExportIndex> {
     let interface = component.get_export_index(None, interface)?;
     component.get_export_index(Some(&interface), function)
+}
+
+/// What a component says of itself.
+async fn describe_itself(
+    plugin: Arc<Shared>,
+    terms: Terms,
+    describe: ComponentExportIndex,
+) -> Result<contract::Plugin, String> {
+    let instance = plugin.new_instance(&terms).await?;
+    let said = instance.describe(&describe, plugin.time).await;
+    said.map_err(|reason| format!("does not describe itself: {reason}"))
 }
 
 /// Each kind that is described needs its interface, and migrations theirs, and no other.

@@ -50,6 +50,8 @@ struct Life {
     callee: Arc<Callee>,
     /// None during a call, and after one that has failed.
     instance: Option<Instance>,
+    /// Whether it gives positions, once it has given rows.
+    gives_positions: Option<bool>,
 }
 
 #[async_trait]
@@ -62,7 +64,7 @@ impl Receiver for PluginReceiver {
         let callee = Arc::clone(&self.0);
         let instance = callee.plugin.outside_instance().await.map_err(|reason| callee.broken(reason))?;
         let input = (callee.index, position.map(|position| position.to_vec()));
-        let mut life = Life { callee, instance: Some(instance) };
+        let mut life = Life { callee, instance: Some(instance), gives_positions: None };
         life.answer(|exports| exports.start, input, Duration::ZERO, |_, ()| Ok(())).await?;
         Ok(Box::new(life))
     }
@@ -75,7 +77,7 @@ impl Life {
         export: fn(&ReceiverExports) -> ComponentExportIndex,
         input: In,
         more: Duration,
-        believe: fn(&Callee, Out) -> Result<T, String>,
+        believe: impl FnOnce(&Callee, Out) -> Result<T, String> + Send + 'static,
     ) -> Result<T, FunctionError>
     where
         In: ComponentNamedList + Lower + Send + Sync + 'static,
@@ -134,8 +136,12 @@ impl Life {
     }
 }
 
-/// Believes a delivery only if it is what the description says, within the limits.
-fn delivery(callee: &Callee, delivery: contract::Delivery) -> Result<Delivery, String> {
+/// Believes a delivery only if it is what the description says, within the limits, and has a position like those before it.
+fn delivery(
+    callee: &Callee,
+    delivery: contract::Delivery,
+    gives_positions: Option<bool>,
+) -> Result<Delivery, String> {
     let contract::Delivery { rows, position, ended } = delivery;
     let (count, output) = (rows.rows as usize, &callee.description.output);
     if count > Delivery::ROWS_MAX {
@@ -145,6 +151,10 @@ fn delivery(callee: &Callee, delivery: contract::Delivery) -> Result<Delivery, S
     if let Some(position) = position.as_ref().filter(|p| p.len() > Delivery::POSITION_BYTES_MAX) {
         let most = Delivery::POSITION_BYTES_MAX;
         return Err(format!("gave a position of {} bytes; {most} are the most", position.len()));
+    }
+    if count > 0 && gives_positions.is_some_and(|gives| gives != position.is_some()) {
+        let told = "gave a position with some of its rows, so that after a crash the others would be lost or come twice";
+        return Err(format!("{told}; it has to give one with all or with none"));
     }
     let too_large = |bytes: usize| {
         let most = Delivery::BYTES_MAX;
@@ -169,8 +179,13 @@ fn delivery(callee: &Callee, delivery: contract::Delivery) -> Result<Delivery, S
 impl Receiving for Life {
     async fn poll(&mut self, deadline: Duration) -> Result<Delivery, FunctionError> {
         let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
-        let input = (self.callee.index, deadline_ms);
-        self.answer(|exports| exports.poll, input, deadline, delivery).await
+        let (input, before) = ((self.callee.index, deadline_ms), self.gives_positions);
+        let believe = move |callee: &Callee, answer| delivery(callee, answer, before);
+        let delivery = self.answer(|exports| exports.poll, input, deadline, believe).await?;
+        if delivery.rows.num_rows() > 0 {
+            self.gives_positions = Some(delivery.position.is_some());
+        }
+        Ok(delivery)
     }
 
     async fn acknowledge(&mut self, position: Bytes) -> Result<(), FunctionError> {

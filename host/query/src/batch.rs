@@ -8,16 +8,10 @@ use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use millstream_model::pipeline::OnError;
-use millstream_model::{Accumulated, BatchTime, FunctionError, PoisonRow};
+use millstream_model::{ACCUMULATORS_MAX, Accumulated, BatchTime, DeadLetter, FunctionError, PoisonRow};
 
 use crate::isolation::Failures;
 use crate::{Caller, QueryError};
-
-/// Accumulators that one run may add to. A call's are bounded by whoever makes it; this bounds those of many calls.
-const ACCUMULATORS_MAX: usize = 10_000;
-/// Rows that are kept of those that functions fail on, and their bytes; more are only counted.
-const POISON_MAX: usize = 10_000;
-const POISON_BYTES_MAX: usize = 16 << 20;
 
 /// The run that a program is in, shared by all of the program's plans.
 #[derive(Clone, Debug, Default)]
@@ -176,7 +170,7 @@ impl Run {
             return self.add(Accumulated::from([(format!("{}.skipped", caller.function), 1)]));
         }
         let mut poison = self.poison.lock().unwrap_or_else(PoisonError::into_inner);
-        if poison.rows.len() >= POISON_MAX || poison.bytes >= POISON_BYTES_MAX {
+        if poison.rows.len() >= DeadLetter::OF_BATCH_MAX || poison.bytes >= DeadLetter::OF_BATCH_BYTES_MAX {
             poison.more += 1;
             return Ok(());
         }

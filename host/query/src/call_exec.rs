@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatchOptions, UInt32Array};
-use arrow::compute::{cast, concat_batches, filter_record_batch, take};
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::{concat_batches, filter_record_batch, take};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -17,16 +17,14 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use millstream_model::{Answer, Answered, CallContext, FunctionKind};
+use millstream_model::columns::{pick, table};
+use millstream_model::{Answer, Answered, CALL_ROWS_MAX, CallContext, FunctionKind};
 
 use crate::Call;
 use crate::batch::{Aside, CurrentBatch, Run};
 use crate::call::{carried_columns, output_schema};
 use crate::isolation::{Isolation, Poison};
 use crate::origin::{self, is_traced};
-
-/// Rows of a call at most; larger chunks are called in slices. Bounds what crosses the boundary at once.
-const CALL_ROWS_MAX: usize = 65_536;
 
 #[derive(Debug)]
 pub(crate) struct CallExec {
@@ -223,16 +221,7 @@ impl Binding {
 
     /// The columns that the function reads, in the types that it declares.
     fn arguments(&self, rows: &RecordBatch) -> Result<RecordBatch> {
-        let fields = self.read_schema.fields();
-        let column = |(&index, wanted): (&usize, &Arc<arrow::datatypes::Field>)| {
-            let column = rows.column(index);
-            match column.data_type() == wanted.data_type() {
-                true => Ok(Arc::clone(column)),
-                false => cast(column, wanted.data_type()),
-            }
-        };
-        let columns = self.read.iter().zip(fields).map(column).collect::<Result<Vec<_>, _>>()?;
-        Ok(table(Arc::clone(&self.read_schema), columns, rows.num_rows())?)
+        Ok(pick(rows, self.read.iter().copied(), &self.read_schema)?)
     }
 
     fn carried_as_they_are(&self, rows: &RecordBatch) -> Vec<ArrayRef> {
@@ -253,14 +242,4 @@ impl Binding {
         carried.splice(seen..seen, own.columns().iter().map(Arc::clone));
         Ok(table(Arc::clone(&self.schema), carried, own.num_rows())?)
     }
-}
-
-/// A table that keeps its number of rows even without columns.
-fn table(
-    schema: SchemaRef,
-    columns: Vec<ArrayRef>,
-    rows: usize,
-) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(schema, columns, &options)
 }

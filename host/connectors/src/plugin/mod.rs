@@ -4,6 +4,7 @@
 //! row count once is here: rows are gathered into blocks that are safe with their positions, positions are acknowledged
 //! when they are; a batch is staged, and written when it has happened, again and again until it is taken.
 
+mod blocks;
 mod compact;
 mod outbox;
 mod parts;

@@ -14,12 +14,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use millstream_engine::{Recovery, Sink, SinkBatch, SinkError};
+use millstream_model::columns::pick;
 use millstream_model::{self as model, BatchTime, FunctionError, SinkPart};
 use millstream_platform::crash_point;
 
@@ -105,15 +105,8 @@ impl Shared {
     /// The columns that the sink reads, in the types that it declares.
     fn take(&self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let schema = rows.schema();
-        let column = |(name, wanted): (&String, &Arc<arrow::datatypes::Field>)| {
-            let column = rows.column(schema.index_of(name)?);
-            match column.data_type() == wanted.data_type() {
-                true => Ok(Arc::clone(column)),
-                false => cast(column, wanted.data_type()),
-            }
-        };
-        let columns = self.columns.iter().zip(self.schema.fields()).map(column);
-        RecordBatch::try_new(Arc::clone(&self.schema), columns.collect::<Result<_, _>>()?)
+        let numbers = self.columns.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+        pick(rows, numbers, &self.schema)
     }
 
     /// Writes a batch, if the outbox has it, and lets go of it and all before it.

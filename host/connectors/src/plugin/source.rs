@@ -1,10 +1,9 @@
 //! A receiver of a plugin as a source.
 //!
 //! It is polled with deadlines. What it brings is gathered into blocks as a socket's bytes are: sent on when it is a block's
-//! worth, when the block interval has passed since the first of it came, or when no more comes. A block ends with a
-//! delivery and has its position, so that it is safe with it or not at all: after a crash the receiver goes on behind the
-//! last block that was safe. While the process lives it goes on behind the last that was sent, whatever happens to
-//! the receiver; blocks that were sent are in memory, in order.
+//! worth, when the block interval has passed since the first of it came, or when no more comes. While a block waits for
+//! room or for the source's rate the next is gathered; when that is full as well, the receiver is not polled, but
+//! still told what has become safe.
 //!
 //! Only what a block has on disk is acknowledged, between two polls. A receiver that does not come back in time when the
 //! pipeline stops is cut off; what it has not delivered it delivers to the next life.
@@ -14,16 +13,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::compute::concat_batches;
-use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
-use millstream_engine::{Closed, Inlet, Receipt, Source, SourceError};
-use millstream_model::{Block, Delivery, FunctionError, Payload, Position, Receiver, Receiving};
+use millstream_engine::{CLOSE_TIME_MAX, Closed, Inlet, Receipt, Source, SourceError};
+use millstream_model::{Delivery, FunctionError, Receiver, Receiving};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::compact::compact;
+use super::blocks::{Gathered, Outgoing, Sent, way};
 use super::is_rejected;
 
 /// How long a poll waits at most for rows, so that a stop and acknowledgements need not wait longer.
@@ -34,13 +30,11 @@ const ACKNOWLEDGE_TIME: Duration = Duration::from_millis(20);
 const EMPTY_PAUSE: Duration = Duration::from_millis(5);
 /// What is left to a call when the pipeline stops.
 const LAST_CALL_TIME_MAX: Duration = Duration::from_secs(2);
-/// What it may take until the last rows are safe, and the receiver has stopped. With the call before it, it is less than
-/// the engine leaves to a source.
+/// What it may take until the last rows are safe, and the receiver has stopped.
 const PART_TIME_MAX: Duration = Duration::from_secs(6);
-/// Bytes, rows and deliveries that are sent without looking for more.
-const GATHER_BYTES: usize = 512 << 10;
-const GATHER_ROWS: usize = 65_536;
-const GATHER_DELIVERIES: usize = 1_024;
+/// A receiver has both when the pipeline stops. Only one that is not cut off says why.
+const _: () =
+    assert!(LAST_CALL_TIME_MAX.as_millis() + PART_TIME_MAX.as_millis() < CLOSE_TIME_MAX.as_millis());
 
 /// The source of a receiver.
 pub(crate) struct PluginSource {
@@ -52,23 +46,14 @@ pub(crate) struct PluginSource {
 /// A receiver that runs.
 struct Life<'a> {
     origin: &'a Arc<str>,
-    schema: SchemaRef,
     receiving: Box<dyn Receiving>,
     inlet: &'a Inlet,
     gathered: Gathered,
+    outgoing: Outgoing,
+    /// Whether all was taken before the pipeline stopped.
+    sent: Result<(), Closed>,
     /// Positions of blocks that were sent and are not known to be safe, in order.
     unsafe_positions: VecDeque<(Bytes, Receipt)>,
-}
-
-/// What was delivered and not sent yet.
-#[derive(Default)]
-struct Gathered {
-    rows: Vec<RecordBatch>,
-    count: usize,
-    bytes: usize,
-    position: Option<Bytes>,
-    /// When it is sent, at the latest.
-    due: Option<Instant>,
 }
 
 /// How a life ended.
@@ -100,16 +85,20 @@ impl Source for PluginSource {
             true => SourceError::Refused(format!("starting {error}")),
             false => SourceError::Failed(format!("starting {error}")),
         })?;
+        let schema = Arc::new(self.receiver.description().output.to_arrow());
+        let (outgoing, sender) = way(&self.name, schema, &inlet);
         let life = Life {
             origin: &self.name,
-            schema: Arc::new(self.receiver.description().output.to_arrow()),
             receiving,
             inlet: &inlet,
             gathered: Gathered::default(),
+            outgoing,
+            sent: Ok(()),
             // What an earlier life brought is acknowledged in this one.
             unsafe_positions: position.map(|position| (position, inlet.receipt())).into_iter().collect(),
         };
-        life.run().await
+        let (ended, ()) = tokio::join!(life.run(), sender.run());
+        ended
     }
 }
 
@@ -121,26 +110,28 @@ impl Life<'_> {
             }
         };
         // What was delivered was taken from outside: it stays, whatever has ended.
-        let sent = self.send_all().await;
+        self.flush().await;
         match end {
             End::Finished | End::Closed => self.part().await,
             End::CutOff => {
                 tracing::debug!(source = &**self.origin, "cut off in a call, for the pipeline stops")
             }
-            End::Failed(error) if sent.is_ok() => return Err(SourceError::Failed(error.to_string())),
+            End::Failed(error) if self.sent.is_ok() => return Err(SourceError::Failed(error.to_string())),
             End::Failed(error) => self.inlet.report(&error.to_string()),
         }
         Ok(())
     }
 
-    /// Acknowledges what is safe, polls once, and sends on what is due.
+    /// Acknowledges what is safe, polls once, and sends on what is due. Makes no further call once the pipeline stops.
     async fn step(&mut self) -> Option<End> {
-        if let Some(position) = self.newly_safe().await {
-            match unless_closed(self.inlet, self.receiving.acknowledge(position)).await {
-                None => return Some(End::CutOff),
-                Some(Err(error)) => return Some(End::Failed(error)),
-                Some(Ok(())) => {}
-            }
+        if let Some(sent) = is_ready(self.outgoing.sent()).await {
+            self.note(sent);
+        }
+        if let Some(end) = self.acknowledge().await {
+            return Some(end);
+        }
+        if self.is_closed().await {
+            return Some(End::Closed);
         }
         let patience = self.patience();
         let ended = match unless_closed(self.inlet, self.receiving.poll(patience)).await {
@@ -148,17 +139,39 @@ impl Life<'_> {
             Some(Err(error)) => return Some(End::Failed(error)),
             Some(Ok(delivery)) => self.gather(delivery, patience).await,
         };
+        let is_full = self.gathered.is_full(self.inlet.block_rows_max());
+        let is_due = !self.outgoing.is_busy() && self.gathered.is_due();
+        if (ended || is_full || is_due)
+            && let Some(end) = self.send_on().await
+        {
+            return Some(end);
+        }
         if ended {
-            return Some(End::Finished);
+            return Some(self.until_sent().await.unwrap_or(End::Finished));
         }
-        if self.gathered.is_due() && self.send_all().await.is_err() {
-            return Some(End::Closed);
+        self.is_closed().await.then_some(End::Closed)
+    }
+
+    /// Whether the pipeline stops, or its log has failed.
+    async fn is_closed(&mut self) -> bool {
+        self.sent.is_err() || is_ready(self.inlet.closed()).await.is_some()
+    }
+
+    /// Says what has become safe since the last time.
+    async fn acknowledge(&mut self) -> Option<End> {
+        let position = self.newly_safe().await?;
+        match unless_closed(self.inlet, self.receiving.acknowledge(position)).await {
+            None => Some(End::CutOff),
+            Some(Err(error)) => Some(End::Failed(error)),
+            Some(Ok(())) => None,
         }
-        is_ready(self.inlet.closed()).await.is_some().then_some(End::Closed)
     }
 
     /// How long a poll may wait for rows.
     fn patience(&self) -> Duration {
+        if self.outgoing.is_busy() {
+            return ACKNOWLEDGE_TIME;
+        }
         let most = if self.unsafe_positions.is_empty() { POLL_TIME_MAX } else { ACKNOWLEDGE_TIME };
         let due = self.gathered.due.map(|due| due.saturating_duration_since(Instant::now()));
         due.map_or(most, |due| due.min(most))
@@ -181,37 +194,57 @@ impl Life<'_> {
     /// The last position whose rows have become safe since the last call.
     async fn newly_safe(&mut self) -> Option<Bytes> {
         let mut last = None;
-        while let Some((_, receipt)) = self.unsafe_positions.front() {
-            // Where the log has failed it is not known what is safe, and the pipeline ends.
-            let Some(Ok(())) = is_ready(receipt.durable()).await else { break };
+        while is_ready(safe(self.unsafe_positions.front())).await.is_some() {
             last = self.unsafe_positions.pop_front().map(|(position, _)| position);
         }
         last
     }
 
-    /// Sends on all that was gathered; it is taken also where the pipeline stops.
-    async fn send_all(&mut self) -> Result<(), Closed> {
-        let Gathered { rows, position, .. } = std::mem::take(&mut self.gathered);
-        if rows.is_empty() {
-            return Ok(());
+    /// Sends on what was gathered, once nothing else is on its way.
+    async fn send_on(&mut self) -> Option<End> {
+        let end = self.until_sent().await;
+        if end.is_none() && !self.gathered.is_empty() {
+            self.outgoing.send(std::mem::take(&mut self.gathered));
         }
-        let whole = concat_batches(&self.schema, &rows).expect("deliveries have the described columns");
-        // Rows with a position are safe together or not at all.
-        let piece_rows = if position.is_some() { usize::MAX } else { self.inlet.block_rows_max() };
-        let mut sent = Ok(());
-        for start in (0..whole.num_rows()).step_by(piece_rows) {
-            let piece = whole.slice(start, piece_rows.min(whole.num_rows() - start));
-            let piece = if piece.num_rows() < whole.num_rows() { compact(&piece) } else { piece };
-            sent = sent.and(self.inlet.send(self.block(piece, position.clone())).await.map(drop));
-        }
-        let receipt = self.inlet.receipt();
-        self.unsafe_positions.extend(position.map(|position| (position, receipt)));
-        sent
+        end
     }
 
-    fn block(&self, rows: RecordBatch, resume: Option<Bytes>) -> Block {
-        let position = Position { origin: Arc::clone(self.origin), record: self.inlet.records() };
-        Block { rows: rows.num_rows(), payload: Payload::Rows(rows), position, resume }
+    /// Waits until nothing is on its way. Meanwhile it says what has become safe, however long it takes.
+    async fn until_sent(&mut self) -> Option<End> {
+        while self.outgoing.is_busy() {
+            let sent = tokio::select! {
+                biased;
+                () = self.inlet.closed() => return Some(End::Closed),
+                sent = self.outgoing.sent() => Some(sent),
+                () = safe(self.unsafe_positions.front()) => None,
+            };
+            match sent {
+                Some(sent) => self.note(sent),
+                None => {
+                    if let Some(end) = self.acknowledge().await {
+                        return Some(end);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Sends all that was gathered; it is taken also where the pipeline stops.
+    async fn flush(&mut self) {
+        while self.outgoing.is_busy() || !self.gathered.is_empty() {
+            if !self.outgoing.is_busy() {
+                self.outgoing.send(std::mem::take(&mut self.gathered));
+            }
+            let sent = self.outgoing.sent().await;
+            self.note(sent);
+        }
+    }
+
+    fn note(&mut self, sent: Sent) {
+        let Sent { position, result } = sent;
+        self.unsafe_positions.extend(position);
+        self.sent = self.sent.and(result);
     }
 
     /// Tells the receiver what is safe when all of it is, and stops it, within bounded time.
@@ -233,21 +266,12 @@ impl Life<'_> {
     }
 }
 
-impl Gathered {
-    fn add(&mut self, delivery: Delivery, block_interval: Duration) {
-        let Delivery { rows, position, .. } = delivery;
-        self.due.get_or_insert_with(|| Instant::now() + block_interval);
-        self.count += rows.num_rows();
-        self.bytes += rows.get_array_memory_size();
-        self.rows.push(rows);
-        self.position = position.or(self.position.take());
-    }
-
-    /// Whether it does not wait for more.
-    fn is_due(&self) -> bool {
-        let is_full =
-            self.bytes >= GATHER_BYTES || self.count >= GATHER_ROWS || self.rows.len() >= GATHER_DELIVERIES;
-        is_full || self.due.is_some_and(|due| due <= Instant::now())
+/// Comes when what is before that position is safe.
+async fn safe(position: Option<&(Bytes, Receipt)>) {
+    match position {
+        Some((_, receipt)) if receipt.durable().await.is_ok() => {}
+        // Where the log has failed it is not known what is safe, and the pipeline ends.
+        _ => std::future::pending().await,
     }
 }
 

@@ -84,6 +84,11 @@ impl Inlet {
         Self::with(lane, settings, None, false, LaneStart::default())
     }
 
+    /// The two ends of a queue for a receiver whose blocks go to the write-ahead log.
+    pub fn logged(lane: Lane, settings: InletSettings, wal: Wal) -> (Self, Outlet) {
+        Self::with(lane, settings, Some(wal), false, LaneStart::default())
+    }
+
     /// The two ends of the queue of `lane`, which goes on at `start`; logged where there is a log.
     pub(crate) fn with(
         lane: Lane,

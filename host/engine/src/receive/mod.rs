@@ -35,8 +35,8 @@ use crate::{EngineError, Mode, SourceError, Stop};
 use succession::Fate;
 use supervisor::{Life, Supervised};
 
-/// How long a source may take to return once its inlet is closed.
-const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a source may take to return once its inlet is closed; then it is cut off.
+pub const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// What receivers are started with.
 pub(crate) struct Surroundings {

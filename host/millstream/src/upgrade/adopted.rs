@@ -10,11 +10,11 @@ use std::fs;
 
 use anyhow::Result;
 use millstream_model::Version;
+use millstream_plugins::sha256;
 use serde::{Deserialize, Serialize};
 
 use crate::load::Overrides;
 use crate::target::Read;
-use crate::wire::sha256;
 
 /// A version that a running pipeline was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{FunctionDescription, FunctionError};
+use super::{CALL_ROWS_MAX, FunctionDescription, FunctionError};
 use crate::BatchTime;
 
 /// Brings rows in. It may be started several times, after failures.
@@ -41,7 +41,7 @@ pub trait Receiving: Send {
 pub struct Delivery {
     /// Rows in the columns of the described output.
     pub rows: RecordBatch,
-    /// Where the receiver goes on behind them, if it can.
+    /// Where the receiver goes on behind them, if it can: with all rows of a life or with none. Means nothing without rows.
     pub position: Option<Bytes>,
     /// Whether there are no more, ever.
     pub ended: bool,
@@ -83,5 +83,5 @@ pub struct SinkPart {
 
 impl SinkPart {
     /// The most rows of a part.
-    pub const ROWS_MAX: usize = 65_536;
+    pub const ROWS_MAX: usize = CALL_ROWS_MAX;
 }

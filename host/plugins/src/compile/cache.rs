@@ -24,9 +24,10 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hmac::{Hmac, KeyInit, Mac};
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 use super::Sum;
 use crate::hex::hex;
@@ -90,9 +91,9 @@ impl Cache {
             return Err(unused("was made by another version of this program or its engine"));
         }
         let key = self.key().map_err(|error| unused(&format!("cannot be authenticated: {error}")))?;
-        match authenticate(&key, made_by, component, &code) == authentication {
-            true => Ok(Some(code)),
-            false => Err(unused("is not as this host has written it")),
+        match authenticate(&key, made_by, component, &code).verify_slice(authentication) {
+            Ok(()) => Ok(Some(code)),
+            Err(_) => Err(unused("is not as this host has written it")),
         }
     }
 
@@ -107,7 +108,8 @@ impl Cache {
             }
             made => made?,
         }
-        let authentication = authenticate(&self.key()?, made_by, component, code);
+        let authentication: Sum =
+            authenticate(&self.key()?, made_by, component, code).finalize().into_bytes().into();
         let path = self.path(component);
         write_aside(&path, &[MAGIC, made_by, &authentication, code], |aside| fs::rename(aside, &path))
     }
@@ -229,13 +231,7 @@ fn read_own(path: &Path, closed: u32, bytes_max: u64) -> io::Result<Vec<u8>> {
 }
 
 /// HMAC-SHA-256 (RFC 2104): nobody without the key can say what it is.
-fn authenticate(key: &Sum, made_by: &Sum, component: &Sum, code: &[u8]) -> Sum {
-    let padded = |pad: u8| {
-        let mut block = [pad; 64];
-        block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
-        block
-    };
-    let inner = Sha256::new_with_prefix(padded(0x36));
-    let inner = inner.chain_update(made_by).chain_update(component).chain_update(code).finalize();
-    Sha256::new_with_prefix(padded(0x5c)).chain_update(inner).finalize().into()
+fn authenticate(key: &Sum, made_by: &Sum, component: &Sum, code: &[u8]) -> Hmac<Sha256> {
+    let hmac = Hmac::new_from_slice(key).expect("a key may have any length");
+    hmac.chain_update(made_by).chain_update(component).chain_update(code)
 }

@@ -3,9 +3,9 @@
 mod receivers;
 mod sinks;
 
-use receivers::{Babbler, Glutton, Hanging, Lines, Numbers, Picky, Trapping};
+use receivers::{Babbler, Glutton, Hanging, Lines, Moody, Numbers, Picky, Stubborn, Trapping};
 use sinks::{Deliver, refuse, save, trap};
 
 millstream_sdk::export!(
-    Numbers, Lines, Trapping, Hanging, Picky, Babbler, Glutton, save, Deliver, refuse, trap
+    Numbers, Lines, Trapping, Hanging, Stubborn, Picky, Babbler, Moody, Glutton, save, Deliver, refuse, trap
 );

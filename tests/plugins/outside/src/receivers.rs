@@ -135,6 +135,29 @@ impl Receiver for Hanging {
     }
 }
 
+pub(crate) struct Stubborn;
+
+/// Gives one number, and never comes back from its end.
+#[receiver(output = "number")]
+impl Receiver for Stubborn {
+    type Row = i64;
+    type Position = ();
+
+    fn start(_: Option<()>) -> Result<Self, Fault> {
+        Ok(Self)
+    }
+
+    fn poll(&mut self, _: Duration, rows: &mut Output<i64>) -> Result<Poll<()>, Fault> {
+        rows.push(1);
+        Ok(Poll::Ended(()))
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "it waits for nothing that ever comes")]
+    fn stop(&mut self) {
+        std::thread::sleep(Duration::MAX);
+    }
+}
+
 pub(crate) struct Picky;
 
 /// Refuses to start.
@@ -167,6 +190,38 @@ impl Receiver for Babbler {
     fn poll(&mut self, _: Duration, rows: &mut Output<i64>) -> Result<Poll<Vec<u8>>, Fault> {
         rows.push(1);
         Ok(Poll::More(vec![0; 5_000]))
+    }
+}
+
+pub(crate) struct Moody(i64);
+
+/// Even numbers have a place, odd ones do not.
+pub(crate) struct Even(i64);
+
+impl Position for Even {
+    fn to_bytes(&self) -> Option<Vec<u8>> {
+        (self.0 % 2 == 0).then(|| self.0.to_le_bytes().to_vec())
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Fault> {
+        i64::from_bytes(bytes).map(Self)
+    }
+}
+
+/// Gives a position with some of its numbers, one a poll.
+#[receiver]
+impl Receiver for Moody {
+    type Row = i64;
+    type Position = Even;
+
+    fn start(position: Option<Even>) -> Result<Self, Fault> {
+        Ok(Self(position.map_or(0, |Even(number)| number)))
+    }
+
+    fn poll(&mut self, _: Duration, rows: &mut Output<i64>) -> Result<Poll<Even>, Fault> {
+        rows.push(self.0);
+        self.0 += 1;
+        Ok(Poll::More(Even(self.0)))
     }
 }
 

@@ -1,14 +1,18 @@
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use millstream_engine::{Inlet, InletSettings, SourceError};
+use millstream_journal::{Journal, Limits};
 use millstream_model::pipeline::Format;
 use millstream_model::{
     Delivery, FunctionDescription, FunctionError, FunctionKind, Payload, Receiver, Receiving, Schema,
 };
-use tokio::sync::mpsc;
+use millstream_platform::{ManualClock, MemoryDisk};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::{description, schema, texts};
@@ -29,8 +33,39 @@ enum Step {
     Hang,
 }
 
-/// What the host said to the receiver, in order.
-type Heard = Arc<Mutex<Vec<String>>>;
+/// What the host said to the receiver.
+type Heard = Arc<Witness>;
+
+struct Witness {
+    /// All but polls, in order.
+    said: Mutex<Vec<String>>,
+    polls: AtomicUsize,
+    /// How often it comes back from being acknowledged to.
+    patience: Semaphore,
+}
+
+impl Default for Witness {
+    fn default() -> Self {
+        let patience = Semaphore::new(Semaphore::MAX_PERMITS);
+        Self { said: Mutex::default(), polls: AtomicUsize::new(0), patience }
+    }
+}
+
+impl std::fmt::Debug for Witness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.said.fmt(f)
+    }
+}
+
+impl Witness {
+    fn hear(&self, what: String) {
+        self.said.lock().unwrap().push(what);
+    }
+
+    fn polls(&self) -> usize {
+        self.polls.load(Ordering::Relaxed)
+    }
+}
 
 /// Does what it is told, step by step, over all its lives.
 #[derive(Debug)]
@@ -72,7 +107,7 @@ impl Receiver for Fake {
 
     async fn start(&self, position: Option<Bytes>) -> Result<Box<dyn Receiving>, FunctionError> {
         let place = position.as_deref().map_or("the beginning", text);
-        self.heard.lock().unwrap().push(format!("start at {place}"));
+        self.heard.hear(format!("start at {place}"));
         match &self.refuses {
             Some(error) => Err(error.clone()),
             None => Ok(Box::new(FakeLife { steps: self.steps.clone(), heard: self.heard.clone() })),
@@ -83,6 +118,7 @@ impl Receiver for Fake {
 #[async_trait]
 impl Receiving for FakeLife {
     async fn poll(&mut self, deadline: Duration) -> Result<Delivery, FunctionError> {
+        self.heard.polls.fetch_add(1, Ordering::Relaxed);
         let next = async { self.steps.lock().await.recv().await };
         let none = Step::Rows(&[], None);
         let step = timeout(deadline, next).await.ok().flatten().unwrap_or(none);
@@ -97,12 +133,13 @@ impl Receiving for FakeLife {
     }
 
     async fn acknowledge(&mut self, position: Bytes) -> Result<(), FunctionError> {
-        self.heard.lock().unwrap().push(format!("acknowledged {}", text(&position)));
+        self.heard.hear(format!("acknowledged {}", text(&position)));
+        self.heard.patience.acquire().await.unwrap().forget();
         Ok(())
     }
 
     async fn stop(&mut self) -> Result<(), FunctionError> {
-        self.heard.lock().unwrap().push("stopped".to_owned());
+        self.heard.hear("stopped".to_owned());
         Ok(())
     }
 }
@@ -116,7 +153,7 @@ fn script(steps: mpsc::UnboundedSender<Step>, script: impl IntoIterator<Item = S
 }
 
 fn heard(heard: &Heard) -> Vec<String> {
-    heard.lock().unwrap().clone()
+    heard.said.lock().unwrap().clone()
 }
 
 #[tokio::test]
@@ -243,4 +280,74 @@ async fn rows_with_a_position_stay_together_and_others_come_evenly() {
         }
         assert_eq!((sizes.len(), sizes.iter().sum::<usize>()), (blocks, 6), "{position:?}");
     }
+}
+
+#[tokio::test]
+async fn deliveries_with_positions_come_as_evenly_as_they_were_given() {
+    let (source, steps, _) = fake(None);
+    script(
+        steps,
+        [
+            Step::Rows(&["a"], Some("1")),
+            Step::Rows(&["b"], Some("2")),
+            Step::Rows(&["c", "d", "e"], Some("5")),
+            Step::Rows(&["f", "g"], Some("7")),
+            Step::Last(&["h"], Some("8")),
+        ],
+    );
+    // A block of two rows, or of one delivery, though there is all the time to gather more.
+    let settings =
+        InletSettings { rate_max: Some(40), bytes_max: 1 << 20, block_interval: NEVER, ..settings(true) };
+    let mut running = run(source, settings);
+    let mut blocks = Vec::new();
+    while let Some(block) = running.block().await {
+        blocks.push((block.rows, block.resume.as_deref().map(text).unwrap().to_owned()));
+    }
+    let expected = [(2, "2"), (3, "5"), (2, "7"), (1, "8")];
+    assert_eq!(blocks, expected.map(|(rows, resume)| (rows, resume.to_owned())));
+}
+
+#[tokio::test]
+async fn a_receiver_hears_what_is_safe_while_its_next_block_waits_for_room() {
+    // With a rate, a row is a block's worth, so that the receiver waits when it has given three.
+    for rate_max in [None, Some(20)] {
+        let (source, steps, heard_by) = fake(None);
+        let rows: [&[&str]; 3] = [&["a"], &["b"], &["c"]];
+        script(
+            steps.clone(),
+            rows.into_iter().zip(["1", "2", "3"]).map(|(row, at)| Step::Rows(row, Some(at))),
+        );
+        let (disk, clock) = (Arc::new(MemoryDisk::new()), Arc::new(ManualClock::new(0)));
+        let journal = Journal::open(disk, clock, Path::new("checkpoint"), Limits::default()).await.unwrap();
+        let settings = InletSettings { rate_max, ..settings(false) };
+        let ends = Inlet::logged(lane(), settings, journal.wal.clone());
+        let running = Running::start_with(source, &Format::Rows(schema()), ends);
+        running.until(|_| heard_by.polls() >= 3).await;
+        // Until somebody writes the log nothing is safe, and until a batch takes the first block there is no room.
+        assert_eq!(heard(&heard_by), ["start at the beginning"]);
+        let writing = tokio::spawn(journal.writer.run());
+        running.until(|_| heard(&heard_by).len() > 1).await;
+        assert_eq!(heard(&heard_by), ["start at the beginning", "acknowledged 1"], "at {rate_max:?}");
+        running.until(|_| heard_by.polls() >= 4 || rate_max.is_some()).await;
+        assert_eq!(running.stop().await, ["a", "b", "c"]);
+        assert_eq!(heard(&heard_by)[2..], ["acknowledged 3", "stopped"]);
+        writing.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_comes_back_after_a_stop_is_asked_for_nothing_more() {
+    let (source, steps, heard_by) = fake(None);
+    heard_by.patience.forget_permits(Semaphore::MAX_PERMITS);
+    script(steps.clone(), [Step::Rows(&["a"], Some("1"))]);
+    let mut running = run(source, settings(false));
+    assert_eq!(running.rows(1).await, ["a"]);
+    running.until(|_| heard(&heard_by).len() == 2).await;
+    let polls = heard_by.polls();
+    // It is told to stop while it is in a call, and comes back from that.
+    running.close();
+    heard_by.patience.add_permits(2);
+    assert!(running.stop().await.is_empty());
+    assert_eq!(heard(&heard_by), ["start at the beginning", "acknowledged 1", "stopped"]);
+    assert_eq!(heard_by.polls(), polls);
 }

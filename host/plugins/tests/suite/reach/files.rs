@@ -1,14 +1,22 @@
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use millstream_model::FunctionError;
 use millstream_model::pipeline::{Grant, Limit, PluginSpec};
+use millstream_platform::{Disk, SystemDisk};
 use millstream_plugins::{Plugin, PluginError, Sandbox};
 use tempfile::TempDir;
+use tokio::runtime::Builder;
+use tokio::time::timeout;
 
 use super::{Reach, SHORT};
 use crate::support::spec;
+
+/// A deadline for what should happen soon; reached only when a test fails.
+const SOON: Duration = Duration::from_secs(30);
 
 /// A folder with a secret in it, and in it two folders that are granted: `read` and `write`, each with a file and with
 /// links that lead out.
@@ -31,6 +39,12 @@ impl Ground {
 
     fn at(&self, name: &str) -> String {
         self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn pipe(&self, name: &str) -> String {
+        let pipe = self.at(name);
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        pipe
     }
 
     async fn reach(&self) -> Reach {
@@ -163,11 +177,10 @@ async fn a_folder_that_is_gone_is_not_the_fault_of_rows() {
     let ground = Ground::new();
     let grant = Grant { read: vec![ground.at("read").into()], ..Grant::default() };
     let reach = Reach::load(grant, Limit { time: SHORT, ..Limit::default() }).await;
-    let pipe = ground.at("read/pipe");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let pipe = ground.pipe("read/pipe");
     // The instance that there was is gone with this call, and no other can be made.
     reach.call(&format!("read {pipe}")).await.unwrap_err();
-    fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
     fs::rename(ground.at("read"), ground.at("elsewhere")).unwrap();
     let error = reach.call("variables").await.unwrap_err();
     let is_told = matches!(&error, FunctionError::Unavailable { reason, .. } if reason.contains("read"));
@@ -179,13 +192,33 @@ async fn a_folder_that_is_gone_is_not_the_fault_of_rows() {
 #[tokio::test]
 async fn a_file_that_blocks_ends_the_call_at_its_time() {
     let ground = Ground::new();
-    let pipe = ground.at("read/pipe");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let pipe = ground.pipe("read/pipe");
     let grant = Grant { read: vec![ground.at("read").into()], ..Grant::default() };
     let reach = Reach::load(grant, Limit { time: SHORT, ..Limit::default() }).await;
     reach.breaks(&format!("read {pipe}"), "raise limit.time").await;
     // Whoever still waits for a writer has one now.
-    fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+}
+
+#[test]
+fn plugins_that_wait_for_pipes_hold_up_no_file_of_the_engine() {
+    // As many threads for what blocks as there are plugins that do, were it here that they do.
+    let mut runtime = Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).max_blocking_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let ground = Ground::new();
+        let pipes = ["read/one", "read/two"].map(|name| ground.pipe(name));
+        let grant = Grant { read: vec![ground.at("read").into()], ..Grant::default() };
+        let reach = Reach::load(grant, Limit { time: SHORT, ..Limit::default() }).await;
+        let rows = pipes.clone().map(|pipe| format!("read {pipe}"));
+        tokio::join!(reach.breaks(&rows[0], "raise limit.time"), reach.breaks(&rows[1], "raise limit.time"));
+        // The calls are over, but not what they wait for.
+        let written = timeout(SOON, SystemDisk.create(Path::new(&ground.at("log")))).await;
+        for pipe in &pipes {
+            OpenOptions::new().read(true).write(true).open(pipe).unwrap();
+        }
+        written.expect("the engine waits for no plugin").unwrap();
+    });
 }
 
 #[tokio::test]
