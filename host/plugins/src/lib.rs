@@ -19,6 +19,7 @@ mod compile;
 mod contract;
 mod description;
 mod error;
+mod exports;
 mod function;
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -11,8 +11,8 @@ use wasmtime::component::{Component, ComponentExportIndex};
 
 use crate::callee::Callee;
 use crate::contract::{self, MIGRATE_STATE};
+use crate::exports::export;
 use crate::lift::{check_origins, lift};
-use crate::plugin::export;
 use crate::reduce::check;
 
 /// Migrations are called between batches: what a call takes is counted with the next batch. The guest's clock and randomness

@@ -14,13 +14,12 @@ use millstream_model::{
 };
 use millstream_pipeline::{self as pipeline, Components, LoadError};
 use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
+use wasmtime::component::{ComponentExportIndex, InstancePre};
 
 use crate::callee::Callee;
-use crate::contract::{
-    self, APPLICATION, DESCRIPTION, HTTP, MIGRATE_STATE, RECEIVER, REDUCE, SINK, TRANSFORM, UPDATE_STATE,
-};
+use crate::contract::{self, DESCRIPTION, HTTP};
 use crate::description::description;
+use crate::exports::{self, Exports, export};
 use crate::guest::{Guest, Terms, World};
 use crate::hex::hex;
 use crate::instance::Instance;
@@ -58,58 +57,6 @@ pub(crate) struct Shared {
     pub(crate) time: Duration,
     pub(crate) meter: Meter,
     idle: Mutex<Vec<Instance>>,
-}
-
-/// The functions of the contract that a component exports.
-struct Exports {
-    transform: Option<ComponentExportIndex>,
-    fold: Option<ComponentExportIndex>,
-    take_out: Option<ComponentExportIndex>,
-    update: Option<ComponentExportIndex>,
-    migration: Option<MigrationExports>,
-    receiver: Option<ReceiverExports>,
-    write: Option<ComponentExportIndex>,
-    pipeline: Option<ComponentExportIndex>,
-}
-
-impl Exports {
-    fn of(component: &Component) -> Self {
-        Self {
-            transform: export(component, TRANSFORM, "call"),
-            fold: export(component, REDUCE, "fold"),
-            take_out: export(component, REDUCE, "take-out"),
-            update: export(component, UPDATE_STATE, "update"),
-            migration: MigrationExports::of(component),
-            receiver: ReceiverExports::of(component),
-            write: export(component, SINK, "write"),
-            pipeline: export(component, APPLICATION, "pipeline"),
-        }
-    }
-
-    /// What is called for functions of a kind, of several the first.
-    fn get(&self, kind: FunctionKind) -> Option<&ComponentExportIndex> {
-        use FunctionKind as K;
-        match kind {
-            K::Map | K::FlatMap | K::Filter | K::Transform => self.transform.as_ref(),
-            K::Reduce => self.fold.as_ref(),
-            K::Inverse => self.take_out.as_ref(),
-            K::UpdateState => self.update.as_ref(),
-            K::Receiver => self.receiver.as_ref().map(|exports| &exports.start),
-            K::Sink => self.write.as_ref(),
-        }
-    }
-}
-
-/// The interface by which functions of a kind are called.
-const fn interface(kind: FunctionKind) -> &'static str {
-    use FunctionKind as K;
-    match kind {
-        K::Map | K::FlatMap | K::Filter | K::Transform => TRANSFORM,
-        K::Reduce | K::Inverse => REDUCE,
-        K::UpdateState => UPDATE_STATE,
-        K::Receiver => RECEIVER,
-        K::Sink => SINK,
-    }
 }
 
 impl Shared {
@@ -188,7 +135,7 @@ impl Plugin {
         });
         let said = outside(describe_itself(Arc::clone(&shared), to_describe, describe)).await;
         let mut description = said.and_then(|said| description(said?)).map_err(refused)?;
-        check_exports(&description, &shared).map_err(refused)?;
+        exports::check(&description, &shared.exports).map_err(refused)?;
         let imports = component.component_type();
         let imports = imports.imports(&sandbox.engine).map(|(name, _)| Import { name: name.to_owned() });
         let imports: Vec<Import> = imports.collect();
@@ -362,11 +309,6 @@ pub(crate) fn check_kind(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-pub(crate) fn export(component: &Component, interface: &str, function: &str) -> Option<ComponentExportIndex> {
-    let interface = component.get_export_index(None, interface)?;
-    component.get_export_index(Some(&interface), function)
-}
-
 /// What a component says of itself.
 async fn describe_itself(
     plugin: Arc<Shared>,
@@ -376,25 +318,6 @@ async fn describe_itself(
     let instance = plugin.new_instance(&terms).await?;
     let said = instance.describe(&describe, plugin.time).await;
     said.map_err(|reason| format!("does not describe itself: {reason}"))
-}
-
-/// Each kind that is described needs its interface, and migrations theirs, and no other.
-fn check_exports(description: &PluginDescription, shared: &Shared) -> Result<(), String> {
-    for function in &description.functions {
-        let (name, kind) = (&function.name, function.kind);
-        if !function.migrations.is_empty() && shared.migration_exports().is_none() {
-            return Err(format!(
-                "describes migrations of \"{name}\", but does not export {MIGRATE_STATE}; export it, or leave them out"
-            ));
-        }
-        if shared.export(kind).is_none() {
-            let interface = interface(kind);
-            return Err(format!(
-                "describes \"{name}\", of the kind {kind}, but does not export {interface}; export it, or leave the function out"
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// HTTP is imported by no component but one that uses it, so the import is a need, said or not.

@@ -12,10 +12,10 @@ use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, C
 
 use crate::callee::Callee;
 use crate::contract::{self, CallError, RECEIVER};
+use crate::exports::export;
 use crate::instance::Instance;
 use crate::lift::lift;
 use crate::outside::outside;
-use crate::plugin::export;
 use crate::volume::{Measured, Volume};
 
 /// Receivers are called between batches: what a call takes is counted with the next batch.
