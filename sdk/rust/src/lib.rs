@@ -233,6 +233,8 @@ mod wasi_http;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod wasm;
+#[cfg(target_family = "wasm")]
+mod wasm_description;
 
 pub use error::Error;
 pub use fold::Groups;

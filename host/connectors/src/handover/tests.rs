@@ -52,8 +52,8 @@ const TORN: &[(&str, &[&str])] =
     &[("one\ntwo\npar", &["one", "two"]), ("tial\n", &["partial"]), ("\nla", &[""]), ("st\nand", &["last"])];
 
 /// Tears the lines that `peer` sends between receivers.
-async fn check_torn(mut peer: TcpStream, handover: &Handover, start: impl Fn() -> Running) {
-    let mut records = 0;
+async fn check_torn(mut peer: TcpStream, handover: &Handover, first: u64, start: impl Fn() -> Running) {
+    let mut records = first;
     for (text, expected) in TORN {
         let mut running = start();
         peer.write_all(text.as_bytes()).await.unwrap();
@@ -78,7 +78,7 @@ async fn a_clients_line_may_be_torn_between_two_receivers() {
     let handover = Handover::default();
     let address = put_listener(&handover);
     let peer = TcpStream::connect(address).await.unwrap();
-    check_torn(peer, &handover, || start_listening(&handover)).await;
+    check_torn(peer, &handover, 0, || start_listening(&handover)).await;
 }
 
 #[tokio::test]
@@ -86,10 +86,13 @@ async fn a_servers_line_may_be_torn_between_two_receivers() {
     let handover = Handover::default();
     let server = TcpListener::bind(ANYWHERE).await.unwrap();
     let address = server.local_addr().unwrap().to_string();
-    let first = start_connecting(&address, &handover);
-    let (peer, _) = server.accept().await.unwrap();
+    let mut first = start_connecting(&address, &handover);
+    let (mut peer, _) = server.accept().await.unwrap();
+    // A connection that the source has made, and not only the system.
+    peer.write_all(b"first\n").await.unwrap();
+    assert_eq!(first.rows(1).await, ["first"]);
     hand_over(first, &handover).await;
-    check_torn(peer, &handover, || start_connecting(&address, &handover)).await;
+    check_torn(peer, &handover, 1, || start_connecting(&address, &handover)).await;
 }
 
 #[tokio::test]

@@ -82,8 +82,10 @@ impl Connect {
 impl Source for Connect {
     async fn run(&self, inlet: Inlet) -> Result<(), SourceError> {
         let (stream, cutter) = tokio::select! {
-            () = inlet.closed() => return Ok(()),
+            biased;
+            // One that is made is handed over, or closed, with what came by it.
             opened = self.open(&inlet) => opened?,
+            () = inlet.closed() => return Ok(()),
         };
         let (end, records) = self.receive(stream, cutter, &inlet).await;
         let address = &self.address;
