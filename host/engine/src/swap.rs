@@ -28,8 +28,11 @@ use crate::{EngineError, Swapped, Upgrade, UpgradeError};
 pub(crate) struct Swap {
     pub(crate) stage: Stage,
     adopt: futures::future::BoxFuture<'static, Result<(), String>>,
-    answer: oneshot::Sender<Result<Swapped, UpgradeError>>,
+    answer: Answer,
 }
+
+/// Who waits for the upgrade.
+type Answer = oneshot::Sender<Result<Swapped, UpgradeError>>;
 
 /// How far it is.
 pub(crate) enum Stage {
@@ -37,14 +40,6 @@ pub(crate) enum Stage {
     Opening(Task<Result<Code, EngineError>>),
     /// Receivers make way.
     Retiring(Box<Code>),
-}
-
-impl Swap {
-    fn refuse(self, reason: String) {
-        tracing::warn!("the upgrade is refused: {reason}");
-        // Whoever asked may be gone.
-        drop(self.answer.send(Err(UpgradeError::Refused(reason))));
-    }
 }
 
 impl Run {
@@ -67,22 +62,21 @@ impl Run {
     /// Takes up an upgrade, or refuses it.
     pub(crate) async fn take_up(&mut self, asked: Asked) {
         let Asked { upgrade: Upgrade { mut code, adopt }, answer } = asked;
-        let fits = self.check(&code).await;
+        if let Err(reason) = self.check(&code).await {
+            return refuse(answer, reason);
+        }
         inherit(&mut code, &self.code);
         let now = BatchTime::from_ms(self.processor.clock.now_ms());
         let opening = async move { code.tables.open(now).await.map(|()| code) };
-        let swap = Swap { stage: Stage::Opening(Task::spawn(&Handle::current(), opening)), adopt, answer };
-        match fits {
-            Ok(()) => self.swap = Some(swap),
-            Err(reason) => swap.refuse(reason),
-        }
+        let stage = Stage::Opening(Task::spawn(&Handle::current(), opening));
+        self.swap = Some(Swap { stage, adopt, answer });
     }
 
     /// Goes on with an upgrade whose tables were read.
     pub(crate) fn opened(&mut self, opened: Result<Code, EngineError>) {
         let Some(mut swap) = self.swap.take() else { return };
         match opened {
-            Err(error) => swap.refuse(error.to_string()),
+            Err(error) => refuse(swap.answer, error.to_string()),
             Ok(code) => {
                 let receivers = self.receivers.as_mut().expect("upgrades come to running pipelines");
                 receivers.retire(&code.sources);
@@ -123,20 +117,19 @@ impl Run {
             Ok(()) => adopt.await,
             Err(reason) => Err(reason),
         };
-        let done = match adopted {
+        match adopted {
             Ok(()) => {
                 crash_point("upgrade-adopted");
-                Ok(self.go_on_with(Arc::from(code)).await?)
+                let swapped = self.go_on_with(Arc::from(code)).await?;
+                // Whoever asked may be gone.
+                drop(answer.send(Ok(swapped)));
             }
             Err(reason) => {
                 let code = Arc::clone(&self.code);
                 self.succeed(&code).await?;
-                tracing::warn!("the upgrade is refused: {reason}");
-                Err(UpgradeError::Refused(reason))
+                refuse(answer, reason);
             }
-        };
-        // Whoever asked may be gone.
-        drop(answer.send(done));
+        }
         Ok(())
     }
 
@@ -188,6 +181,13 @@ impl Run {
         self.processor.board.update(|board| board.quarantine = status);
         Ok(reassigned)
     }
+}
+
+/// The pipeline goes on as it was.
+fn refuse(answer: Answer, reason: String) {
+    tracing::warn!("the upgrade is refused: {reason}");
+    // Whoever asked may be gone.
+    drop(answer.send(Err(UpgradeError::Refused(reason))));
 }
 
 /// Lets other code go on with those connectors that are the same.

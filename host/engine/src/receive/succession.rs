@@ -66,20 +66,14 @@ impl Receivers {
         mut start: impl FnMut(&Lane) -> LaneStart,
     ) -> Result<(), EngineError> {
         self.retired_by = None;
-        let (staying, mut leaving): (Vec<_>, Vec<_>) =
-            self.lanes.drain(..).partition(|receiver| receiver.fate == Fate::Stays);
-        let mut staying: Vec<Option<Receiver>> = staying.into_iter().map(Some).collect();
+        let mut before = std::mem::take(&mut self.lanes);
         for binding in sources {
             for lane in binding.lanes() {
-                let stays = staying.iter_mut().find(|receiver| is_on(receiver.as_ref(), &lane));
-                if let Some(receiver) = stays.and_then(Option::take) {
-                    self.lanes.push(receiver);
-                    continue;
-                }
-                let before = leaving.iter().position(|receiver| receiver.outlet.lane() == &lane);
-                match before.map(|at| leaving.swap_remove(at)) {
-                    Some(before) => {
-                        self.add(binding, |settings, _, _| Inlet::behind(&before.outlet, settings))?;
+                let at = before.iter().position(|receiver| receiver.outlet.lane() == &lane);
+                match at.map(|at| before.swap_remove(at)) {
+                    Some(receiver) if receiver.fate == Fate::Stays => self.lanes.push(receiver),
+                    Some(receiver) => {
+                        self.add(binding, |settings, _, _| Inlet::behind(&receiver.outlet, settings))?;
                     }
                     None => {
                         let start = start(&lane);
@@ -113,10 +107,6 @@ pub(super) fn retired(
 
 fn retiring(lanes: &[Receiver]) -> impl Iterator<Item = &Receiver> {
     lanes.iter().filter(|receiver| receiver.fate != Fate::Stays)
-}
-
-fn is_on(receiver: Option<&Receiver>, lane: &Lane) -> bool {
-    receiver.is_some_and(|receiver| receiver.outlet.lane() == lane)
 }
 
 /// What becomes of a receiver where the sources are `sources`.
