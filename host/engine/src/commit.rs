@@ -10,7 +10,7 @@ use std::time::Duration;
 use millstream_journal::{BatchLog, JournalError, Ledger};
 use millstream_model::{ACCUMULATORS_MAX, BatchTime, Commit, Lane, Manifest, StateEnd};
 use millstream_platform::crash_point;
-use millstream_state::Change;
+use millstream_state::{Change, Tables};
 use tokio::sync::Mutex;
 
 use crate::application::{Code, OnFailure};
@@ -106,6 +106,11 @@ pub(crate) async fn reassign(
     write(processor, log, Entry::Reassigned(manifest)).await
 }
 
+/// The tables that code keeps its states in.
+fn tables_of(code: &Code) -> &Arc<Tables> {
+    code.states.tables().expect("code is bound to tables before it runs a batch")
+}
+
 impl Committer {
     /// Commits to `log`, if there is one.
     pub(crate) fn new(processor: Processor, log: Option<SharedLog>, dead_letters: DeadLetters) -> Self {
@@ -173,7 +178,7 @@ impl Committer {
         }
         self.keep(&rejected.letters, rejected.uncounted).await?;
         let state_end = match &change {
-            Some(change) => self.keep_states(change).await?,
+            Some(change) => self.keep_states(tables_of(code), change).await?,
             None => None,
         };
         if state_end.is_some() {
@@ -181,7 +186,7 @@ impl Committer {
         }
         let Some(log) = self.log.clone() else {
             self.accumulate(&accumulated);
-            self.apply(change);
+            self.apply(code, change);
             return self.publish(code, batch, prepared).await;
         };
         let commit = Commit {
@@ -195,7 +200,7 @@ impl Committer {
             state_end,
         };
         write(&self.processor, &log, Entry::Commit(&commit)).await?;
-        self.apply(change);
+        self.apply(code, change);
         self.clean().await?;
         self.publish(code, batch, prepared).await?;
         self.published(&log, batch).await?;
@@ -211,10 +216,10 @@ impl Committer {
     }
 
     /// Makes a change of the states durable, and waits while there is no room for it.
-    async fn keep_states(&self, change: &Change) -> Result<Option<StateEnd>, EngineError> {
+    async fn keep_states(&self, tables: &Tables, change: &Change) -> Result<Option<StateEnd>, EngineError> {
         let mut room = Room::new(&self.processor);
         loop {
-            match self.processor.tables.write(change).await {
+            match tables.write(change).await {
                 Err(error) => room.wait(EngineError::State(error)).await?,
                 Ok(end) => return Ok(end),
             }
@@ -222,9 +227,9 @@ impl Committer {
     }
 
     /// The batch has happened: its change of the states is what the next one reads. Snapshots are written beside it.
-    fn apply(&self, change: Option<Change>) {
+    fn apply(&self, code: &Code, change: Option<Change>) {
         let Some(change) = change else { return };
-        let tables = Arc::clone(&self.processor.tables);
+        let tables = Arc::clone(tables_of(code));
         tables.apply(change);
         tokio::spawn(async move {
             if let Err(error) = tables.store().maintain().await {

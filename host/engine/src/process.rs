@@ -8,7 +8,7 @@ use millstream_journal::Wal;
 use millstream_model::BatchTime;
 use millstream_platform::{Backoff, Clock, Randomness, crash_point};
 use millstream_query::{Chunks, Output, Poisoned, Program, QueryError, Stopwatch};
-use millstream_state::{Change, Tables as StateTables};
+use millstream_state::Change;
 
 use crate::application::{Code, OnFailure, Policy};
 use crate::batch::{Batch, BatchInput, Log};
@@ -28,7 +28,6 @@ pub(crate) struct Processor {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) wal: Option<Wal>,
-    pub(crate) tables: Arc<StateTables>,
     pub(crate) policy: Policy,
     pub(crate) board: Board,
     pub(crate) events: Events,

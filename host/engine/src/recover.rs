@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use millstream_journal::{Extent, Journal, Ledger, Wal};
 use millstream_model::{BatchTime, Commit, Lane, Manifest};
-use millstream_platform::crash_point;
+use millstream_platform::{Clock, crash_point};
 use millstream_state::{Limits, Store, Tables};
 use tokio::task::JoinHandle;
 
@@ -14,7 +14,7 @@ use crate::application::{Checkpoint, Code, Versions};
 use crate::batch::Batch;
 use crate::commit::{Committer, Done, SharedLog};
 use crate::output::Prepared;
-use crate::process::{Processor, Ran};
+use crate::process::Ran;
 use crate::receive::LaneStart;
 use crate::{EngineError, Recovery, SinkError};
 
@@ -33,10 +33,7 @@ impl Drop for OpenJournal {
 }
 
 /// Opens the journal of a checkpoint folder, or begins one.
-pub(crate) async fn open(
-    checkpoint: &Checkpoint,
-    clock: Arc<dyn millstream_platform::Clock>,
-) -> Result<OpenJournal, EngineError> {
+pub(crate) async fn open(checkpoint: &Checkpoint, clock: Arc<dyn Clock>) -> Result<OpenJournal, EngineError> {
     let disk = Arc::clone(&checkpoint.disk);
     let opened = Journal::open(disk, clock, &checkpoint.folder, checkpoint.limits).await;
     let Journal { wal, writer, batches } = opened.map_err(EngineError::Journal)?;
@@ -81,16 +78,19 @@ pub(crate) async fn finish_batches(
     ledger: &Ledger,
     code: &Arc<Code>,
     versions: &dyn Versions,
+    states: &Arc<Tables>,
 ) -> Result<Vec<Done>, EngineError> {
+    let clock = Arc::clone(&committer.processor.clock);
+    let earlier = Earlier { own: code, versions, states, clock: &*clock };
     committer.processor.is_recovering = true;
     committer.dead_letters.recover(ledger.dead_letters_end, !ledger.pending.is_empty()).await?;
     if let Some((manifest, commit)) = &ledger.unpublished {
-        let code = code_of(manifest, code, versions, &committer.processor).await?;
+        let code = earlier.code_of(manifest).await?;
         republish(committer, &code, manifest, commit).await?;
     }
     let mut done = Vec::new();
     for manifest in &ledger.pending {
-        done.push(match code_of(manifest, code, versions, &committer.processor).await {
+        done.push(match earlier.code_of(manifest).await {
             Err(error @ EngineError::Version { .. }) => fail(committer, code, manifest, error).await?,
             code => rerun(committer, &code?, manifest).await?,
         });
@@ -103,26 +103,31 @@ pub(crate) async fn finish_batches(
     Ok(done)
 }
 
-/// The code of a batch: `code`, the pipeline's own, or that of the version which began the batch.
-async fn code_of(
-    manifest: &Manifest,
-    code: &Arc<Code>,
-    versions: &dyn Versions,
-    processor: &Processor,
-) -> Result<Arc<Code>, EngineError> {
-    if manifest.version == code.version {
-        return Ok(Arc::clone(code));
+/// Where the code of batches is that were begun before.
+struct Earlier<'a> {
+    /// The pipeline's own.
+    own: &'a Arc<Code>,
+    versions: &'a dyn Versions,
+    states: &'a Arc<Tables>,
+    clock: &'a dyn Clock,
+}
+
+impl Earlier<'_> {
+    /// The code of a batch: the pipeline's own, or that of the version which began the batch.
+    async fn code_of(&self, manifest: &Manifest) -> Result<Arc<Code>, EngineError> {
+        if manifest.version == self.own.version {
+            return Ok(Arc::clone(self.own));
+        }
+        let time = manifest.time;
+        tracing::info!(batch = %time, "begun by another version of the pipeline, and finished by that");
+        let loaded = self.versions.load(&manifest.version).await;
+        let mut code = loaded.map_err(|reason| EngineError::Version { time, reason })?;
+        succeed(&mut code, self.own);
+        code.states.bind(self.states).map_err(EngineError::State)?;
+        let opened = code.tables.open(BatchTime::from_ms(self.clock.now_ms())).await;
+        opened.map_err(|error| EngineError::Version { time, reason: error.to_string() })?;
+        Ok(Arc::new(code))
     }
-    let time = manifest.time;
-    tracing::info!(batch = %time, "begun by another version of the pipeline, and finished by that");
-    let loaded = versions.load(&manifest.version).await;
-    let mut earlier = loaded.map_err(|reason| EngineError::Version { time, reason })?;
-    succeed(&mut earlier, code);
-    let code = earlier;
-    code.states.bind(&processor.tables).map_err(EngineError::State)?;
-    let opened = code.tables.open(BatchTime::from_ms(processor.clock.now_ms())).await;
-    opened.map_err(|error| EngineError::Version { time, reason: error.to_string() })?;
-    Ok(Arc::new(code))
 }
 
 /// Puts those of the pipeline's own sinks in the place of earlier ones that go on with their batches: where the earlier

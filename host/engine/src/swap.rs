@@ -88,7 +88,7 @@ impl Run {
 
     /// What of other code does not go with what this pipeline has.
     async fn check(&mut self, code: &Code) -> Result<(), String> {
-        if let Some(difference) = code.states.differences(&self.processor.tables).into_iter().next() {
+        if let Some(difference) = code.states.differences(&self.states).into_iter().next() {
             return Err(millstream_state::StateError::from(difference).to_string());
         }
         let Some(log) = &self.journal else { return Ok(()) };
@@ -112,7 +112,7 @@ impl Run {
             return Ok(());
         };
         crash_point("upgrade-ready");
-        let bound = code.states.bind(&self.processor.tables).map_err(|error| error.to_string());
+        let bound = code.states.bind(&self.states).map_err(|error| error.to_string());
         let adopted = match bound {
             Ok(()) => adopt.await,
             Err(reason) => Err(reason),

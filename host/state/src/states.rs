@@ -126,6 +126,11 @@ impl States {
         Ok(())
     }
 
+    /// The tables that it uses; none before it was bound to any.
+    pub fn tables(&self) -> Option<&Arc<Tables>> {
+        self.tables.get()
+    }
+
     /// A batch begins, or is tried again: what an earlier attempt staged is forgotten.
     pub fn begin(&self, time: BatchTime) {
         *lock(&self.staged) = Some(Change::new(time));

@@ -208,7 +208,7 @@ impl StateFiles {
         let file = self.log.file(end.segment);
         tracing::info!(file = %file.display(), offset = end.offset, "cutting states that were not committed");
         let cut = self.log.disk.truncate(&file, end.offset).await;
-        cut.map_err(|error| JournalError::of("cutting", &file, error))
+        cut.map_err(|error| JournalError::of_sync(&file, error))
     }
 
     async fn measure(&self) -> Result<Sizes, JournalError> {

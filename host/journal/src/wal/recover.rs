@@ -198,7 +198,7 @@ impl Folder {
             Err(error) if error.is_full() => {
                 let path = self.file(number);
                 let cut = self.disk.truncate(&path, end).await;
-                cut.map_err(|error| JournalError::of("cutting", &path, error))
+                cut.map_err(|error| JournalError::of_sync(&path, error))
             }
             replaced => replaced,
         }

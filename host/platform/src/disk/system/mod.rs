@@ -158,7 +158,8 @@ fn truncate(path: &Path, length: u64) -> io::Result<()> {
         return Err(ErrorKind::InvalidInput.into());
     }
     file.set_len(length)?;
-    file.sync_data()
+    // What is on the disk is not known then: were it for want of room, room would not mend it.
+    file.sync_data().map_err(|error| io::Error::other(format!("syncing it: {error}")))
 }
 
 fn list(folder: &Path) -> io::Result<Vec<String>> {

@@ -3,15 +3,18 @@
 //! Batches are cut at the ticks and queued; they run in their order, several at once where the pipeline says so, and
 //! are committed in their order, one at a time. Nothing here waits for a batch: cutting goes on while batches run.
 
+mod next;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use millstream_journal::JournalError;
 use millstream_model::BatchTime;
 use millstream_platform::{Clock, Randomness, Task};
+use millstream_state::Tables;
 use tokio::runtime::Handle;
 
+use self::next::Event;
 use crate::application::{Application, Checkpoint, Code, Policy};
 use crate::batch::Batch;
 use crate::commit::{self, Committer, Done, SharedLog};
@@ -21,16 +24,14 @@ use crate::quarantine::Quarantine;
 use crate::receive::{Receivers, Surroundings};
 use crate::recover::{self, OpenJournal};
 use crate::status::Phase;
-use crate::swap::{Stage, Swap};
+use crate::swap::Swap;
 use crate::ticks::Ticks;
-use crate::upgrade::{Asked, Upgrades};
+use crate::upgrade::Upgrades;
 use crate::waiting::Waited;
 use crate::{Board, EngineError, Mode, Stop, Summary};
 
 /// Batches that are cut and not committed, beside those that run; at that, the next is cut later and is larger.
 const QUEUED_MAX: usize = 8;
-/// How old what the board shows may be.
-const SHOW_EVERY: Duration = Duration::from_secs(1);
 
 /// What a pipeline runs in, and who hears of it.
 pub(crate) struct Around {
@@ -56,6 +57,8 @@ pub(crate) struct Run {
     pub(crate) code: Arc<Code>,
     policy: Policy,
     checkpoint: Option<Checkpoint>,
+    /// What the streams have kept.
+    pub(crate) states: Arc<Tables>,
     pub(crate) journal: Option<OpenJournal>,
     mode: Mode,
     pub(crate) stop: Stop,
@@ -80,23 +83,6 @@ pub(crate) struct Run {
     /// The pause in which nothing is received.
     pub(crate) paused: Option<u64>,
     summary: Summary,
-}
-
-/// What happens next.
-enum Event {
-    ToldNow,
-    Told,
-    /// Another pause is wanted than before, or none.
-    Pause(Option<u64>),
-    Committed(Committer, Result<Done, EngineError>),
-    Ran(Ran),
-    ReceiverFailed(EngineError),
-    LogEnded(Result<(), JournalError>),
-    Due,
-    Show,
-    Asked(Asked),
-    Opened(Result<Code, EngineError>),
-    Retired,
 }
 
 impl Run {
@@ -125,7 +111,7 @@ impl Run {
         let last = journal.as_ref().and_then(|journal| journal.ledger.last);
         let wal = journal.as_ref().map(|journal| journal.wal.clone());
         let log: Option<SharedLog> = journal.as_ref().map(|journal| journal.log.clone());
-        let tables = match (&checkpoint, &journal) {
+        let states = match (&checkpoint, &journal) {
             (Some(checkpoint), Some(journal)) => {
                 recover::open_states(checkpoint, journal, &code, state_limits).await?
             }
@@ -136,7 +122,6 @@ impl Run {
             clock: Arc::clone(&clock),
             randomness,
             wal,
-            tables,
             policy,
             board,
             events,
@@ -150,6 +135,7 @@ impl Run {
             code: Arc::new(code),
             policy,
             checkpoint,
+            states,
             journal,
             mode,
             stop,
@@ -176,7 +162,8 @@ impl Run {
         let committer = self.committer.as_mut().expect("nothing is committed yet");
         self.processor.board.update(|status| status.carry_on(&journal.ledger));
         let versions = &*checkpoint.versions;
-        let finishing = recover::finish_batches(committer, &journal.ledger, &self.code, versions);
+        let finishing =
+            recover::finish_batches(committer, &journal.ledger, &self.code, versions, &self.states);
         let done = tokio::select! {
             biased;
             () = self.stop.told_now() => return Err(EngineError::StoppedNow),
@@ -241,50 +228,6 @@ impl Run {
                 Event::Opened(opened) => self.opened(opened),
                 Event::Retired => self.cut_off_receivers(),
             }
-        }
-    }
-
-    /// Waits for what happens next. What is to be done first comes first, so that the order is always the same.
-    async fn next_event(&mut self) -> Event {
-        let may_cut = self.may_cut();
-        let show_at = self.processor.clock.elapsed() + SHOW_EVERY;
-        let is_retiring = self.is_retiring();
-        let (mode, ticks) = (self.mode, &mut self.ticks);
-        let receivers = self.receivers.as_mut().expect("receivers are started before batches are cut");
-        let closed = receivers.are_closed();
-        // One at a time: receivers make way for others, or for a while.
-        let may_pause = self.swap.is_none();
-        let may_ask = self.swap.is_none() && !closed;
-        let opening = match &mut self.swap {
-            Some(Swap { stage: Stage::Opening(opening), .. }) => Some(opening),
-            _ => None,
-        };
-        let (full, failed, retired) = receivers.events();
-        let due = async {
-            match mode {
-                _ if closed => {}
-                Mode::Continuous => ticks.wait().await,
-                Mode::Once => full.await,
-            }
-        };
-        let writer = self.journal.as_mut().map(|journal| &mut journal.writer);
-        tokio::select! {
-            biased;
-            () = self.stop.told_now() => Event::ToldNow,
-            () = self.stop.told(), if !closed || self.paused.is_some() => Event::Told,
-            wanted = self.stop.pause_other_than(self.paused), if may_pause => Event::Pause(wanted),
-            Some((committer, done)) = wait(self.committing.as_mut()) => {
-                self.committing = None;
-                Event::Committed(committer, done)
-            }
-            Some(ran) = wait(self.running.front_mut().map(|(_, task)| task)) => Event::Ran(ran),
-            Some(ended) = wait(writer) => Event::LogEnded(ended.unwrap_or(Err(JournalError::Closed))),
-            error = failed => Event::ReceiverFailed(error),
-            Some(opened) = wait(opening) => Event::Opened(opened),
-            () = retired, if is_retiring => Event::Retired,
-            () = due, if may_cut => Event::Due,
-            asked = self.upgrades.next(), if may_ask => Event::Asked(asked),
-            () = self.processor.clock.sleep_until(show_at) => Event::Show,
         }
     }
 
@@ -388,13 +331,5 @@ impl Run {
                 status.trouble = trouble;
             }
         });
-    }
-}
-
-/// Waits for what is there; where nothing is, says so at once.
-async fn wait<F: Future + Unpin>(future: Option<&mut F>) -> Option<F::Output> {
-    match future {
-        Some(future) => Some(future.await),
-        None => None,
     }
 }
