@@ -68,6 +68,16 @@ impl Batch {
         }
     }
 
+    /// The same batch, for somebody who is not waited for: it keeps no receiver from receiving.
+    pub(crate) fn beside(&self) -> Self {
+        Self { leases: Vec::new(), ..self.by(&self.manifest.version) }
+    }
+
+    /// What its records take in memory.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.parts.iter().flatten().flatten().map(Block::size_bytes).sum()
+    }
+
     pub(crate) fn time(&self) -> BatchTime {
         self.manifest.time
     }

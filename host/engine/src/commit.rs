@@ -55,6 +55,8 @@ pub(crate) struct Committer {
     pub(crate) dead_letters: DeadLetters,
     /// What the pipeline has read for the last time, once the log's next write is on disk.
     released: BTreeMap<Lane, u64>,
+    /// The last batch of those.
+    released_by: Option<BatchTime>,
 }
 
 /// A batch that is done.
@@ -62,6 +64,8 @@ pub(crate) struct Done {
     pub(crate) status: BatchStatus,
     pub(crate) taken: Vec<(Lane, u64)>,
     pub(crate) dead_letters: u64,
+    /// The generation of states that its commit names.
+    pub(crate) generation: Option<u32>,
 }
 
 /// What is written to the batch log.
@@ -115,7 +119,7 @@ impl Committer {
     /// Commits to `log`, if there is one.
     pub(crate) fn new(processor: Processor, log: Option<SharedLog>, dead_letters: DeadLetters) -> Self {
         let processor = Processor { waited: Waited::default(), ..processor };
-        Self { processor, log, dead_letters, released: BTreeMap::new() }
+        Self { processor, log, dead_letters, released: BTreeMap::new(), released_by: None }
     }
 
     /// Ends a batch that was run.
@@ -212,6 +216,7 @@ impl Committer {
     pub(crate) async fn published(&mut self, log: &SharedLog, batch: &Batch) -> Result<(), EngineError> {
         write(&self.processor, log, Entry::Published(batch.time())).await?;
         self.released = log.0.lock().await.ledger().released();
+        self.released_by = Some(batch.time());
         Ok(())
     }
 
@@ -254,6 +259,9 @@ impl Committer {
     /// Lets go of the input of batches that are known, on disk, to be visible.
     async fn clean(&mut self) -> Result<(), EngineError> {
         let Some(wal) = &self.processor.wal else { return Ok(()) };
+        if self.processor.backlog.oldest().is_some_and(|oldest| Some(oldest) <= self.released_by) {
+            return Ok(());
+        }
         let released = std::mem::take(&mut self.released);
         if !released.is_empty() {
             released.iter().for_each(|(lane, below)| wal.release(lane, *below));

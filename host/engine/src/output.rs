@@ -11,7 +11,11 @@ use tokio::sync::Mutex;
 
 use crate::application::SinkBinding;
 use crate::digest::digest;
+use crate::shadow::Captured;
 use crate::{SinkBatch, SinkError};
+
+/// Rows of a batch are kept up to this; beyond it, only what tells whether they are the same.
+const CAPTURED_BYTES_MAX: usize = 64 << 20;
 
 /// What the sinks have staged of a batch. Dropped without being published, none of it is ever seen.
 pub(crate) struct Staged {
@@ -20,6 +24,13 @@ pub(crate) struct Staged {
     fault: Lock<Option<SinkFault>>,
     /// Whether the rows' digests are wanted.
     digested: bool,
+    /// What sinks are given, and which of them take a relation.
+    capturing: Option<Capturing>,
+}
+
+struct Capturing {
+    sinks: Vec<(String, String)>,
+    captured: Lock<Captured>,
 }
 
 /// A relation's rows: their digest, and the sinks that take them.
@@ -66,12 +77,26 @@ impl Staged {
             let entry = Entry { sink: binding.name.clone(), batch: Mutex::new(batch) };
             by_relation.entry(binding.from.clone()).or_default().entries.push(entry);
         }
-        Ok(Self { by_relation, fault: Lock::default(), digested })
+        Ok(Self { by_relation, fault: Lock::default(), digested, capturing: None })
     }
 
     /// The sink that failed while rows were written, if that is why they were not.
     pub(crate) fn take_fault(&self) -> Option<SinkFault> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Keeps the rows that `sinks` are given, or would be.
+    pub(crate) fn capturing(self, sinks: &[SinkBinding]) -> Self {
+        let sinks = sinks.iter().map(|binding| (binding.from.clone(), binding.name.clone())).collect();
+        let captured = Lock::new(Captured::new(CAPTURED_BYTES_MAX));
+        Self { capturing: Some(Capturing { sinks, captured }), ..self }
+    }
+
+    /// The rows that were kept.
+    pub(crate) fn take_captured(&self) -> Option<Captured> {
+        let captured = &self.capturing.as_ref()?.captured;
+        let mut captured = captured.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(std::mem::replace(&mut captured, Captured::new(0)))
     }
 
     /// Makes what was staged safe, sink by sink.
@@ -108,6 +133,10 @@ impl Prepared {
 #[async_trait]
 impl Output for Staged {
     async fn write(&self, relation: &str, partition: usize, rows: RecordBatch) -> Result<(), String> {
+        if let Some(Capturing { sinks, captured }) = &self.capturing {
+            let mut captured = captured.lock().unwrap_or_else(PoisonError::into_inner);
+            sinks.iter().filter(|(from, _)| from == relation).for_each(|(_, sink)| captured.add(sink, &rows));
+        }
         let Some(relation) = self.by_relation.get(relation) else { return Ok(()) };
         if self.digested {
             let digest = digest(&rows);

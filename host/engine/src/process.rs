@@ -18,7 +18,9 @@ use crate::letter::Letter;
 use crate::output::{Prepared, SinkFault, Staged};
 use crate::quarantine::{self, Quarantine};
 use crate::status::Board;
+use crate::shadow::Captured;
 use crate::table::TablesNow;
+use crate::understudy::Backlog;
 use crate::waiting::{Room, Waited};
 use crate::{EngineError, Event, SinkError, Stop};
 
@@ -36,6 +38,10 @@ pub(crate) struct Processor {
     pub(crate) stop: Stop,
     /// Whether it finishes what an earlier process began.
     pub(crate) is_recovering: bool,
+    /// What another version has yet to run of what this one has.
+    pub(crate) backlog: Backlog,
+    /// Whether the rows are wanted that sinks are given.
+    pub(crate) captures: bool,
     /// What the batches waited that this one runs or commits.
     pub(crate) waited: Waited,
 }
@@ -60,6 +66,8 @@ pub(crate) struct Outcome {
     pub(crate) rejected: Rejected,
     /// What it does to the states, where its streams keep any.
     pub(crate) change: Option<Change>,
+    /// What its sinks were given, where that is wanted.
+    pub(crate) captured: Option<Captured>,
 }
 
 impl Processor {
@@ -169,7 +177,8 @@ impl Processor {
         let inputs = chunks(batch.load(code, self.wal.as_ref().map(Log::Running)).await?);
         let sinks = code.sinks.iter().filter(|binding| wanted(&binding.name));
         let staged = Staged::begin(sinks, time, self.wal.is_some()).await;
-        let staged = Arc::new(staged.map_err(|fault| sink_error(time, fault))?);
+        let staged = staged.map_err(|fault| sink_error(time, fault))?;
+        let staged = Arc::new(if self.captures { staged.capturing(&code.sinks) } else { staged });
         let given = inputs.iter().map(|(name, chunks)| (name.clone(), Arc::clone(chunks) as Arc<dyn Chunks>));
         let given = given.chain(tables.iter().cloned()).collect();
         let output = Arc::clone(&staged) as Arc<dyn Output>;
@@ -185,9 +194,10 @@ impl Processor {
         rejected.uncounted += computed.more_poison;
         letters(time, &inputs, computed.poison).for_each(|letter| rejected.push(letter));
         let accumulated = computed.accumulated;
+        let captured = staged.take_captured();
         let prepared = staged.prepare().await.map_err(|fault| sink_error(time, fault))?;
         let change = code.states.take().filter(|_| !code.states.is_empty());
-        Ok(Outcome { prepared, accumulated, rejected, change })
+        Ok(Outcome { prepared, accumulated, rejected, change, captured })
     }
 }
 

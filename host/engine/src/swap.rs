@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use millstream_journal::Ledger;
 use millstream_model::{BatchTime, Records};
 use millstream_platform::{Task, crash_point};
@@ -18,28 +19,50 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::application::{Code, SourceBinding};
-use crate::commit;
-use crate::recover;
+use crate::receive::Receivers;
+use crate::{EngineError, commit, recover};
+use crate::migrate::{self, Plan};
+use crate::rehearse::Rehearsing;
 use crate::run::{Job, Run};
-use crate::upgrade::Asked;
-use crate::{EngineError, Swapped, Upgrade, UpgradeError};
+use crate::understudy::Understudy;
+use crate::upgrade::{Asked, Shadow, Swapped, Upgrade, UpgradeError, Upgraded};
 
 /// An upgrade on its way.
 pub(crate) struct Swap {
     pub(crate) stage: Stage,
-    adopt: futures::future::BoxFuture<'static, Result<(), String>>,
-    answer: Answer,
+    pub(crate) adopt: Adopt,
+    pub(crate) answer: Answer,
 }
 
+pub(crate) type Adopt = BoxFuture<'static, Result<(), String>>;
+
 /// Who waits for the upgrade.
-type Answer = oneshot::Sender<Result<Swapped, UpgradeError>>;
+pub(crate) type Answer = oneshot::Sender<Result<Upgraded, UpgradeError>>;
 
 /// How far it is.
 pub(crate) enum Stage {
     /// Its tables are read.
-    Opening(Task<Result<Code, EngineError>>),
+    Opening(Task<Result<Opened, EngineError>>),
+    /// It runs beside the stream.
+    Rehearsing(Rehearsing),
     /// Receivers make way.
-    Retiring(Box<Code>),
+    Retiring(Retiring),
+}
+
+/// Code whose tables were read.
+pub(crate) struct Opened {
+    code: Arc<Code>,
+    shadow: Option<Shadow>,
+    plan: Option<Plan>,
+}
+
+/// Code that is about to be the pipeline's.
+pub(crate) struct Retiring {
+    pub(crate) code: Arc<Code>,
+    /// Goes on beside the stream until then, with the states that will be the pipeline's.
+    pub(crate) understudy: Option<Understudy>,
+    /// What there is to tell so far.
+    pub(crate) upgraded: Upgraded,
 }
 
 impl Run {
@@ -59,42 +82,70 @@ impl Run {
             && self.receivers.as_ref().is_some_and(|receivers| !receivers.have_retired())
     }
 
+    /// Whether nothing but what runs is waited for, so that other states can take the place of those that there are.
+    pub(crate) fn is_settling(&self) -> bool {
+        let stage = self.swap.as_ref().map(|swap| &swap.stage);
+        matches!(stage, Some(Stage::Retiring(Retiring { understudy: Some(_), .. })))
+            && self.receivers.as_ref().is_some_and(Receivers::are_ready)
+    }
+
     /// Takes up an upgrade, or refuses it.
     pub(crate) async fn take_up(&mut self, asked: Asked) {
-        let Asked { upgrade: Upgrade { mut code, adopt }, answer } = asked;
-        if let Err(reason) = self.check(&code).await {
-            return refuse(answer, reason);
-        }
+        let Asked { upgrade: Upgrade { mut code, adopt, shadow }, answer } = asked;
+        let plan = match self.check(&code).await {
+            Ok(plan) => plan,
+            Err(reason) => return refuse(answer, reason),
+        };
         inherit(&mut code, &self.code);
         let now = BatchTime::from_ms(self.processor.clock.now_ms());
-        let opening = async move { code.tables.open(now).await.map(|()| code) };
+        let opening = async move {
+            code.tables.open(now).await?;
+            if let Some(shadow) = &shadow {
+                shadow.code.tables.open(now).await?;
+            }
+            Ok(Opened { code: Arc::new(code), shadow, plan })
+        };
         let stage = Stage::Opening(Task::spawn(&Handle::current(), opening));
         self.swap = Some(Swap { stage, adopt, answer });
     }
 
     /// Goes on with an upgrade whose tables were read.
-    pub(crate) fn opened(&mut self, opened: Result<Code, EngineError>) {
-        let Some(mut swap) = self.swap.take() else { return };
-        match opened {
-            Err(error) => refuse(swap.answer, error.to_string()),
-            Ok(code) => {
-                let receivers = self.receivers.as_mut().expect("upgrades come to running pipelines");
-                receivers.retire(&code.sources);
-                swap.stage = Stage::Retiring(Box::new(code));
-                self.swap = Some(swap);
-            }
+    pub(crate) fn opened(&mut self, opened: Result<Opened, EngineError>) {
+        let Some(Swap { adopt, answer, .. }) = self.swap.take() else { return };
+        let Opened { code, shadow, plan } = match opened {
+            Ok(opened) => opened,
+            Err(error) => return refuse(answer, error.to_string()),
+        };
+        if shadow.is_none() && plan.is_none() {
+            let retiring = Retiring { code, understudy: None, upgraded: Upgraded::default() };
+            return self.retire(retiring, adopt, answer);
         }
+        let rehearsing = Rehearsing { code, shadow, plan, understudy: None };
+        if let Some(source) = rehearsing.stranger(&self.code) {
+            return refuse(
+                answer,
+                format!(
+                    "source \"{source}\" gives records that the version which runs does not read, or reads otherwise, so the new one cannot run beside it; change the source in an upgrade of its own"
+                ),
+            );
+        }
+        self.swap = Some(Swap { stage: Stage::Rehearsing(rehearsing), adopt, answer });
     }
 
-    /// What of other code does not go with what this pipeline has.
-    async fn check(&mut self, code: &Code) -> Result<(), String> {
-        if let Some(difference) = code.states.differences(&self.states).into_iter().next() {
-            return Err(millstream_state::StateError::from(difference).to_string());
-        }
-        let Some(log) = &self.journal else { return Ok(()) };
+    /// Lets the receivers make way for those of code that is about to be the pipeline's.
+    pub(crate) fn retire(&mut self, retiring: Retiring, adopt: Adopt, answer: Answer) {
+        let receivers = self.receivers.as_mut().expect("upgrades come to running pipelines");
+        receivers.retire(&retiring.code.sources);
+        self.swap = Some(Swap { stage: Stage::Retiring(retiring), adopt, answer });
+    }
+
+    /// What of other code does not go with what this pipeline has, and what can be made to.
+    async fn check(&mut self, code: &Code) -> Result<Option<Plan>, String> {
+        let plan = migrate::plan(&code.states, &self.states).map_err(|error| error.to_string())?;
+        let Some(log) = &self.journal else { return Ok(plan) };
         let other = |ledger: &Ledger| code.sources.iter().find_map(|source| other_kind(source, ledger));
         match log.log.peek(other).await {
-            None => Ok(()),
+            None => Ok(plan),
             Some(name) => Err(format!(
                 "source \"{name}\" was received by another kind of source, whose records are counted otherwise; give it a name of its own"
             )),
@@ -103,16 +154,27 @@ impl Run {
 
     /// Goes over to other code, if everything is ready for that.
     pub(crate) async fn switch(&mut self) -> Result<(), EngineError> {
+        self.begin_rehearsal();
         let receivers = self.receivers.as_ref().expect("receivers are started before anything is asked for");
-        let is_retiring = matches!(&self.swap, Some(Swap { stage: Stage::Retiring(_), .. }));
-        if !is_retiring || !receivers.are_ready() {
+        let is_ready = match self.swap.as_ref().map(|swap| &swap.stage) {
+            Some(Stage::Retiring(Retiring { understudy, .. })) => {
+                let is_even = |understudy: &Understudy| understudy.is_done() && self.is_idle();
+                receivers.are_ready() && understudy.as_ref().is_none_or(is_even)
+            }
+            _ => false,
+        };
+        if !is_ready {
             return Ok(());
         }
-        let Some(Swap { stage: Stage::Retiring(code), adopt, answer }) = self.swap.take() else {
+        let Some(Swap { stage: Stage::Retiring(retiring), adopt, answer }) = self.swap.take() else {
             return Ok(());
         };
         crash_point("upgrade-ready");
-        let bound = code.states.bind(&self.states).map_err(|error| error.to_string());
+        let Retiring { code, understudy, mut upgraded } = retiring;
+        let bound = match understudy {
+            Some(_) => Ok(()),
+            None => code.states.bind(&self.states).map_err(|error| error.to_string()),
+        };
         let adopted = match bound {
             Ok(()) => adopt.await,
             Err(reason) => Err(reason),
@@ -120,11 +182,14 @@ impl Run {
         match adopted {
             Ok(()) => {
                 crash_point("upgrade-adopted");
-                let swapped = self.go_on_with(Arc::from(code)).await?;
+                upgraded.swapped = Some(self.go_on_with(code).await?);
                 // Whoever asked may be gone.
-                drop(answer.send(Ok(swapped)));
+                drop(answer.send(Ok(upgraded)));
             }
             Err(reason) => {
+                if let Some(understudy) = understudy {
+                    understudy.discard().await;
+                }
                 let code = Arc::clone(&self.code);
                 self.succeed(&code).await?;
                 refuse(answer, reason);
@@ -133,9 +198,33 @@ impl Run {
         Ok(())
     }
 
+    /// Goes on as before with an upgrade that is on its way and cannot be.
+    pub(crate) async fn give_up(&mut self, reason: String) -> Result<(), EngineError> {
+        let Some(Swap { stage, answer, .. }) = self.swap.take() else { return Ok(()) };
+        self.processor.captures = false;
+        refuse(answer, reason);
+        let understudy = match stage {
+            Stage::Opening(_) => None,
+            Stage::Rehearsing(rehearsing) => rehearsing.understudy,
+            Stage::Retiring(retiring) => {
+                let code = Arc::clone(&self.code);
+                self.succeed(&code).await?;
+                retiring.understudy
+            }
+        };
+        if let Some(understudy) = understudy {
+            understudy.discard().await;
+        }
+        Ok(())
+    }
+
     /// Everything that comes is this code's.
     async fn go_on_with(&mut self, code: Arc<Code>) -> Result<Swapped, EngineError> {
         let before = std::mem::replace(&mut self.code, Arc::clone(&code));
+        if let Some(states) = code.states.tables().filter(|states| !Arc::ptr_eq(states, &self.states)) {
+            self.states = Arc::clone(states);
+            self.has_left_states = true;
+        }
         let reads_all = before.sources.iter().all(|source| {
             code.sources.iter().any(|next| next.name == source.name && next.format == source.format)
         });
@@ -184,7 +273,7 @@ impl Run {
 }
 
 /// The pipeline goes on as it was.
-fn refuse(answer: Answer, reason: String) {
+pub(crate) fn refuse(answer: Answer, reason: String) {
     tracing::warn!("the upgrade is refused: {reason}");
     // Whoever asked may be gone.
     drop(answer.send(Err(UpgradeError::Refused(reason))));

@@ -1,11 +1,15 @@
 //! How a running pipeline is asked to go on with other code.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use millstream_model::BatchTime;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::application::Code;
+use crate::migrate::MigratedTable;
+use crate::shadow::ShadowReport;
 
 /// Other code for a pipeline that runs.
 pub struct Upgrade {
@@ -14,6 +18,29 @@ pub struct Upgrade {
     /// Makes it known, for good, that the pipeline goes on with this code: awaited when everything is ready, right before
     /// the first batch of the code. Where it fails, the pipeline goes on as it was.
     pub adopt: BoxFuture<'static, Result<(), String>>,
+    /// How it is compared with the version that runs, before; none: not at all.
+    pub shadow: Option<Shadow>,
+}
+
+/// A comparison of other code with that of a pipeline that runs, on the same batches and beside it.
+pub struct Shadow {
+    /// The other code once more, wired to nothing that is used.
+    pub code: Arc<Code>,
+    /// How many batches are compared; at least one.
+    pub batches: u32,
+    /// Whether the pipeline goes on with the other code, where no more rows than these differ and nothing fails.
+    pub promote: Option<u64>,
+}
+
+/// What came of an upgrade.
+#[derive(Clone, Debug, Default)]
+pub struct Upgraded {
+    /// Where the other code begins; none: it was compared, and the pipeline goes on as it was.
+    pub swapped: Option<Swapped>,
+    /// What was compared.
+    pub shadow: Option<ShadowReport>,
+    /// The states that were made into those of the other code.
+    pub migrated: Vec<MigratedTable>,
 }
 
 /// That a pipeline goes on with other code.
@@ -49,7 +76,15 @@ pub struct Upgrades(mpsc::Receiver<Asked>);
 /// An upgrade, and who waits for it.
 pub(crate) struct Asked {
     pub(crate) upgrade: Upgrade,
-    pub(crate) answer: oneshot::Sender<Result<Swapped, UpgradeError>>,
+    pub(crate) answer: oneshot::Sender<Result<Upgraded, UpgradeError>>,
+}
+
+impl Shadow {
+    /// Whether the pipeline goes on with the other code after this.
+    pub(crate) fn promotes(&self, compared: &ShadowReport) -> bool {
+        let differing = compared.differing_rows();
+        compared.failures.is_empty() && self.promote.is_some_and(|differing_max| differing <= differing_max)
+    }
 }
 
 impl Upgrader {
@@ -59,11 +94,12 @@ impl Upgrader {
         (Self(sender), Upgrades(receiver))
     }
 
-    /// Lets the pipeline go on with other code from the next batch on. Answers when it does.
+    /// Lets the pipeline go on with other code from the next batch on, or when that was compared and its states are made. Answers
+    /// when it does, or is not to.
     ///
     /// # Errors
     /// It goes on as it was, and why.
-    pub async fn swap(&self, upgrade: Upgrade) -> Result<Swapped, UpgradeError> {
+    pub async fn swap(&self, upgrade: Upgrade) -> Result<Upgraded, UpgradeError> {
         let (answer, answered) = oneshot::channel();
         self.0.send(Asked { upgrade, answer }).await.map_err(|_| UpgradeError::Ended)?;
         answered.await.unwrap_or(Err(UpgradeError::Ended))

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use millstream_journal::JournalError;
 use millstream_model::BatchTime;
 use millstream_platform::{Clock, Randomness, Task};
-use millstream_state::Tables;
+use millstream_state::{Limits as StateLimits, Tables};
 use tokio::runtime::Handle;
 
 use self::next::Event;
@@ -27,6 +27,7 @@ use crate::status::Phase;
 use crate::swap::Swap;
 use crate::ticks::Ticks;
 use crate::upgrade::Upgrades;
+use crate::understudy::{Backlog, Understudy};
 use crate::waiting::Waited;
 use crate::{Board, EngineError, Mode, Stop, Summary};
 
@@ -56,13 +57,14 @@ pub(crate) struct Run {
     /// What the next batch is computed by.
     pub(crate) code: Arc<Code>,
     policy: Policy,
-    checkpoint: Option<Checkpoint>,
+    pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) state_limits: StateLimits,
     /// What the streams have kept.
     pub(crate) states: Arc<Tables>,
     pub(crate) journal: Option<OpenJournal>,
     mode: Mode,
     pub(crate) stop: Stop,
-    compute: Handle,
+    pub(crate) compute: Handle,
     pub(crate) processor: Processor,
     pub(crate) ticks: Ticks,
     /// None before the start.
@@ -70,6 +72,8 @@ pub(crate) struct Run {
     upgrades: Upgrades,
     /// The upgrade that is on its way.
     pub(crate) swap: Option<Swap>,
+    /// Whether states were left that the last commit names.
+    pub(crate) has_left_states: bool,
     /// Cut, and not running yet.
     pub(crate) queue: VecDeque<Job>,
     /// In their order.
@@ -129,12 +133,15 @@ impl Run {
             stop: stop.clone(),
             is_recovering: false,
             waited: Waited::default(),
+            backlog: Backlog::default(),
+            captures: false,
         };
         Ok(Self {
             name,
             code: Arc::new(code),
             policy,
             checkpoint,
+            state_limits,
             states,
             journal,
             mode,
@@ -144,6 +151,7 @@ impl Run {
             receivers: None,
             upgrades,
             swap: None,
+            has_left_states: false,
             queue: VecDeque::new(),
             running: VecDeque::new(),
             ran: VecDeque::new(),
@@ -212,10 +220,15 @@ impl Run {
                 Event::Pause(wanted) => self.pause(wanted).await?,
                 Event::Committed(committer, done) => {
                     self.committer = Some(committer);
-                    self.count(done?);
+                    let done = done?;
+                    self.leave_states(done.generation).await;
+                    self.count(done);
                 }
-                Event::Ran(ran) => {
+                Event::Ran(mut ran) => {
                     self.running.pop_front();
+                    if let Some(understudy) = self.understudy() {
+                        understudy.compare(&mut ran);
+                    }
                     self.ran.push_back(ran);
                 }
                 Event::ReceiverFailed(error) => return Err(error),
@@ -226,6 +239,7 @@ impl Run {
                 Event::Show => {}
                 Event::Asked(asked) => self.take_up(asked).await,
                 Event::Opened(opened) => self.opened(opened),
+                Event::Rehearsed => self.rehearsed().await?,
                 Event::Retired => self.cut_off_receivers(),
             }
         }
@@ -234,7 +248,7 @@ impl Run {
     /// Whether there may be another batch, and room for it.
     fn may_cut(&self) -> bool {
         let waiting = self.queue.len() + self.running.len() + self.ran.len();
-        !self.has_cut_all() && waiting < QUEUED_MAX + self.code.programs.count()
+        !self.has_cut_all() && !self.is_settling() && waiting < QUEUED_MAX + self.code.programs.count()
     }
 
     /// Whether the last batch was cut.
@@ -244,9 +258,18 @@ impl Run {
         may_end && receivers.are_exhausted()
     }
 
+    /// Whether every batch that was run is committed.
+    pub(crate) fn is_between(&self) -> bool {
+        self.running.is_empty() && self.ran.is_empty() && self.committing.is_none()
+    }
+
+    /// Whether every batch that was cut is committed.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.is_between()
+    }
+
     fn is_done(&self) -> bool {
-        let idle = self.queue.is_empty() && self.running.is_empty() && self.ran.is_empty();
-        idle && self.committing.is_none() && self.has_cut_all() && self.paused.is_none()
+        self.is_idle() && self.has_cut_all() && self.paused.is_none()
     }
 
     /// Cuts a batch out of what the receivers have, and writes down what it is.
@@ -263,6 +286,9 @@ impl Run {
                 () = self.stop.told_now() => return Err(EngineError::StoppedNow),
                 begun = commit::begin(&self.processor, &journal.log, &batch.manifest) => begun?,
             }
+        }
+        if let Some(understudy) = self.understudy() {
+            understudy.give(&batch);
         }
         let (time, records) = (batch.time(), batch.records());
         self.processor.events.tell(|| events::Event::BatchSubmitted { time, records });
@@ -308,7 +334,7 @@ impl Run {
     }
 
     fn count(&mut self, done: Done) {
-        let Done { status, taken, dead_letters } = done;
+        let Done { status, taken, dead_letters, .. } = done;
         self.summary.batches += 1;
         self.summary.rows += status.records;
         self.summary.dead_letters += dead_letters;

@@ -1,0 +1,148 @@
+//! Upgrades that do not come at once: the new version runs beside the stream first, so that it is seen what it gives, or to
+//! make its states of those that there are.
+
+use std::sync::Arc;
+
+use crate::application::{Code, SourceBinding};
+use crate::migrate::Plan;
+use crate::run::Run;
+use crate::swap::{Retiring, Stage, Swap};
+use crate::understudy::{Ground, Progress, Rehearsal, Understudy};
+use crate::upgrade::{Shadow, Upgraded};
+use crate::EngineError;
+
+/// An upgrade that is rehearsed.
+pub(crate) struct Rehearsing {
+    /// What batches are going to be computed by.
+    pub(crate) code: Arc<Code>,
+    pub(crate) shadow: Option<Shadow>,
+    /// How the new states are made of the old ones; none: they are the same.
+    pub(crate) plan: Option<Plan>,
+    /// None before it has begun.
+    pub(crate) understudy: Option<Understudy>,
+}
+
+/// What comes after a look at a rehearsal.
+enum Next {
+    /// It is not over.
+    Wait,
+    /// The upgrade is taken up, or was only to be seen.
+    End,
+    /// The upgrade is given up.
+    Fail(String),
+}
+
+impl Rehearsing {
+    /// What runs beside the stream. Where states have to be made, that is what goes on with them.
+    fn beside(&self) -> &Arc<Code> {
+        match (&self.shadow, &self.plan) {
+            (Some(shadow), None) => &shadow.code,
+            _ => &self.code,
+        }
+    }
+
+    /// A source whose records `before` does not read, or not in the same way.
+    pub(crate) fn stranger<'c>(&'c self, before: &Code) -> Option<&'c str> {
+        let is_known = |source: &&SourceBinding| {
+            before.sources.iter().any(|same| same.name == source.name && same.format == source.format)
+        };
+        self.code.sources.iter().find(|source| !is_known(source)).map(|source| source.name.as_str())
+    }
+
+    fn next(&self, progress: &Progress) -> Next {
+        let Some(understudy) = &self.understudy else { return Next::Wait };
+        if let Some(reason) = &progress.failed {
+            return Next::Fail(format!("beside the stream, the new version failed: {reason}"));
+        }
+        let is_compared = |shadow: &Shadow| progress.compared.batches >= u64::from(shadow.batches);
+        let is_made = self.plan.is_none() || (progress.migrated.is_some() && understudy.keeps_up());
+        match self.shadow.as_ref().is_none_or(is_compared) && is_made {
+            true => Next::End,
+            false => Next::Wait,
+        }
+    }
+}
+
+impl Run {
+    /// Begins a rehearsal that is wanted, once the states are those after one batch.
+    pub(crate) fn begin_rehearsal(&mut self) {
+        let is_between = self.is_between();
+        let Some(Swap { stage: Stage::Rehearsing(rehearsing), .. }) = &mut self.swap else { return };
+        let keeps_states = !rehearsing.code.states.is_empty() || !self.code.states.is_empty();
+        if rehearsing.understudy.is_some() || (keeps_states && !is_between) {
+            return;
+        }
+        let checkpoint = self.checkpoint.as_ref().filter(|_| rehearsing.plan.is_some());
+        let ground = Ground {
+            folder: checkpoint.map(|checkpoint| (Arc::clone(&checkpoint.disk), checkpoint.folder.clone())),
+            limits: self.state_limits,
+            plan: rehearsing.plan.clone(),
+        };
+        let shadow = rehearsing.shadow.as_ref().map(|shadow| u64::from(shadow.batches));
+        let code = Arc::clone(rehearsing.beside());
+        let rehearsal = Rehearsal { code, fork: self.states.fork(), ground, shadow };
+        self.processor.captures = shadow.is_some();
+        let understudy = Understudy::begin(&self.compute, &self.processor, rehearsal);
+        if keeps_states {
+            self.queue.iter().for_each(|job| understudy.give(&job.batch));
+        }
+        rehearsing.understudy = Some(understudy);
+    }
+
+    /// What runs beside the stream.
+    pub(crate) fn understudy(&mut self) -> Option<&mut Understudy> {
+        match &mut self.swap.as_mut()?.stage {
+            Stage::Opening(_) => None,
+            Stage::Rehearsing(rehearsing) => rehearsing.understudy.as_mut(),
+            Stage::Retiring(retiring) => retiring.understudy.as_mut(),
+        }
+    }
+
+    /// Looks at what runs beside the stream, which has come further.
+    pub(crate) async fn rehearsed(&mut self) -> Result<(), EngineError> {
+        let Some(progress) = self.understudy().map(Understudy::progress) else { return Ok(()) };
+        let next = match self.swap.as_ref().map(|swap| &swap.stage) {
+            Some(Stage::Rehearsing(rehearsing)) => rehearsing.next(&progress),
+            _ => match &progress.failed {
+                Some(reason) => Next::Fail(format!("beside the stream, the new version failed: {reason}")),
+                None => Next::Wait,
+            },
+        };
+        match next {
+            Next::Wait => Ok(()),
+            Next::Fail(reason) => self.give_up(reason).await,
+            Next::End => {
+                self.end_rehearsal(progress).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes an upgrade up that was rehearsed, if that is wanted of what was seen.
+    async fn end_rehearsal(&mut self, progress: Progress) {
+        self.processor.captures = false;
+        let Some(Swap { stage: Stage::Rehearsing(rehearsing), adopt, answer }) = self.swap.take() else {
+            return;
+        };
+        let Rehearsing { code, shadow, plan, understudy } = rehearsing;
+        let compared = shadow.as_ref().map(|_| progress.compared);
+        let is_wanted = match (&shadow, &compared) {
+            (Some(shadow), Some(compared)) => shadow.promotes(compared),
+            _ => true,
+        };
+        let migrated = progress.migrated.unwrap_or_default();
+        let upgraded = Upgraded { swapped: None, shadow: compared, migrated };
+        let (goes_on, ends) = match is_wanted && plan.is_some() {
+            true => (understudy, None),
+            false => (None, understudy),
+        };
+        if let Some(understudy) = ends {
+            understudy.discard().await;
+        }
+        if is_wanted {
+            return self.retire(Retiring { code, understudy: goes_on, upgraded }, adopt, answer);
+        }
+        // Whoever asked may be gone.
+        drop(answer.send(Ok(upgraded)));
+    }
+}

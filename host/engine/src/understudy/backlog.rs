@@ -1,0 +1,70 @@
+//! The batches that an understudy was given and has not done.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use millstream_model::BatchTime;
+
+/// More batches than these are not kept for it.
+pub(super) const BATCHES_MAX: usize = 1_024;
+/// More records, with the rows to compare with, are not kept in memory for it.
+pub(super) const BYTES_MAX: usize = 256 << 20;
+
+/// What waits for an understudy. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Backlog(Arc<Mutex<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    batches: VecDeque<(BatchTime, usize)>,
+    /// Rows that the version which runs gave, and that are not compared yet.
+    outputs_bytes: usize,
+}
+
+impl Backlog {
+    /// The oldest batch. Its records are not to be removed from the log, nor those of later ones.
+    pub(crate) fn oldest(&self) -> Option<BatchTime> {
+        self.waiting().batches.front().map(|(time, _)| *time)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting().batches.is_empty()
+    }
+
+    /// Whether it does what comes as fast as it comes.
+    pub(super) fn is_short(&self) -> bool {
+        self.waiting().batches.len() <= 1
+    }
+
+    pub(super) fn is_too_long(&self) -> bool {
+        let waiting = self.waiting();
+        let bytes: usize = waiting.batches.iter().map(|(_, bytes)| bytes).sum();
+        waiting.batches.len() > BATCHES_MAX || bytes.saturating_add(waiting.outputs_bytes) > BYTES_MAX
+    }
+
+    pub(super) fn add(&self, time: BatchTime, bytes: usize) {
+        self.waiting().batches.push_back((time, bytes));
+    }
+
+    pub(super) fn add_outputs(&self, bytes: usize) {
+        self.waiting().outputs_bytes += bytes;
+    }
+
+    pub(super) fn remove_outputs(&self, bytes: usize) {
+        let mut waiting = self.waiting();
+        waiting.outputs_bytes = waiting.outputs_bytes.saturating_sub(bytes);
+    }
+
+    /// The oldest batch is done.
+    pub(super) fn remove(&self) {
+        self.waiting().batches.pop_front();
+    }
+
+    pub(super) fn clear(&self) {
+        *self.waiting() = Waiting::default();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
