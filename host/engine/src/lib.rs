@@ -31,6 +31,7 @@ mod receive;
 mod recover;
 mod replay;
 mod run;
+mod shadow;
 mod sink;
 mod source;
 mod status;
@@ -58,6 +59,7 @@ pub use receive::{
     Storage, Taken,
 };
 pub use replay::{Replayed, replay};
+pub use shadow::{Captured, DifferingRow, ShadowReport, Side, SinkDifferences};
 pub use sink::{Recovery, Sink, SinkBatch, SinkError};
 pub use source::{Decoder, Direct, Source, SourceError};
 pub use status::{BatchStatus, Board, Phase, QuarantineStatus, ReceiverState, ReceiverStatus, Status};
