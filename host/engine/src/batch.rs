@@ -70,7 +70,9 @@ impl Batch {
 
     /// The same batch, for somebody who is not waited for: it keeps no receiver from receiving.
     pub(crate) fn beside(&self) -> Self {
-        Self { leases: Vec::new(), ..self.by(&self.manifest.version) }
+        let mut beside = self.by(&self.manifest.version);
+        beside.leases = Vec::new();
+        beside
     }
 
     /// What its records take in memory.

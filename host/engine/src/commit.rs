@@ -132,7 +132,7 @@ impl Committer {
             Err(error) => (Outcome::default(), Some(self.failed(&batch, error).await?)),
         };
         let dead_letters = outcome.rejected.count();
-        self.commit(&code, &batch, outcome, failure.clone()).await?;
+        let generation = self.commit(&code, &batch, outcome, failure.clone()).await?;
         let ended = clock.elapsed();
         let took = took + ended.saturating_sub(began).saturating_sub(waited.total() - waited_before);
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
@@ -146,7 +146,7 @@ impl Committer {
             failure,
             functions: code.take_usage(batch.time()),
         };
-        Ok(Done { status, taken: batch.taken.clone(), dead_letters })
+        Ok(Done { status, taken: batch.taken.clone(), dead_letters, generation })
     }
 
     /// What to do about a batch that failed for good: the error again, or the reason that its commit gives.
@@ -169,14 +169,15 @@ impl Committer {
         Err(error)
     }
 
+    /// Commits a batch; gives the generation of states that the commit names.
     async fn commit(
         &mut self,
         code: &Code,
         batch: &Batch,
         outcome: Outcome,
         failure: Option<String>,
-    ) -> Result<(), EngineError> {
-        let Outcome { prepared, mut accumulated, rejected, change } = outcome;
+    ) -> Result<Option<u32>, EngineError> {
+        let Outcome { prepared, mut accumulated, rejected, change, .. } = outcome;
         if !accumulated.is_empty() {
             self.bound(&mut accumulated);
         }
@@ -191,7 +192,8 @@ impl Committer {
         let Some(log) = self.log.clone() else {
             self.accumulate(&accumulated);
             self.apply(code, change);
-            return self.publish(code, batch, prepared).await;
+            self.publish(code, batch, prepared).await?;
+            return Ok(None);
         };
         let commit = Commit {
             time: batch.time(),
@@ -209,7 +211,7 @@ impl Committer {
         self.publish(code, batch, prepared).await?;
         self.published(&log, batch).await?;
         self.accumulate(&commit.accumulators);
-        Ok(())
+        Ok(state_end.map(|end| end.generation))
     }
 
     /// Notes that a committed batch is visible.

@@ -10,6 +10,8 @@ impl Run {
         let receivers = self.receivers.as_mut().expect("receivers are started before they are closed");
         match wanted {
             Some(number) if !receivers.are_closed() => {
+                self.give_up("the pipeline is handed over to another process").await?;
+                let receivers = self.receivers.as_mut().expect("they were there a moment ago");
                 receivers.close(&self.stop).await?;
                 // A log that has failed ends the pipeline, and whoever waits for the pause hears of that.
                 if receivers.are_safe().await {

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
+use crate::EngineError;
 use crate::application::{Code, SourceBinding};
 use crate::migrate::Plan;
 use crate::run::Run;
 use crate::swap::{Retiring, Stage, Swap};
-use crate::understudy::{Ground, Progress, Rehearsal, Understudy};
+use crate::understudy::{Ground, Made, Progress, Rehearsal, Understudy};
 use crate::upgrade::{Shadow, Upgraded};
-use crate::EngineError;
 
 /// An upgrade that is rehearsed.
 pub(crate) struct Rehearsing {
@@ -20,16 +20,6 @@ pub(crate) struct Rehearsing {
     pub(crate) plan: Option<Plan>,
     /// None before it has begun.
     pub(crate) understudy: Option<Understudy>,
-}
-
-/// What comes after a look at a rehearsal.
-enum Next {
-    /// It is not over.
-    Wait,
-    /// The upgrade is taken up, or was only to be seen.
-    End,
-    /// The upgrade is given up.
-    Fail(String),
 }
 
 impl Rehearsing {
@@ -49,34 +39,40 @@ impl Rehearsing {
         self.code.sources.iter().find(|source| !is_known(source)).map(|source| source.name.as_str())
     }
 
-    fn next(&self, progress: &Progress) -> Next {
-        let Some(understudy) = &self.understudy else { return Next::Wait };
-        if let Some(reason) = &progress.failed {
-            return Next::Fail(format!("beside the stream, the new version failed: {reason}"));
-        }
+    /// Whether all that was wanted is seen, and the states are made.
+    fn is_over(&self, progress: &Progress) -> bool {
+        let Some(understudy) = &self.understudy else { return false };
         let is_compared = |shadow: &Shadow| progress.compared.batches >= u64::from(shadow.batches);
         let is_made = self.plan.is_none() || (progress.migrated.is_some() && understudy.keeps_up());
-        match self.shadow.as_ref().is_none_or(is_compared) && is_made {
-            true => Next::End,
-            false => Next::Wait,
-        }
+        self.shadow.as_ref().is_none_or(is_compared) && is_made
     }
 }
 
 impl Run {
     /// Begins a rehearsal that is wanted, once the states are those after one batch.
-    pub(crate) fn begin_rehearsal(&mut self) {
+    pub(crate) async fn begin_rehearsal(&mut self) -> Result<(), EngineError> {
+        let is_held_up = !self.processor.quarantine.status().is_empty();
         let is_between = self.is_between();
-        let Some(Swap { stage: Stage::Rehearsing(rehearsing), .. }) = &mut self.swap else { return };
+        let Some(Swap { stage: Stage::Rehearsing(rehearsing), .. }) = &mut self.swap else {
+            return Ok(());
+        };
         let keeps_states = !rehearsing.code.states.is_empty() || !self.code.states.is_empty();
-        if rehearsing.understudy.is_some() || (keeps_states && !is_between) {
-            return;
+        if rehearsing.understudy.is_some() {
+            return Ok(());
+        }
+        if keeps_states && is_held_up {
+            let reason = "batches wait for a function in quarantine, so there is nothing to compare with and no batch to begin behind; mend it first, by an upgrade that keeps the states as they are";
+            return self.give_up(reason).await;
+        }
+        if keeps_states && !is_between {
+            return Ok(());
         }
         let checkpoint = self.checkpoint.as_ref().filter(|_| rehearsing.plan.is_some());
         let ground = Ground {
             folder: checkpoint.map(|checkpoint| (Arc::clone(&checkpoint.disk), checkpoint.folder.clone())),
             limits: self.state_limits,
             plan: rehearsing.plan.clone(),
+            made: Made::default(),
         };
         let shadow = rehearsing.shadow.as_ref().map(|shadow| u64::from(shadow.batches));
         let code = Arc::clone(rehearsing.beside());
@@ -87,6 +83,7 @@ impl Run {
             self.queue.iter().for_each(|job| understudy.give(&job.batch));
         }
         rehearsing.understudy = Some(understudy);
+        Ok(())
     }
 
     /// What runs beside the stream.
@@ -101,21 +98,17 @@ impl Run {
     /// Looks at what runs beside the stream, which has come further.
     pub(crate) async fn rehearsed(&mut self) -> Result<(), EngineError> {
         let Some(progress) = self.understudy().map(Understudy::progress) else { return Ok(()) };
-        let next = match self.swap.as_ref().map(|swap| &swap.stage) {
-            Some(Stage::Rehearsing(rehearsing)) => rehearsing.next(&progress),
-            _ => match &progress.failed {
-                Some(reason) => Next::Fail(format!("beside the stream, the new version failed: {reason}")),
-                None => Next::Wait,
-            },
-        };
-        match next {
-            Next::Wait => Ok(()),
-            Next::Fail(reason) => self.give_up(reason).await,
-            Next::End => {
-                self.end_rehearsal(progress).await;
-                Ok(())
-            }
+        if let Some(reason) = &progress.failed {
+            return self.give_up(&format!("beside the stream, the new version failed: {reason}")).await;
         }
+        let is_over = match self.swap.as_ref().map(|swap| &swap.stage) {
+            Some(Stage::Rehearsing(rehearsing)) => rehearsing.is_over(&progress),
+            _ => false,
+        };
+        if is_over {
+            self.end_rehearsal(progress).await;
+        }
+        Ok(())
     }
 
     /// Takes an upgrade up that was rehearsed, if that is wanted of what was seen.

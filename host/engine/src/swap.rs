@@ -19,13 +19,13 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::application::{Code, SourceBinding};
-use crate::receive::Receivers;
-use crate::{EngineError, commit, recover};
 use crate::migrate::{self, Plan};
+use crate::receive::Receivers;
 use crate::rehearse::Rehearsing;
 use crate::run::{Job, Run};
 use crate::understudy::Understudy;
 use crate::upgrade::{Asked, Shadow, Swapped, Upgrade, UpgradeError, Upgraded};
+use crate::{EngineError, commit, recover};
 
 /// An upgrade on its way.
 pub(crate) struct Swap {
@@ -80,6 +80,11 @@ impl Run {
         let stage = self.swap.as_ref().map(|swap| &swap.stage);
         matches!(stage, Some(Stage::Retiring(_)))
             && self.receivers.as_ref().is_some_and(|receivers| !receivers.have_retired())
+    }
+
+    /// Whether an upgrade is so far that nothing may come between.
+    pub(crate) fn is_switching(&self) -> bool {
+        matches!(self.swap, Some(Swap { stage: Stage::Retiring(_), .. }))
     }
 
     /// Whether nothing but what runs is waited for, so that other states can take the place of those that there are.
@@ -154,7 +159,7 @@ impl Run {
 
     /// Goes over to other code, if everything is ready for that.
     pub(crate) async fn switch(&mut self) -> Result<(), EngineError> {
-        self.begin_rehearsal();
+        self.begin_rehearsal().await?;
         let receivers = self.receivers.as_ref().expect("receivers are started before anything is asked for");
         let is_ready = match self.swap.as_ref().map(|swap| &swap.stage) {
             Some(Stage::Retiring(Retiring { understudy, .. })) => {
@@ -199,10 +204,10 @@ impl Run {
     }
 
     /// Goes on as before with an upgrade that is on its way and cannot be.
-    pub(crate) async fn give_up(&mut self, reason: String) -> Result<(), EngineError> {
+    pub(crate) async fn give_up(&mut self, reason: &str) -> Result<(), EngineError> {
         let Some(Swap { stage, answer, .. }) = self.swap.take() else { return Ok(()) };
         self.processor.captures = false;
-        refuse(answer, reason);
+        refuse(answer, reason.to_owned());
         let understudy = match stage {
             Stage::Opening(_) => None,
             Stage::Rehearsing(rehearsing) => rehearsing.understudy,
@@ -237,6 +242,18 @@ impl Run {
         let after = self.ticks.last();
         tracing::info!(reassigned, "the pipeline goes on with other code");
         Ok(Swapped { after, reassigned })
+    }
+
+    /// Lets go of states that were left, once a commit names those that took their place.
+    pub(crate) async fn leave_states(&mut self, named: Option<u32>) {
+        let store = self.states.store();
+        if !self.has_left_states || named.is_none() || named != store.generation() {
+            return;
+        }
+        self.has_left_states = false;
+        if let Err(error) = store.retire_others().await {
+            tracing::warn!("removing states that an upgrade has left: {error}; the next start does it");
+        }
     }
 
     /// Starts the receivers of `code` that do not run.

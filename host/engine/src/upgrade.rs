@@ -82,8 +82,7 @@ pub(crate) struct Asked {
 impl Shadow {
     /// Whether the pipeline goes on with the other code after this.
     pub(crate) fn promotes(&self, compared: &ShadowReport) -> bool {
-        let differing = compared.differing_rows();
-        compared.failures.is_empty() && self.promote.is_some_and(|differing_max| differing <= differing_max)
+        self.promote.is_some_and(|differing_max| compared.is_within(differing_max))
     }
 }
 

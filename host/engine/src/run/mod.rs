@@ -26,8 +26,8 @@ use crate::recover::{self, OpenJournal};
 use crate::status::Phase;
 use crate::swap::Swap;
 use crate::ticks::Ticks;
+use crate::understudy::Backlog;
 use crate::upgrade::Upgrades;
-use crate::understudy::{Backlog, Understudy};
 use crate::waiting::Waited;
 use crate::{Board, EngineError, Mode, Stop, Summary};
 
@@ -240,6 +240,7 @@ impl Run {
                 Event::Asked(asked) => self.take_up(asked).await,
                 Event::Opened(opened) => self.opened(opened),
                 Event::Rehearsed => self.rehearsed().await?,
+                Event::Left => self.give_up("nobody waits for it any more").await?,
                 Event::Retired => self.cut_off_receivers(),
             }
         }

@@ -7,8 +7,7 @@ use millstream_journal::JournalError;
 use super::Run;
 use crate::commit::{Committer, Done};
 use crate::process::Ran;
-use crate::swap::{Opened, Retiring, Stage, Swap};
-use crate::understudy::Understudy;
+use crate::swap::{Opened, Stage, Swap};
 use crate::upgrade::Asked;
 use crate::{EngineError, Mode};
 
@@ -31,6 +30,8 @@ pub(super) enum Event {
     Opened(Result<Opened, EngineError>),
     /// What runs beside the stream has come further.
     Rehearsed,
+    /// Nobody waits for the rehearsal any more.
+    Left,
     Retired,
 }
 
@@ -40,17 +41,33 @@ impl Run {
         let may_cut = self.may_cut();
         let show_at = self.processor.clock.elapsed() + SHOW_EVERY;
         let is_retiring = self.is_retiring();
+        // One at a time: receivers make way for others, or for a while.
+        let may_pause = !self.is_switching();
         let (mode, ticks) = (self.mode, &mut self.ticks);
         let receivers = self.receivers.as_mut().expect("receivers are started before batches are cut");
         let closed = receivers.are_closed();
-        // One at a time: receivers make way for others, or for a while.
-        let may_pause = self.swap.is_none();
         let may_ask = self.swap.is_none() && !closed;
-        let (opening, understudy) = match self.swap.as_mut().map(|swap| &mut swap.stage) {
-            Some(Stage::Opening(opening)) => (Some(opening), None),
-            Some(Stage::Rehearsing(rehearsing)) => (None, rehearsing.understudy.as_mut()),
-            Some(Stage::Retiring(retiring)) => (None, retiring.understudy.as_mut()),
-            None => (None, None),
+        let (mut opening, mut understudy, mut asker) = (None, None, None);
+        if let Some(Swap { stage, answer, .. }) = &mut self.swap {
+            match stage {
+                Stage::Opening(task) => opening = Some(task),
+                Stage::Rehearsing(rehearsing) => {
+                    (understudy, asker) = (rehearsing.understudy.as_mut(), Some(answer));
+                }
+                Stage::Retiring(retiring) => understudy = retiring.understudy.as_mut(),
+            }
+        }
+        let left = async {
+            match asker {
+                Some(asker) => asker.closed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let further = async {
+            match understudy {
+                Some(understudy) => understudy.is_further().await,
+                None => std::future::pending().await,
+            }
         };
         let (full, failed, retired) = receivers.events();
         let due = async {
@@ -74,6 +91,7 @@ impl Run {
             Some(ended) = wait(writer) => Event::LogEnded(ended.unwrap_or(Err(JournalError::Closed))),
             error = failed => Event::ReceiverFailed(error),
             () = further => Event::Rehearsed,
+            () = left => Event::Left,
             Some(opened) = wait(opening) => Event::Opened(opened),
             () = retired, if is_retiring => Event::Retired,
             () = due, if may_cut => Event::Due,

@@ -54,6 +54,11 @@ impl Captured {
         while self.held.bytes > self.bytes_max && self.give_up() {}
     }
 
+    /// What it keeps in memory.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.held.bytes
+    }
+
     /// How many rows there are, of all sinks.
     pub fn rows(&self) -> u64 {
         self.sinks.values().map(Given::rows).sum()

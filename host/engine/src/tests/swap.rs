@@ -16,9 +16,13 @@ async fn ask(lab: &Lab, life: &Life) -> JoinHandle<Result<Swapped, UpgradeError>
     let upgrade = Upgrade {
         code: lab.code(std::sync::Arc::clone(&life.source)).await,
         adopt: std::future::ready(Ok(())).boxed(),
+        shadow: None,
     };
     let upgrader = life.upgrader.clone();
-    tokio::spawn(async move { upgrader.swap(upgrade).await })
+    tokio::spawn(async move {
+        let upgraded = upgrader.swap(upgrade).await?;
+        Ok(upgraded.swapped.expect("it was not only compared"))
+    })
 }
 
 /// Lets a batch have a block, and waits until it is done.
@@ -90,7 +94,7 @@ async fn an_upgrade_that_cannot_be_written_down_does_not_happen() {
     lab.identity = "another source".to_owned();
     let code = lab.code(std::sync::Arc::clone(&life.source)).await;
     let adopt = std::future::ready(Err("no room".to_owned())).boxed();
-    let refused = life.upgrader.swap(Upgrade { code, adopt }).await;
+    let refused = life.upgrader.swap(Upgrade { code, adopt, shadow: None }).await;
     assert!(matches!(refused, Err(UpgradeError::Refused(reason)) if reason.contains("no room")));
     batch(&lab, &mut life, "b\n", 2).await;
     life.stop().await.unwrap();
@@ -157,5 +161,6 @@ async fn a_pipeline_that_ends_says_so_to_whoever_asks() {
     let upgrader: Upgrader = life.upgrader.clone();
     life.stop().await.unwrap();
     let adopt = std::future::ready(Ok(())).boxed();
-    assert_eq!(upgrader.swap(Upgrade { code, adopt }).await, Err(UpgradeError::Ended));
+    let ended = upgrader.swap(Upgrade { code, adopt, shadow: None }).await;
+    assert_eq!(ended.err(), Some(UpgradeError::Ended));
 }

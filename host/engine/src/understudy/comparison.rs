@@ -33,7 +33,9 @@ impl Outputs {
     pub(super) fn of(ran: &mut Ran) -> Self {
         let (time, took) = (ran.batch.time(), ran.took);
         let (rows, letters) = match &mut ran.result {
-            Ok(outcome) => (Ok(outcome.captured.take().unwrap_or_default()), outcome.rejected.count()),
+            Ok(outcome) => {
+                (Ok(outcome.captured.take().unwrap_or_else(|| Captured::new(0))), outcome.rejected.count())
+            }
             Err(error) => (Err(error.to_string()), 0),
         };
         Self { time, rows, letters, took }
@@ -86,18 +88,22 @@ impl Comparison {
 
     fn add(&mut self, before: Outputs, after: Outputs) {
         let (time, report) = (after.time, &mut self.report);
-        report.count(time, before.took, after.took);
+        report.batches += 1;
+        report.first = report.first.or(Some(time));
+        report.last = Some(time);
+        report.before_ms += before.took.as_secs_f64() * 1e3;
+        report.after_ms += after.took.as_secs_f64() * 1e3;
         match (before.rows, after.rows) {
             (Ok(of_before), Ok(of_after)) => {
                 compare(time, &of_before, &of_after, report);
                 if after.letters != before.letters {
-                    report.fail(format!(
+                    report.fail(&format!(
                         "batch {time}: {} rows are put aside, and {} before",
                         after.letters, before.letters
                     ));
                 }
             }
-            (Ok(_), Err(error)) => report.fail(error),
+            (Ok(_), Err(error)) => report.fail(&error),
             // What the version that runs makes nothing of is nothing to compare with.
             (Err(_), _) => {}
         }

@@ -20,15 +20,14 @@ mod prepare;
 
 use std::sync::Arc;
 
-use millstream_model::BatchTime;
-use millstream_platform::{Clock, Task};
+use millstream_platform::Task;
 use millstream_state::Fork;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use self::backlog::Backlog;
 use self::comparison::{Comparison, Outputs};
-pub(crate) use self::prepare::{Ground, Prepared};
+pub(crate) use self::prepare::{Ground, Made};
 use crate::application::Code;
 use crate::batch::Batch;
 use crate::events::Events;
@@ -42,11 +41,21 @@ use crate::{Board, EngineError};
 /// A version that runs beside the other one. Dropped, it ends.
 pub(crate) struct Understudy {
     given: mpsc::UnboundedSender<Given>,
-    backlog: Backlog,
+    backlog: Kept,
     progress: watch::Receiver<Progress>,
     /// How many batches are to be compared.
     shadows: u64,
-    _task: Task<()>,
+    task: Task<()>,
+    made: Made,
+}
+
+/// The backlog of an understudy that there is. Without one, nothing waits for it.
+struct Kept(Backlog);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
 }
 
 /// What an understudy is begun with.
@@ -98,14 +107,15 @@ impl Understudy {
         let shadows = shadow.unwrap_or(0);
         let processor = beside(processor, comparison.is_some());
         let work = Work { code, processor, backlog: backlog.clone(), comparison, progress };
+        let made = ground.made.clone();
         let task = Task::spawn(on, work.carry_out(fork, ground, batches));
-        Self { given, backlog, progress: seen, shadows, _task: task }
+        Self { given, backlog: Kept(backlog), progress: seen, shadows, task, made }
     }
 
     /// Gives it a batch, each in its turn.
     pub(crate) fn give(&self, batch: &Batch) {
         let batch = batch.beside();
-        self.backlog.add(batch.time(), batch.size_bytes());
+        self.backlog.0.add(batch.time(), batch.size_bytes());
         // One that has failed says so by its progress.
         drop(self.given.send(Given::Batch(Arc::new(batch))));
     }
@@ -114,7 +124,7 @@ impl Understudy {
     pub(crate) fn compare(&self, ran: &mut Ran) {
         if self.is_comparing() {
             let outputs = Outputs::of(ran);
-            self.backlog.add_outputs(outputs.size_bytes());
+            self.backlog.0.add_outputs(outputs.size_bytes());
             drop(self.given.send(Given::Outputs(outputs)));
         }
     }
@@ -134,7 +144,7 @@ impl Understudy {
 
     pub(crate) fn progress(&mut self) -> Progress {
         let mut progress = self.progress.borrow_and_update().clone();
-        if progress.failed.is_none() && self.backlog.is_too_long() {
+        if progress.failed.is_none() && self.backlog.0.is_too_long() {
             progress.failed = Some(format!(
                 "the new version does not keep up with the stream: {} batches or {} MiB wait for it",
                 backlog::BATCHES_MAX,
@@ -146,18 +156,19 @@ impl Understudy {
 
     /// Whether it does batches as fast as they come.
     pub(crate) fn keeps_up(&self) -> bool {
-        self.backlog.is_short()
+        self.backlog.0.is_short()
+    }
+
+    /// Ends it, and removes what it has made.
+    pub(crate) async fn discard(self) {
+        let Self { task, made, .. } = self;
+        task.cut_off().await;
+        made.discard().await;
     }
 
     /// Whether it has done all that it was given.
     pub(crate) fn is_done(&self) -> bool {
-        self.backlog.is_empty()
-    }
-}
-
-impl Drop for Understudy {
-    fn drop(&mut self) {
-        self.backlog.clear();
+        self.backlog.0.is_empty()
     }
 }
 
@@ -175,12 +186,7 @@ fn beside(processor: &Processor, captures: bool) -> Processor {
 }
 
 impl Work {
-    async fn carry_out(
-        mut self,
-        fork: Fork,
-        ground: Ground,
-        mut batches: mpsc::UnboundedReceiver<Given>,
-    ) {
+    async fn carry_out(mut self, fork: Fork, ground: Ground, mut batches: mpsc::UnboundedReceiver<Given>) {
         let ended = async {
             let migrated = ground.prepare(&self.code, fork).await?;
             self.progress.send_modify(|progress| progress.migrated = Some(migrated));
@@ -201,7 +207,6 @@ impl Work {
         };
         let ended: Result<(), EngineError> = ended.await;
         if let Err(error) = ended {
-            ground.discard(&self.code).await;
             self.progress.send_modify(|progress| progress.failed = Some(error.to_string()));
         }
     }

@@ -1,10 +1,10 @@
 //! The states that an understudy begins with.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use millstream_platform::{Disk, crash_point};
-use millstream_state::{Fork, Limits, Store, Tables};
+use millstream_state::{Copies, Fork, Limits, Store, Tables};
 
 use crate::EngineError;
 use crate::application::Code;
@@ -18,7 +18,13 @@ pub(crate) struct Ground {
     pub(crate) limits: Limits,
     /// What has to be migrated; none: all is copied as it is.
     pub(crate) plan: Option<Plan>,
+    /// Those that were made, or are being made.
+    pub(crate) made: Made,
 }
+
+/// States that nobody has but an understudy.
+#[derive(Clone, Default)]
+pub(crate) struct Made(Arc<OnceLock<Arc<Tables>>>);
 
 impl Ground {
     /// Makes the states of those in `fork`, and binds the code to them.
@@ -35,25 +41,15 @@ impl Ground {
             Some((disk, folder)) => Store::begin(Arc::clone(disk), folder, self.limits).await,
             None => Ok(Store::in_memory(self.limits)),
         };
-        let store = store.map_err(EngineError::State)?;
-        let made = self.fill(&copies, &store).await;
-        let migrated = match made {
-            Ok(migrated) => migrated,
-            Err(error) => {
-                discard(&store).await;
-                return Err(error);
-            }
-        };
+        let tables = Arc::new(Tables::new(store.map_err(EngineError::State)?));
+        let tables = self.made.0.get_or_init(|| tables);
+        let migrated = self.fill(&copies, tables.store()).await?;
         crash_point("states-migrated");
-        code.states.bind(&Arc::new(Tables::new(store))).map_err(EngineError::State)?;
+        code.states.bind(tables).map_err(EngineError::State)?;
         Ok(migrated)
     }
 
-    async fn fill(
-        &self,
-        copies: &millstream_state::Copies,
-        store: &Store,
-    ) -> Result<Vec<MigratedTable>, EngineError> {
+    async fn fill(&self, copies: &Copies, store: &Store) -> Result<Vec<MigratedTable>, EngineError> {
         if let Some(plan) = &self.plan {
             return plan.carry_out(copies, store, |_, _| {}).await;
         }
@@ -62,17 +58,14 @@ impl Ground {
         }
         Ok(Vec::new())
     }
-
-    /// Removes what was made for nothing.
-    pub(crate) async fn discard(&self, code: &Code) {
-        if let Some(tables) = code.states.tables() {
-            discard(tables.store()).await;
-        }
-    }
 }
 
-async fn discard(store: &Store) {
-    if let Err(error) = store.discard().await {
-        tracing::warn!("removing states of a version that was given up: {error}; the next start does it");
+impl Made {
+    /// Removes what was made for nothing. Whoever made it has ended.
+    pub(super) async fn discard(&self) {
+        let Some(tables) = self.0.get() else { return };
+        if let Err(error) = tables.store().discard().await {
+            tracing::warn!("removing states of a version that was given up: {error}; the next start does it");
+        }
     }
 }

@@ -121,15 +121,17 @@ impl Running {
                 Box::pin(async move { store.adopt(&adopted).map_err(|error| format!("{error:#}")) })
             }
         };
-        let swapped = self.upgrader.swap(Upgrade { code, adopt }).await;
+        let swapped = self.upgrader.swap(Upgrade { code, adopt, shadow: None }).await;
         let swapped = swapped.map_err(|error| match error {
             UpgradeError::Refused(reason) => anyhow::Error::from(Refused(reason)),
             UpgradeError::Ended => error.into(),
         })?;
         tracing::info!("upgraded: {}", changes.join("; "));
         *current = next;
-        let after = swapped.after.map(BatchTime::as_ms);
-        Ok(Report { changes, after, reassigned: swapped.reassigned })
+        let swapped = swapped.swapped;
+        let after = swapped.and_then(|swapped| swapped.after).map(BatchTime::as_ms);
+        let reassigned = swapped.map_or(0, |swapped| swapped.reassigned);
+        Ok(Report { changes, after, reassigned })
     }
 
     /// What is asked for; what is not spoken of is as it is.
