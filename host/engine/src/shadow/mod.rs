@@ -8,5 +8,3 @@ mod report;
 
 pub use captured::Captured;
 pub use report::{DifferingRow, ShadowReport, Side, SinkDifferences};
-
-pub(crate) fn compare(_: millstream_model::BatchTime, _: &Captured, _: &Captured, _: &mut ShadowReport) {}
