@@ -19,7 +19,7 @@ mod numbers;
 mod types;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, GenericListViewArray, OffsetSizeTrait, RecordBatch, UnionArray,
@@ -30,7 +30,7 @@ use millstream_model::RowsDigest;
 use twox_hash::XxHash64;
 
 use self::numbers::of_numbers;
-use self::types::kind;
+pub(crate) use self::types::kind;
 
 /// What a row's hash starts from.
 const ROW: u64 = 0x6d69_6c6c_7374_7265;
@@ -68,7 +68,7 @@ fn mix(word: u64) -> u64 {
 }
 
 /// A word for each value of `array`. Words of values of one logical type compare like the values, but for accidents.
-fn words(array: &dyn Array) -> Vec<u64> {
+pub(crate) fn words(array: &dyn Array) -> Vec<u64> {
     let mut words = words_with_hidden(array);
     if let Some(nulls) = array.nulls() {
         for (word, valid) in words.iter_mut().zip(nulls) {

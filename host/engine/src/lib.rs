@@ -62,7 +62,7 @@ pub use receive::{
     Storage, Taken,
 };
 pub use replay::{Replayed, replay};
-pub use shadow::{Captured, DifferingRow, ShadowReport, Side, SinkDifferences};
+pub use shadow::{Captured, DifferingRow, ShadowReport, Side, SinkDifferences, compare};
 pub use sink::{Recovery, Sink, SinkBatch, SinkError};
 pub use source::{Decoder, Direct, Source, SourceError};
 pub use status::{BatchStatus, Board, Phase, QuarantineStatus, ReceiverState, ReceiverStatus, Status};

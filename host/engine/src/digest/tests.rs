@@ -16,10 +16,10 @@ use millstream_platform::Seeded;
 use super::digest;
 
 /// Numbers that look random and are the same every time (xorshift).
-struct Numbers(u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -35,14 +35,14 @@ impl Numbers {
         "αbcdefghijklmnopqrstuvwxyz".chars().take(self.below(26)).collect()
     }
 
-    fn order(&mut self, rows: usize) -> Vec<u32> {
+    pub(crate) fn order(&mut self, rows: usize) -> Vec<u32> {
         let mut order: Vec<u32> = (0..rows as u32).collect();
         (1..rows).for_each(|last| order.swap(last, self.below(last + 1)));
         order
     }
 }
 
-fn batch(columns: &[ArrayRef]) -> RecordBatch {
+pub(crate) fn batch(columns: &[ArrayRef]) -> RecordBatch {
     let field = |(i, column): (usize, &ArrayRef)| Field::new(i.to_string(), column.data_type().clone(), true);
     let schema = Schema::new(columns.iter().enumerate().map(field).collect::<Fields>());
     let options = RecordBatchOptions::new().with_row_count(Some(columns.first().map_or(0, |c| c.len())));
@@ -53,7 +53,7 @@ fn of(column: impl Into<ArrayRef>) -> RowsDigest {
     digest(&batch(&[column.into()]))
 }
 
-fn arc(array: impl arrow::array::Array + 'static) -> ArrayRef {
+pub(crate) fn arc(array: impl arrow::array::Array + 'static) -> ArrayRef {
     Arc::new(array)
 }
 
@@ -67,7 +67,7 @@ fn list(items: ArrayRef, numbers: &mut Numbers, rows: usize) -> ArrayRef {
 }
 
 /// Columns of every kind, with `rows` rows.
-fn columns(numbers: &mut Numbers, rows: usize) -> Vec<ArrayRef> {
+pub(crate) fn columns(numbers: &mut Numbers, rows: usize) -> Vec<ArrayRef> {
     let floats = [0.0, -0.0, f64::NAN, -f64::NAN, f64::INFINITY, 1.5];
     let texts = arc(StringArray::from(numbers.values(rows, Numbers::text)));
     let counts = arc(Int64Array::from(numbers.values(rows, |n| n.below(5) as i64 - 2)));
@@ -130,7 +130,7 @@ fn another_value_anywhere_gives_another_digest() {
 }
 
 /// What a column may be turned into and still hold the same values.
-fn forms(data_type: &DataType) -> Vec<DataType> {
+pub(crate) fn forms(data_type: &DataType) -> Vec<DataType> {
     let in_dictionary = |values: DataType| DataType::Dictionary(Box::new(DataType::Int16), Box::new(values));
     let in_runs = |values: DataType| {
         let ends = Arc::new(Field::new("run_ends", DataType::Int32, false));

@@ -8,7 +8,7 @@ use twox_hash::XxHash64;
 use super::{fold, mix};
 
 /// A word for a logical type, the same for all physical forms of its values.
-pub(super) fn kind(data_type: &DataType) -> u64 {
+pub(crate) fn kind(data_type: &DataType) -> u64 {
     use DataType as D;
     match data_type {
         D::Null => mix(1),

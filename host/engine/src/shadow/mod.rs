@@ -4,7 +4,13 @@
 //! in a [`ShadowReport`]. Sinks are known by their names, whatever they read and wherever they write.
 
 mod captured;
+mod compare;
+mod encoding;
 mod report;
+mod row_text;
+#[cfg(test)]
+mod tests;
 
 pub use captured::Captured;
+pub use compare::compare;
 pub use report::{DifferingRow, ShadowReport, Side, SinkDifferences};

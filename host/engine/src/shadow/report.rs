@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use millstream_model::BatchTime;
 use serde::{Deserialize, Serialize};
 
+/// Rows that are shown of a sink.
+pub(super) const SAMPLES_MAX: usize = 10;
 /// Failures that are told; beyond them they are counted.
 const FAILURES_MAX: usize = 20;
 /// Of a failure, so much is told.
@@ -91,6 +93,22 @@ impl ShadowReport {
     pub fn is_within(&self, rows_max: u64) -> bool {
         let rows_alone = self.sinks.values().all(|sink| sink.columns.is_none()) && self.failures.is_empty();
         rows_alone && self.differing_rows() <= rows_max
+    }
+
+    /// Adds what differs for a sink in one batch; `differing` is found out here.
+    pub(super) fn add(&mut self, sink: &str, found: SinkDifferences) {
+        if found == SinkDifferences::default() {
+            return;
+        }
+        let sink = self.sinks.entry(sink.to_owned()).or_default();
+        sink.differing += found.only_before.max(found.only_after);
+        sink.only_before += found.only_before;
+        sink.only_after += found.only_after;
+        if sink.columns.is_none() {
+            sink.columns = found.columns;
+        }
+        let room = SAMPLES_MAX.saturating_sub(sink.samples.len());
+        sink.samples.extend(found.samples.into_iter().take(room));
     }
 
     /// Notes that the version after failed where the one before did not.
