@@ -65,7 +65,9 @@ pub use replay::{Replayed, replay};
 pub use shadow::{Captured, DifferingRow, ShadowReport, Side, SinkDifferences, compare};
 pub use sink::{Recovery, Sink, SinkBatch, SinkError};
 pub use source::{Decoder, Direct, Source, SourceError};
-pub use status::{BatchStatus, Board, Phase, QuarantineStatus, ReceiverState, ReceiverStatus, Status};
+pub use status::{
+    BatchStatus, Board, Phase, QuarantineStatus, ReceiverState, ReceiverStatus, Status, UpgradeStage,
+};
 pub use stop::{Pause, Stop, StopHandle};
 pub use table::{Table, TableBinding, TableError, TableRows, Tables};
 pub use upgrade::{Shadow, Swapped, Upgrade, UpgradeError, Upgraded, Upgrader, Upgrades};

@@ -17,6 +17,7 @@ pub(crate) fn plan(states: &States, tables: &Tables) -> Result<Option<Plan>, Sta
 }
 
 impl Plan {
+    #[allow(clippy::unused_async)]
     pub(crate) async fn carry_out(
         &self,
         _copies: &Copies,

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use crate::EngineError;
 use crate::application::{Code, SourceBinding};
 use crate::migrate::Plan;
 use crate::run::Run;
 use crate::swap::{Retiring, Stage, Swap};
 use crate::understudy::{Ground, Made, Progress, Rehearsal, Understudy};
 use crate::upgrade::{Shadow, Upgraded};
+use crate::{EngineError, UpgradeStage};
 
 /// An upgrade that is rehearsed.
 pub(crate) struct Rehearsing {
@@ -17,7 +17,7 @@ pub(crate) struct Rehearsing {
     pub(crate) code: Arc<Code>,
     pub(crate) shadow: Option<Shadow>,
     /// How the new states are made of the old ones; none: they are the same.
-    pub(crate) plan: Option<Plan>,
+    pub(crate) plan: Option<Arc<Plan>>,
     /// None before it has begun.
     pub(crate) understudy: Option<Understudy>,
 }
@@ -37,6 +37,18 @@ impl Rehearsing {
             before.sources.iter().any(|same| same.name == source.name && same.format == source.format)
         };
         self.code.sources.iter().find(|source| !is_known(source)).map(|source| source.name.as_str())
+    }
+
+    /// How far it is, for people.
+    pub(crate) fn stage(&self) -> UpgradeStage {
+        match (&self.understudy, &self.shadow) {
+            (None, _) => UpgradeStage::Opening,
+            (Some(understudy), _) if !understudy.has_states() => UpgradeStage::MakingStates,
+            (Some(understudy), Some(shadow)) if understudy.is_comparing() => {
+                UpgradeStage::Comparing { batches: understudy.compared(), of: u64::from(shadow.batches) }
+            }
+            _ => UpgradeStage::CatchingUp,
+        }
     }
 
     /// Whether all that was wanted is seen, and the states are made.

@@ -50,6 +50,30 @@ pub struct Status {
     /// Functions that cannot do their work, and the batches that wait for them.
     #[serde(default)]
     pub quarantine: Vec<QuarantineStatus>,
+    /// How far the upgrade is that was asked for.
+    #[serde(default)]
+    pub upgrade: Option<UpgradeStage>,
+}
+
+/// How far an upgrade is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "stage", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum UpgradeStage {
+    /// What it reads is opened, or a batch waited for behind which it can begin.
+    Opening,
+    /// Its states are made of those that there are.
+    MakingStates,
+    /// It runs beside the stream, and what it gives is compared.
+    Comparing {
+        /// Batches so far.
+        batches: u64,
+        /// Batches in all.
+        of: u64,
+    },
+    /// It runs beside the stream until it has done the same batches.
+    CatchingUp,
+    /// Receivers make way.
+    Switching,
 }
 
 /// A function that is left alone for a while, since it cannot do its work.

@@ -25,7 +25,7 @@ use crate::rehearse::Rehearsing;
 use crate::run::{Job, Run};
 use crate::understudy::Understudy;
 use crate::upgrade::{Asked, Shadow, Swapped, Upgrade, UpgradeError, Upgraded};
-use crate::{EngineError, commit, recover};
+use crate::{EngineError, UpgradeStage, commit, recover};
 
 /// An upgrade on its way.
 pub(crate) struct Swap {
@@ -53,7 +53,7 @@ pub(crate) enum Stage {
 pub(crate) struct Opened {
     code: Arc<Code>,
     shadow: Option<Shadow>,
-    plan: Option<Plan>,
+    plan: Option<Arc<Plan>>,
 }
 
 /// Code that is about to be the pipeline's.
@@ -63,6 +63,17 @@ pub(crate) struct Retiring {
     pub(crate) understudy: Option<Understudy>,
     /// What there is to tell so far.
     pub(crate) upgraded: Upgraded,
+}
+
+impl Swap {
+    /// How far it is, for people.
+    pub(crate) fn stage(&self) -> UpgradeStage {
+        match &self.stage {
+            Stage::Opening(_) => UpgradeStage::Opening,
+            Stage::Rehearsing(rehearsing) => rehearsing.stage(),
+            Stage::Retiring(_) => UpgradeStage::Switching,
+        }
+    }
 }
 
 impl Run {
@@ -145,8 +156,9 @@ impl Run {
     }
 
     /// What of other code does not go with what this pipeline has, and what can be made to.
-    async fn check(&mut self, code: &Code) -> Result<Option<Plan>, String> {
+    async fn check(&mut self, code: &Code) -> Result<Option<Arc<Plan>>, String> {
         let plan = migrate::plan(&code.states, &self.states).map_err(|error| error.to_string())?;
+        let plan = plan.map(Arc::new);
         let Some(log) = &self.journal else { return Ok(plan) };
         let other = |ledger: &Ledger| code.sources.iter().find_map(|source| other_kind(source, ledger));
         match log.log.peek(other).await {

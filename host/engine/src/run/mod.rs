@@ -349,8 +349,10 @@ impl Run {
     fn show(&self) {
         let queued = self.queue.len() + self.running.len() + self.ran.len();
         let receivers = self.receivers.as_ref();
+        let upgrade = self.swap.as_ref().map(Swap::stage);
         let (lanes, trouble) = (receivers.map(Receivers::status), receivers.and_then(Receivers::trouble));
         self.processor.board.update(|status| {
+            status.upgrade = upgrade;
             status.queued_batches = queued + usize::from(self.committing.is_some());
             status.receivers = lanes.unwrap_or_default();
             status.log_bytes = self.processor.wal.as_ref().map(millstream_journal::Wal::bytes);

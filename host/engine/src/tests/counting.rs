@@ -16,20 +16,27 @@ use tokio::sync::watch;
 use super::lab::schema;
 
 /// Keeps all rows and counts them. A row "wait" waits for the gate, a row "poison" fails as often as it is to, a row "trap"
-/// always; and while it ails, rows "crash" and "away" do.
+/// always; and while it ails, rows "crash" and "away" do. While it is picky, it leaves rows "odd" out.
 #[derive(Debug)]
 pub(super) struct Counting {
     description: FunctionDescription,
     pub(super) gate: watch::Sender<bool>,
     pub(super) poisonous: AtomicUsize,
     pub(super) ails: AtomicBool,
+    pub(super) picky: AtomicBool,
 }
 
 impl Counting {
     pub(super) fn new() -> Arc<Self> {
         let description = filter("counting");
         let (gate, poisonous) = (watch::Sender::new(false), AtomicUsize::new(0));
-        Arc::new(Self { description, gate, poisonous, ails: AtomicBool::new(false) })
+        Arc::new(Self {
+            description,
+            gate,
+            poisonous,
+            ails: AtomicBool::new(false),
+            picky: AtomicBool::new(false),
+        })
     }
 
     pub(super) async fn program(self: &Arc<Self>, inputs: &[&str], caller: &Arc<Caller>) -> Program {
@@ -113,6 +120,8 @@ impl Function for Counting {
             return Err(failure);
         }
         let added = Accumulated::from([("test.rows".to_owned(), rows.num_rows() as i64)]);
-        Ok(Answered { answer: Answer::Selection(BooleanBuffer::new_set(rows.num_rows())), added })
+        let picky = self.picky.load(Ordering::SeqCst);
+        let kept = BooleanBuffer::from_iter(texts.iter().map(|text| !(picky && text == Some("odd"))));
+        Ok(Answered { answer: Answer::Selection(kept), added })
     }
 }

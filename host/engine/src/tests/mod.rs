@@ -10,6 +10,7 @@ mod life;
 mod pause;
 mod receive;
 mod recovery;
+mod shadow;
 mod simulation;
 mod sink;
 mod status;

@@ -34,7 +34,7 @@ async fn batch(lab: &Lab, life: &mut Life, text: &str, number: usize) {
 }
 
 /// The names of the versions that computed the batches.
-async fn versions(lab: &Lab) -> Vec<String> {
+pub(super) async fn versions(lab: &Lab) -> Vec<String> {
     let archive = lab.archive().await;
     let of = |time| archive.batch(time).map(|(manifest, _)| manifest.version.pipeline.clone());
     archive.batches().filter_map(of).collect()

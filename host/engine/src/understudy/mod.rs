@@ -131,7 +131,17 @@ impl Understudy {
 
     /// Whether rows of the version that runs are still wanted.
     pub(crate) fn is_comparing(&self) -> bool {
-        self.progress.borrow().compared.batches < self.shadows
+        self.compared() < self.shadows
+    }
+
+    /// Whether the states that it begins with are made.
+    pub(crate) fn has_states(&self) -> bool {
+        self.progress.borrow().migrated.is_some()
+    }
+
+    /// How many batches were compared.
+    pub(crate) fn compared(&self) -> u64 {
+        self.progress.borrow().compared.batches
     }
 
     /// Waits until it is further than it was seen.

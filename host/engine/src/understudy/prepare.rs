@@ -17,7 +17,7 @@ pub(crate) struct Ground {
     /// How much they may take.
     pub(crate) limits: Limits,
     /// What has to be migrated; none: all is copied as it is.
-    pub(crate) plan: Option<Plan>,
+    pub(crate) plan: Option<Arc<Plan>>,
     /// Those that were made, or are being made.
     pub(crate) made: Made,
 }
