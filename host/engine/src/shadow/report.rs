@@ -89,10 +89,11 @@ impl ShadowReport {
         self.sinks.is_empty() && self.failures.is_empty()
     }
 
-    /// Whether no more than `rows_max` rows differ, and nothing but rows does: no columns, and no failures.
+    /// Whether batches were compared, no more than `rows_max` rows of them differ, and nothing but rows does: no columns, and no
+    /// failures.
     pub fn is_within(&self, rows_max: u64) -> bool {
         let rows_alone = self.sinks.values().all(|sink| sink.columns.is_none()) && self.failures.is_empty();
-        rows_alone && self.differing_rows() <= rows_max
+        self.batches > 0 && rows_alone && self.differing_rows() <= rows_max
     }
 
     /// Adds what differs for a sink in one batch; `differing` is found out here.

@@ -68,6 +68,10 @@ impl Running {
     /// # Errors
     /// The pipeline goes on as it was, and why.
     pub(crate) async fn upgrade(&self, request: Request) -> Result<Report> {
+        if request.shadow.is_some() {
+            let reason = "--shadow: this program cannot run another version beside the one that runs yet";
+            return Err(Refused(reason.to_owned()).into());
+        }
         // One after the other.
         let mut current = self.current.lock().await;
         match request.back {
@@ -129,7 +133,7 @@ impl Running {
         tracing::info!("upgraded: {}", changes.join("; "));
         *current = next;
         let after = swapped.after.map(BatchTime::as_ms);
-        Ok(Report { changes, after, reassigned: swapped.reassigned })
+        Ok(Report { changes, after, reassigned: swapped.reassigned, shadow: None })
     }
 
     /// What is asked for; what is not spoken of is as it is.

@@ -65,6 +65,10 @@ fn no_more_is_shown_however_many_batches_differ() {
 #[test]
 fn a_version_that_fails_on_its_own_is_within_no_bound() {
     let mut report = ShadowReport::default();
+    let none = captured(&[]);
+    assert!(!report.is_within(u64::MAX), "nothing was compared");
+    compare(time(1), &none, &none, &mut report);
+    assert!(report.is_within(0));
     report.fail("batch 1000: the function traps");
     assert!(!report.is_equal() && !report.is_within(u64::MAX));
 }
