@@ -59,6 +59,11 @@ impl Captured {
         self.sinks.values().map(Given::rows).sum()
     }
 
+    /// Bytes of memory that the rows use.
+    pub fn size_bytes(&self) -> usize {
+        self.held.bytes
+    }
+
     /// The sinks that were given something, in the order of their names.
     pub(super) fn sinks(&self) -> impl Iterator<Item = &str> {
         self.sinks.keys().map(String::as_str)
