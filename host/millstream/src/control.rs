@@ -127,17 +127,33 @@ async fn answer(
 ) -> Result<()> {
     let answer = match timeout(ANSWER_TIME_MAX, question(&mut stream)).await?? {
         Ok(Question::Status) => Answer::Status(Box::new(Status { cpu: Some(Cpu::now()), ..board.read() })),
-        // It takes as long as it takes, whether somebody waits for the answer or not.
-        Ok(Question::Upgrade(request)) => match running.upgrade(request).await {
-            Ok(report) => Answer::Upgraded(report),
-            Err(error) => Answer::Refused(told(&error)),
-        },
+        Ok(Question::Upgrade(request)) => {
+            // A comparison is for whoever waits for it. Anything else takes as long as it takes, for nobody as well.
+            let is_for_asker = request.shadow.is_some();
+            tokio::select! {
+                upgraded = running.upgrade(request) => match upgraded {
+                    Ok(report) => Answer::Upgraded(report),
+                    Err(error) => Answer::Refused(told(&error)),
+                },
+                () = gone(&mut stream), if is_for_asker => {
+                    tracing::warn!("whoever asked for a comparison is gone; it ends, and the pipeline goes on as it was");
+                    return Ok(());
+                }
+            }
+        }
         Ok(Question::TakeOver { format }) => return giving.hand_over(stream.into_std()?, format).await,
         Err(error) => Answer::Refused(format!("this is no question: {error}")),
     };
     let mut text = serde_json::to_vec(&answer)?;
     text.push(b'\n');
     Ok(timeout(ANSWER_TIME_MAX, stream.write_all(&text)).await??)
+}
+
+/// Completes when the other end has closed the connection.
+async fn gone(stream: &mut UnixStream) {
+    let mut byte = [0];
+    // Nothing more is to come; an error ends the connection as well.
+    drop(stream.read(&mut byte).await);
 }
 
 async fn question(stream: &mut UnixStream) -> io::Result<Result<Question, serde_json::Error>> {

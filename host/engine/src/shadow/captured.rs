@@ -54,14 +54,14 @@ impl Captured {
         while self.held.bytes > self.bytes_max && self.give_up() {}
     }
 
-    /// What it keeps in memory.
-    pub(crate) fn size_bytes(&self) -> usize {
-        self.held.bytes
-    }
-
     /// How many rows there are, of all sinks.
     pub fn rows(&self) -> u64 {
         self.sinks.values().map(Given::rows).sum()
+    }
+
+    /// Bytes of memory that the rows use.
+    pub fn size_bytes(&self) -> usize {
+        self.held.bytes
     }
 
     /// The sinks that were given something, in the order of their names.

@@ -22,12 +22,9 @@ use crate::digest::kind;
 /// Of a row that is shown, or of the columns of a side, so much is.
 const SHOWN_BYTES_MAX: usize = 1 << 10;
 
-/// Adds to `report` in what the rows differ that two versions gave for the batch of that time. A version that failed on it gave
-/// none.
+/// Adds to `report` how many rows the version before gave for the batch of that time, and in what those of the one after differ.
+/// That the batch was run is noted by [`ShadowReport::ran`].
 pub fn compare(time: BatchTime, before: &Captured, after: &Captured, report: &mut ShadowReport) {
-    report.batches += 1;
-    report.first.get_or_insert(time);
-    report.last = Some(time);
     report.rows += before.rows();
     let nothing = Given::Rows(Vec::new());
     let sinks: BTreeSet<&str> = before.sinks().chain(after.sinks()).collect();

@@ -1,6 +1,7 @@
 //! In what two versions of a pipeline differ, over some batches.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use millstream_model::BatchTime;
 use serde::{Deserialize, Serialize};
@@ -89,10 +90,20 @@ impl ShadowReport {
         self.sinks.is_empty() && self.failures.is_empty()
     }
 
-    /// Whether no more than `rows_max` rows differ, and nothing but rows does: no columns, and no failures.
+    /// Whether batches were compared, no more than `rows_max` rows of them differ, and nothing but rows does: no columns, and no
+    /// failures.
     pub fn is_within(&self, rows_max: u64) -> bool {
         let rows_alone = self.sinks.values().all(|sink| sink.columns.is_none()) && self.failures.is_empty();
-        rows_alone && self.differing_rows() <= rows_max
+        self.batches > 0 && rows_alone && self.differing_rows() <= rows_max
+    }
+
+    /// Notes that both versions have run a batch, later than those before, and what each took for it.
+    pub fn ran(&mut self, time: BatchTime, before: Duration, after: Duration) {
+        self.batches += 1;
+        self.first.get_or_insert(time);
+        self.last = Some(time);
+        self.before_ms += before.as_secs_f64() * 1e3;
+        self.after_ms += after.as_secs_f64() * 1e3;
     }
 
     /// Adds what differs for a sink in one batch; `differing` is found out here.

@@ -3,6 +3,7 @@
 mod adopted;
 mod changes;
 mod running;
+mod shadow;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::target::Target;
 
 pub(crate) use adopted::{Adopted, Files};
 pub(crate) use running::{Loaded, Running, choose};
+pub(crate) use shadow::{ShadowRequest, Shadowed};
 pub(crate) use watch::watch;
 
 /// What `upgrade` takes.
@@ -39,6 +41,8 @@ pub(crate) struct Options {
     /// What components may import that those before them did not: network, http, folders, environment
     #[arg(long, value_name = "WHAT", value_parser = ["network", "http", "folders", "environment"])]
     allow_import: Vec<String>,
+    #[command(flatten)]
+    shadow: shadow::Options,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -58,6 +62,9 @@ pub(crate) struct Request {
     pub(crate) allow_imports: Vec<String>,
     /// The version before is wanted, and nothing of the above.
     pub(crate) back: bool,
+    /// The new version is to run beside the one that runs first.
+    #[serde(default)]
+    pub(crate) shadow: Option<ShadowRequest>,
 }
 
 /// What came of it.
@@ -70,6 +77,10 @@ pub(crate) struct Report {
     pub(crate) after: Option<i64>,
     /// Batches that could not go on with the version before, and were given to this one.
     pub(crate) reassigned: usize,
+    /// What came of running it beside the version before, where that was asked for. Where it was not promoted, the pipeline goes
+    /// on as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shadow: Option<Shadowed>,
 }
 
 pub(crate) fn upgrade(options: &Options) -> Result<()> {
@@ -85,6 +96,7 @@ pub(crate) fn upgrade(options: &Options) -> Result<()> {
         allowed: options.allowed.clone(),
         allow_imports: options.allow_import.clone(),
         back: false,
+        shadow: options.shadow.request(),
     };
     ask(&options.target, request, options.json)
 }
@@ -99,18 +111,38 @@ fn ask(target: &Target, request: Request, json: bool) -> Result<()> {
     if host_file::running(&checkpoint)?.is_none() {
         bail!("{name} is not running; start it with what is new: millstream run {}", target.file().display());
     }
+    let shadow = request.shadow;
     let report = runtime()?.block_on(control::upgrade(&checkpoint, request))?;
-    if json {
-        println!("{}", serde_json::to_string(&report)?);
-        return Ok(());
+    match json {
+        true => println!("{}", serde_json::to_string(&report)?),
+        false => print!("{}", as_text(&name, &report)),
     }
-    report.changes.iter().for_each(|change| println!("{change}"));
-    match report.after {
-        Some(after) => println!("{name} goes on with this after batch {after}"),
-        None => println!("{name} goes on with this from its first batch on"),
+    match (shadow, &report.shadow) {
+        (Some(asked), Some(shadowed)) if !asked.accepts(&shadowed.report) => {
+            bail!(asked.rejection(&name, &shadowed.report))
+        }
+        _ => Ok(()),
     }
+}
+
+/// What an operator is told of it.
+fn as_text(name: &str, report: &Report) -> String {
+    let mut text: String = report.changes.iter().map(|change| format!("{change}\n")).collect();
+    if let Some(shadowed) = &report.shadow {
+        text += &shadow::as_text(&shadowed.report);
+        match shadowed {
+            // That it is rejected is said as an error is.
+            Shadowed { accepted: false, .. } => return text,
+            Shadowed { promoted: false, .. } => return text + &format!("{name} goes on as it was\n"),
+            _ => {}
+        }
+    }
+    text += &match report.after {
+        Some(after) => format!("{name} goes on with this after batch {after}\n"),
+        None => format!("{name} goes on with this from its first batch on\n"),
+    };
     if report.reassigned > 0 {
-        println!("{} batches that waited are run by it as well", report.reassigned);
+        text += &format!("{} batches that waited are run by it as well\n", report.reassigned);
     }
-    Ok(())
+    text
 }

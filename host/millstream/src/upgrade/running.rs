@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use anyhow::Result;
 use millstream_connectors::{Handover, Screen};
-use millstream_engine::{Upgrade, UpgradeError, Upgrader};
+use millstream_engine::{Code, Upgrade, UpgradeError, Upgraded, Upgrader};
 use millstream_model::{BatchTime, Version};
 use millstream_pipeline::{Checked, SELF};
 use millstream_platform::crash_point;
@@ -12,6 +12,7 @@ use millstream_plugins::Cache;
 use tokio::sync::Mutex;
 
 use super::changes::{changes, fixed, wider};
+use super::shadow::{ShadowRequest, Shadowed};
 use super::{Adopted, Files, Report, Request};
 use crate::allowed::Allowed;
 use crate::load::{Overrides, Refused, check_components, check_text};
@@ -71,10 +72,14 @@ impl Running {
         // One after the other.
         let mut current = self.current.lock().await;
         match request.back {
-            true => self.go_over(&mut current, self.before().await?, None).await,
+            true => self.go_over(&mut current, self.before().await?, None, None).await,
             false => {
                 let next = self.load(&current, &request).await?;
-                self.go_over(&mut current, next, Some(&request.allow_imports)).await
+                let beside = match request.shadow {
+                    Some(asked) => Some((asked, self.load(&current, &request).await?)),
+                    None => None,
+                };
+                self.go_over(&mut current, next, Some(&request.allow_imports), beside).await
             }
         }
     }
@@ -89,16 +94,18 @@ impl Running {
         let compiled = self.compiled.clone();
         let checked = check_components(&read, &self.allowed, overrides.clone(), compiled).await?;
         let is_carried = read.carrier.is_some();
-        self.go_over(&mut current, Loaded { text: read.text, is_carried, overrides, checked }, Some(&[]))
-            .await
+        let next = Loaded { text: read.text, is_carried, overrides, checked };
+        self.go_over(&mut current, next, Some(&[]), None).await
     }
 
-    /// Goes over to `next`, which may ask for what it is granted, `allowed`, or anything at all.
+    /// Goes over to `next`, which may ask for what it is granted, `allowed`, or anything at all; where that is asked for, after
+    /// it was loaded once more and run beside the stream.
     async fn go_over(
         &self,
         current: &mut Loaded,
         next: Loaded,
         allowed: Option<&[String]>,
+        beside: Option<(ShadowRequest, Loaded)>,
     ) -> Result<Report> {
         let (from, to) = (current.version(), next.version());
         if from == to {
@@ -110,7 +117,12 @@ impl Running {
         }
         let changes = changes(&current.checked, &next.checked);
         let concurrent = next.checked.pipeline.concurrent_batches;
-        let code = wire(&next.text, &next.checked, &self.screen, &self.handover, concurrent).await?;
+        let code = self.wire(&next, concurrent).await?;
+        let asked = beside.as_ref().map(|(asked, _)| *asked);
+        let shadow = match &beside {
+            Some((asked, twin)) => Some(asked.of(self.wire(twin, 1).await?)),
+            None => None,
+        };
         let adopt: BoxFuture = match self.store.clone() {
             None => Box::pin(async { Ok(()) }),
             Some(store) => {
@@ -121,17 +133,29 @@ impl Running {
                 Box::pin(async move { store.adopt(&adopted).map_err(|error| format!("{error:#}")) })
             }
         };
-        let swapped = self.upgrader.swap(Upgrade { code, adopt, shadow: None }).await;
-        let swapped = swapped.map_err(|error| match error {
+        let upgraded = self.upgrader.swap(Upgrade { code, adopt, shadow }).await;
+        let upgraded = upgraded.map_err(|error| match error {
             UpgradeError::Refused(reason) => anyhow::Error::from(Refused(reason)),
             UpgradeError::Ended => error.into(),
         })?;
-        tracing::info!("upgraded: {}", changes.join("; "));
-        *current = next;
-        let swapped = swapped.swapped;
+        if upgraded.swapped.is_some() {
+            tracing::info!("upgraded: {}", changes.join("; "));
+            *current = next;
+        }
+        let Upgraded { swapped, shadow, .. } = upgraded;
         let after = swapped.and_then(|swapped| swapped.after).map(BatchTime::as_ms);
         let reassigned = swapped.map_or(0, |swapped| swapped.reassigned);
-        Ok(Report { changes, after, reassigned })
+        let promoted = swapped.is_some();
+        let shadow = shadow.zip(asked).map(|(report, asked)| Shadowed {
+            accepted: asked.accepts(&report),
+            promoted,
+            report,
+        });
+        Ok(Report { changes, after, reassigned, shadow })
+    }
+
+    async fn wire(&self, loaded: &Loaded, concurrent: u32) -> Result<Code> {
+        wire(&loaded.text, &loaded.checked, &self.screen, &self.handover, concurrent).await
     }
 
     /// What is asked for; what is not spoken of is as it is.

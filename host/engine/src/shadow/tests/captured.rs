@@ -1,7 +1,7 @@
 //! Rows that there is no room for.
 
-use super::{ROOM, counts, time};
-use crate::{Captured, ShadowReport, compare};
+use super::{ROOM, compare, counts, time};
+use crate::{Captured, ShadowReport};
 
 /// A table that takes some memory.
 fn many(rows: i64) -> arrow::array::RecordBatch {
@@ -67,6 +67,7 @@ fn pieces_of_a_table_take_no_more_room_than_the_table() {
             captured.add("out", &table.slice(start, 10));
             captured.add("the same rows", &table.slice(start, 10));
         }
+        assert!((1..=table.get_array_memory_size()).contains(&captured.size_bytes()));
         captured
     };
     let mut report = ShadowReport::default();

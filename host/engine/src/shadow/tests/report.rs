@@ -1,7 +1,7 @@
 //! What is added up over batches.
 
-use super::{captured, counts, time};
-use crate::{ShadowReport, compare};
+use super::{captured, compare, counts, time};
+use crate::ShadowReport;
 
 #[test]
 fn batches_and_sinks_are_added_up() {
@@ -16,7 +16,7 @@ fn batches_and_sinks_are_added_up() {
     compare(time(3), &before, &given(other, rows), &mut report);
     let times = (report.batches, report.first, report.last);
     assert_eq!(times, (3, Some(time(1)), Some(time(3))));
-    assert_eq!(report.rows, 12);
+    assert_eq!((report.rows, report.before_ms, report.after_ms), (12, 6.0, 9.0));
     assert_eq!(report.sinks.keys().collect::<Vec<_>>(), ["out"]);
     let sink = &report.sinks["out"];
     assert_eq!((sink.differing, sink.only_before, sink.only_after), (2, 2, 2));
@@ -65,6 +65,10 @@ fn no_more_is_shown_however_many_batches_differ() {
 #[test]
 fn a_version_that_fails_on_its_own_is_within_no_bound() {
     let mut report = ShadowReport::default();
+    let none = captured(&[]);
+    assert!(!report.is_within(u64::MAX), "nothing was compared");
+    compare(time(1), &none, &none, &mut report);
+    assert!(report.is_within(0));
     report.fail("batch 1000: the function traps");
     assert!(!report.is_equal() && !report.is_within(u64::MAX));
 }
