@@ -53,6 +53,8 @@ pub(crate) struct Committer {
     pub(crate) processor: Processor,
     pub(crate) log: Option<SharedLog>,
     pub(crate) dead_letters: DeadLetters,
+    /// The generation of states that commits have named last.
+    pub(crate) generation: Option<u32>,
     /// What the pipeline has read for the last time, once the log's next write is on disk.
     released: BTreeMap<Lane, u64>,
 }
@@ -115,7 +117,7 @@ impl Committer {
     /// Commits to `log`, if there is one.
     pub(crate) fn new(processor: Processor, log: Option<SharedLog>, dead_letters: DeadLetters) -> Self {
         let processor = Processor { waited: Waited::default(), ..processor };
-        Self { processor, log, dead_letters, released: BTreeMap::new() }
+        Self { processor, log, dead_letters, generation: None, released: BTreeMap::new() }
     }
 
     /// Ends a batch that was run.
@@ -201,6 +203,9 @@ impl Committer {
         };
         write(&self.processor, &log, Entry::Commit(&commit)).await?;
         self.apply(code, change);
+        if let Some(end) = state_end.filter(|end| self.generation != Some(end.generation)) {
+            self.begin_generation(tables_of(code), end.generation).await;
+        }
         self.clean().await?;
         self.publish(code, batch, prepared).await?;
         self.published(&log, batch).await?;
@@ -238,6 +243,15 @@ impl Committer {
                 );
             }
         });
+    }
+
+    /// From now on, the states are those of another generation, and the others are needed no more.
+    async fn begin_generation(&mut self, tables: &Tables, generation: u32) {
+        crash_point("generation-committed");
+        self.generation = Some(generation);
+        if let Err(error) = tables.store().retire_others().await {
+            tracing::warn!("looking for states that are needed no more: {error}; the next start does it");
+        }
     }
 
     /// Keeps dead letters, and waits while there is no room for them.

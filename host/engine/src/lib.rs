@@ -22,6 +22,7 @@ mod engine;
 mod error;
 mod events;
 mod letter;
+mod migrate;
 mod output;
 mod pause;
 mod process;
@@ -53,6 +54,7 @@ pub use digest::digest;
 pub use engine::{Engine, Mode, Summary};
 pub use error::EngineError;
 pub use events::{Event, Listener};
+pub use migrate::MigrateError;
 pub use receive::{
     CLOSE_TIME_MAX, Closed, Cut, Inlet, InletSettings, LaneStart, Outlet, PidError, PidSettings, Receipt,
     Storage, Taken,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use millstream_journal::JournalError;
 use millstream_model::BatchTime;
 use millstream_platform::{Clock, Randomness, Task};
-use millstream_state::Tables;
+use millstream_state::{Limits, Tables};
 use tokio::runtime::Handle;
 
 use self::next::Event;
@@ -59,6 +59,7 @@ pub(crate) struct Run {
     checkpoint: Option<Checkpoint>,
     /// What the streams have kept.
     pub(crate) states: Arc<Tables>,
+    state_limits: Limits,
     pub(crate) journal: Option<OpenJournal>,
     mode: Mode,
     pub(crate) stop: Stop,
@@ -136,6 +137,7 @@ impl Run {
             policy,
             checkpoint,
             states,
+            state_limits,
             journal,
             mode,
             stop,
@@ -156,19 +158,20 @@ impl Run {
         })
     }
 
-    /// Finishes what an earlier process began.
+    /// Finishes what an earlier process began, and makes the states ready for the pipeline's own code.
     pub(crate) async fn recover(&mut self) -> Result<(), EngineError> {
         let (Some(journal), Some(checkpoint)) = (&self.journal, &self.checkpoint) else { return Ok(()) };
         let committer = self.committer.as_mut().expect("nothing is committed yet");
         self.processor.board.update(|status| status.carry_on(&journal.ledger));
-        let versions = &*checkpoint.versions;
-        let finishing =
-            recover::finish_batches(committer, &journal.ledger, &self.code, versions, &self.states);
-        let done = tokio::select! {
+        let (ledger, states, state_limits) = (&journal.ledger, Arc::clone(&self.states), self.state_limits);
+        let left = recover::Left { ledger, checkpoint, state_limits, states };
+        let finishing = recover::finish_batches(committer, left, &self.code);
+        let (done, states) = tokio::select! {
             biased;
             () = self.stop.told_now() => return Err(EngineError::StoppedNow),
             done = finishing => done?,
         };
+        self.states = states;
         done.into_iter().for_each(|done| self.count(done));
         Ok(())
     }
