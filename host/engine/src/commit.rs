@@ -53,6 +53,8 @@ pub(crate) struct Committer {
     pub(crate) processor: Processor,
     pub(crate) log: Option<SharedLog>,
     pub(crate) dead_letters: DeadLetters,
+    /// The generation of states that commits have named last.
+    pub(crate) generation: Option<u32>,
     /// What the pipeline has read for the last time, once the log's next write is on disk.
     released: BTreeMap<Lane, u64>,
     /// The last batch of those.
@@ -64,8 +66,6 @@ pub(crate) struct Done {
     pub(crate) status: BatchStatus,
     pub(crate) taken: Vec<(Lane, u64)>,
     pub(crate) dead_letters: u64,
-    /// The generation of states that its commit names.
-    pub(crate) generation: Option<u32>,
 }
 
 /// What is written to the batch log.
@@ -119,7 +119,7 @@ impl Committer {
     /// Commits to `log`, if there is one.
     pub(crate) fn new(processor: Processor, log: Option<SharedLog>, dead_letters: DeadLetters) -> Self {
         let processor = Processor { waited: Waited::default(), ..processor };
-        Self { processor, log, dead_letters, released: BTreeMap::new(), released_by: None }
+        Self { processor, log, dead_letters, generation: None, released: BTreeMap::new(), released_by: None }
     }
 
     /// Ends a batch that was run.
@@ -132,7 +132,7 @@ impl Committer {
             Err(error) => (Outcome::default(), Some(self.failed(&batch, error).await?)),
         };
         let dead_letters = outcome.rejected.count();
-        let generation = self.commit(&code, &batch, outcome, failure.clone()).await?;
+        self.commit(&code, &batch, outcome, failure.clone()).await?;
         let ended = clock.elapsed();
         let took = took + ended.saturating_sub(began).saturating_sub(waited.total() - waited_before);
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
@@ -146,7 +146,7 @@ impl Committer {
             failure,
             functions: code.take_usage(batch.time()),
         };
-        Ok(Done { status, taken: batch.taken.clone(), dead_letters, generation })
+        Ok(Done { status, taken: batch.taken.clone(), dead_letters })
     }
 
     /// What to do about a batch that failed for good: the error again, or the reason that its commit gives.
@@ -169,14 +169,13 @@ impl Committer {
         Err(error)
     }
 
-    /// Commits a batch; gives the generation of states that the commit names.
     async fn commit(
         &mut self,
         code: &Code,
         batch: &Batch,
         outcome: Outcome,
         failure: Option<String>,
-    ) -> Result<Option<u32>, EngineError> {
+    ) -> Result<(), EngineError> {
         let Outcome { prepared, mut accumulated, rejected, change, .. } = outcome;
         if !accumulated.is_empty() {
             self.bound(&mut accumulated);
@@ -192,8 +191,7 @@ impl Committer {
         let Some(log) = self.log.clone() else {
             self.accumulate(&accumulated);
             self.apply(code, change);
-            self.publish(code, batch, prepared).await?;
-            return Ok(None);
+            return self.publish(code, batch, prepared).await;
         };
         let commit = Commit {
             time: batch.time(),
@@ -207,11 +205,14 @@ impl Committer {
         };
         write(&self.processor, &log, Entry::Commit(&commit)).await?;
         self.apply(code, change);
+        if let Some(end) = state_end.filter(|end| self.generation != Some(end.generation)) {
+            self.begin_generation(tables_of(code), end.generation).await;
+        }
         self.clean().await?;
         self.publish(code, batch, prepared).await?;
         self.published(&log, batch).await?;
         self.accumulate(&commit.accumulators);
-        Ok(state_end.map(|end| end.generation))
+        Ok(())
     }
 
     /// Notes that a committed batch is visible.
@@ -245,6 +246,15 @@ impl Committer {
                 );
             }
         });
+    }
+
+    /// From now on, the states are those of another generation, and the others are needed no more.
+    async fn begin_generation(&mut self, tables: &Tables, generation: u32) {
+        crash_point("generation-committed");
+        self.generation = Some(generation);
+        if let Err(error) = tables.store().retire_others().await {
+            tracing::warn!("looking for states that are needed no more: {error}; the next start does it");
+        }
     }
 
     /// Keeps dead letters, and waits while there is no room for them.

@@ -6,7 +6,7 @@ use millstream_query::QueryError;
 use millstream_state::StateError;
 use thiserror::Error;
 
-use crate::{PidError, SinkError, SourceError, TableError};
+use crate::{MigrateError, PidError, SinkError, SourceError, TableError};
 
 /// Why a pipeline stopped by itself.
 #[derive(Debug, Error)]
@@ -59,6 +59,9 @@ pub enum EngineError {
     /// States cannot be read or written.
     #[error("states: {0}")]
     State(StateError),
+    /// States of another version cannot be made into those of this one.
+    #[error("{0}")]
+    Migration(MigrateError),
     /// A batch was begun by code that is not to be had.
     #[error(
         "batch {time} was begun by another version of the pipeline, which cannot finish it: {reason}; put back what that \

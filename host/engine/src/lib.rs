@@ -57,6 +57,7 @@ pub use digest::digest;
 pub use engine::{Engine, Mode, Summary};
 pub use error::EngineError;
 pub use events::{Event, Listener};
+pub use migrate::{MigrateError, MigratedTable};
 pub use receive::{
     CLOSE_TIME_MAX, Closed, Cut, Inlet, InletSettings, LaneStart, Outlet, PidError, PidSettings, Receipt,
     Storage, Taken,

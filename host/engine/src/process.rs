@@ -269,6 +269,7 @@ impl EngineError {
             Self::Sink { source, .. } => matches!(source, SinkError::Full(_)),
             Self::Journal(error) => error.is_full(),
             Self::State(error) => error.is_full(),
+            Self::Migration(error) => error.is_full(),
             Self::DeadLetters { source, .. } => is_full(source),
             _ => false,
         }

@@ -10,12 +10,14 @@ use millstream_platform::{Clock, crash_point};
 use millstream_state::{Limits, Store, Tables};
 use tokio::task::JoinHandle;
 
-use crate::application::{Checkpoint, Code, Versions};
+use crate::application::{Checkpoint, Code};
 use crate::batch::Batch;
 use crate::commit::{Committer, Done, SharedLog};
+use crate::migrate;
 use crate::output::Prepared;
-use crate::process::Ran;
+use crate::process::{Processor, Ran};
 use crate::receive::LaneStart;
+use crate::waiting::Room;
 use crate::{EngineError, Recovery, SinkError};
 
 /// A journal in use, and the task that writes its log.
@@ -41,7 +43,8 @@ pub(crate) async fn open(checkpoint: &Checkpoint, clock: Arc<dyn Clock>) -> Resu
     Ok(OpenJournal { log: SharedLog::new(batches), wal, writer: tokio::spawn(writer.run()), ledger })
 }
 
-/// Opens the states as the last commit left them. A pipeline that keeps none, and has kept none, has no folder of them.
+/// Opens the states as the last commit left them, for no code yet. A pipeline that keeps none, and has kept none, has no folder
+/// of them.
 pub(crate) async fn open_states(
     checkpoint: &Checkpoint,
     journal: &OpenJournal,
@@ -50,18 +53,11 @@ pub(crate) async fn open_states(
 ) -> Result<Arc<Tables>, EngineError> {
     let end = journal.ledger.state_end;
     if code.states.is_empty() && end.is_none() {
-        return states_in_memory(code, limits);
+        return Ok(Arc::new(Tables::new(Store::in_memory(limits))));
     }
     let disk = Arc::clone(&checkpoint.disk);
     let store = Store::open(disk, &checkpoint.folder, limits, end).await;
-    let tables = Arc::new(Tables::new(store.map_err(EngineError::State)?));
-    code.states.bind(&tables).map_err(EngineError::State)?;
-    for table in tables.store().orphans() {
-        tracing::warn!(
-            "what was kept under \"{table}\" belongs to no stream any more; it stays, and a stream of that name goes on with it"
-        );
-    }
-    Ok(tables)
+    Ok(Arc::new(Tables::new(store.map_err(EngineError::State)?)))
 }
 
 /// States that end with the process.
@@ -71,18 +67,27 @@ pub(crate) fn states_in_memory(code: &Code, limits: Limits) -> Result<Arc<Tables
     Ok(tables)
 }
 
+/// What an earlier process has left.
+pub(crate) struct Left<'a> {
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) checkpoint: &'a Checkpoint,
+    pub(crate) state_limits: Limits,
+    /// As the last commit left them.
+    pub(crate) states: Arc<Tables>,
+}
+
 /// Finishes the batches that were begun: those that were committed are made visible, the others are run, each with
-/// the code that its manifest names.
+/// the code that its manifest names. Where one needs the states of another version than that before it left, they are migrated in
+/// between; and last they are made ready for `code`, the pipeline's own. Gives them, and what was done.
 pub(crate) async fn finish_batches(
     committer: &mut Committer,
-    ledger: &Ledger,
+    left: Left<'_>,
     code: &Arc<Code>,
-    versions: &dyn Versions,
-    states: &Arc<Tables>,
-) -> Result<Vec<Done>, EngineError> {
-    let clock = Arc::clone(&committer.processor.clock);
-    let earlier = Earlier { own: code, versions, states, clock: &*clock };
+) -> Result<(Vec<Done>, Arc<Tables>), EngineError> {
+    let (ledger, clock) = (left.ledger, Arc::clone(&committer.processor.clock));
+    let mut earlier = Earlier { own: code, left, clock: &*clock };
     committer.processor.is_recovering = true;
+    committer.generation = ledger.state_end.map(|end| end.generation);
     committer.dead_letters.recover(ledger.dead_letters_end, !ledger.pending.is_empty()).await?;
     if let Some((manifest, commit)) = &ledger.unpublished {
         let code = earlier.code_of(manifest).await?;
@@ -92,41 +97,66 @@ pub(crate) async fn finish_batches(
     for manifest in &ledger.pending {
         done.push(match earlier.code_of(manifest).await {
             Err(error @ EngineError::Version { .. }) => fail(committer, code, manifest, error).await?,
-            code => rerun(committer, &code?, manifest).await?,
+            code => {
+                let code = code?;
+                earlier.ready_states(&code, &committer.processor).await?;
+                rerun(committer, &code, manifest).await?
+            }
         });
     }
     if !ledger.pending.is_empty() {
         tracing::info!("{} batches that had begun before were finished", ledger.pending.len());
     }
+    earlier.ready_states(code, &committer.processor).await?;
     committer.processor.is_recovering = false;
     crash_point("recovered");
-    Ok(done)
+    let states = earlier.left.states;
+    for table in states.store().orphans() {
+        tracing::warn!(
+            "what was kept under \"{table}\" belongs to no stream any more; it stays, and a stream of that name goes on with it"
+        );
+    }
+    Ok((done, states))
 }
 
-/// Where the code of batches is that were begun before.
+/// Where the code of batches is that were begun before, and what it goes on with.
 struct Earlier<'a> {
     /// The pipeline's own.
     own: &'a Arc<Code>,
-    versions: &'a dyn Versions,
-    states: &'a Arc<Tables>,
+    left: Left<'a>,
     clock: &'a dyn Clock,
 }
 
 impl Earlier<'_> {
     /// The code of a batch: the pipeline's own, or that of the version which began the batch.
     async fn code_of(&self, manifest: &Manifest) -> Result<Arc<Code>, EngineError> {
-        if manifest.version == self.own.version {
+        // Code is bound to states once: the pipeline's own to those that it goes on with.
+        let mut rest = self.left.ledger.pending.iter().filter(|other| other.time >= manifest.time);
+        let is_last = self.own.states.is_empty() || rest.all(|other| other.version == self.own.version);
+        if manifest.version == self.own.version && is_last {
             return Ok(Arc::clone(self.own));
         }
         let time = manifest.time;
         tracing::info!(batch = %time, "begun by another version of the pipeline, and finished by that");
-        let loaded = self.versions.load(&manifest.version).await;
+        let loaded = self.left.checkpoint.versions.load(&manifest.version).await;
         let mut code = loaded.map_err(|reason| EngineError::Version { time, reason })?;
         succeed(&mut code, self.own);
-        code.states.bind(self.states).map_err(EngineError::State)?;
         let opened = code.tables.open(BatchTime::from_ms(self.clock.now_ms())).await;
         opened.map_err(|error| EngineError::Version { time, reason: error.to_string() })?;
         Ok(Arc::new(code))
+    }
+
+    /// Binds code to the states; those of another version are migrated first.
+    async fn ready_states(&mut self, code: &Code, processor: &Processor) -> Result<(), EngineError> {
+        let Left { checkpoint, state_limits, states, .. } = &mut self.left;
+        let mut room = Room::new(processor);
+        while let Some(plan) = migrate::plan(&code.states, states).map_err(EngineError::State)? {
+            match migrate::take_over(&plan, states, checkpoint, *state_limits).await {
+                Ok(migrated) => *states = migrated,
+                Err(error) => room.wait(EngineError::Migration(error)).await?,
+            }
+        }
+        code.states.bind(states).map_err(EngineError::State)
     }
 }
 

@@ -240,7 +240,6 @@ impl Run {
         let before = std::mem::replace(&mut self.code, Arc::clone(&code));
         if let Some(states) = code.states.tables().filter(|states| !Arc::ptr_eq(states, &self.states)) {
             self.states = Arc::clone(states);
-            self.has_left_states = true;
         }
         let reads_all = before.sources.iter().all(|source| {
             code.sources.iter().any(|next| next.name == source.name && next.format == source.format)
@@ -254,18 +253,6 @@ impl Run {
         let after = self.ticks.last();
         tracing::info!(reassigned, "the pipeline goes on with other code");
         Ok(Swapped { after, reassigned })
-    }
-
-    /// Lets go of states that were left, once a commit names those that took their place.
-    pub(crate) async fn leave_states(&mut self, named: Option<u32>) {
-        let store = self.states.store();
-        if !self.has_left_states || named.is_none() || named != store.generation() {
-            return;
-        }
-        self.has_left_states = false;
-        if let Err(error) = store.retire_others().await {
-            tracing::warn!("removing states that an upgrade has left: {error}; the next start does it");
-        }
     }
 
     /// Starts the receivers of `code` that do not run.

@@ -25,7 +25,7 @@ mod task;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cpu::{cpu_by_thread, process_cpu, thread_cpu};
-pub use crash_point::{CRASH_POINTS, TAKEOVER_POINTS, UPGRADE_POINTS, crash_point};
+pub use crash_point::{CRASH_POINTS, MIGRATION_POINTS, TAKEOVER_POINTS, UPGRADE_POINTS, crash_point};
 pub use disk::{
     Append, Disk, Fault, FaultyDisk, MemoryDisk, MemoryScratch, Operation, Scratch, Stopped, SystemDisk,
     make_folder,

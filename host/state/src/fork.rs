@@ -22,6 +22,7 @@ use millstream_model::BatchTime;
 use crate::cold::{ColdFile, Spool, Spooled};
 use crate::keyed::before::Allowance;
 use crate::keyed::fork::{KeyedCopy, KeyedFork};
+use crate::store::blocking;
 use crate::{Entries, Keyed, Pane, PaneSpec, Spec, StateError, Store};
 
 /// A chunk ends when it has so many bytes of keys and states, however few keys they are.
@@ -163,6 +164,10 @@ impl<'c> KeyedReader<'c> {
     }
 
     fn entries(&mut self, rows_max: usize) -> Result<Option<Entries>, StateError> {
+        blocking(true, || self.read_entries(rows_max))
+    }
+
+    fn read_entries(&mut self, rows_max: usize) -> Result<Option<Entries>, StateError> {
         let (mut entries, mut bytes) = (Entries::default(), 0);
         while entries.len() < rows_max
             && bytes < CHUNK_BYTES

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use millstream_model::BatchTime;
+use millstream_model::{BatchTime, Migration};
 
 use crate::{Change, Fork, Keyed, KeyedSpec, PaneSpec, Panes, Spec, StateEnd, StateError, Store};
 
@@ -32,6 +32,8 @@ pub struct KeyedTable {
     pub name: String,
     /// What it holds.
     pub spec: KeyedSpec,
+    /// How it takes over what other versions left in it.
+    migrations: Vec<Arc<dyn Migration>>,
     table: OnceLock<Arc<Keyed>>,
 }
 
@@ -81,7 +83,18 @@ impl Tables {
 impl States {
     /// Names a table with a state for each key.
     pub fn keyed(&self, name: &str, spec: KeyedSpec) -> Arc<KeyedTable> {
-        let table = Arc::new(KeyedTable { name: name.to_owned(), spec, table: OnceLock::new() });
+        self.migrating(name, spec, Vec::new())
+    }
+
+    /// Names a table with a state for each key that takes over what other versions left in it, each by its migration.
+    pub fn migrating(
+        &self,
+        name: &str,
+        spec: KeyedSpec,
+        migrations: Vec<Arc<dyn Migration>>,
+    ) -> Arc<KeyedTable> {
+        let name = name.to_owned();
+        let table = Arc::new(KeyedTable { name, spec, migrations, table: OnceLock::new() });
         lock(&self.keyed).push(Arc::clone(&table));
         table
     }
@@ -91,6 +104,14 @@ impl States {
         let table = Arc::new(PaneTable { name: name.to_owned(), spec, table: OnceLock::new() });
         lock(&self.panes).push(Arc::clone(&table));
         table
+    }
+
+    /// How the table of that name takes over the states of a version, if it does.
+    pub fn migration(&self, name: &str, version: u32) -> Option<Arc<dyn Migration>> {
+        let keyed = lock(&self.keyed);
+        let migrations = keyed.iter().filter(|table| table.name == name).flat_map(|table| &table.migrations);
+        let mut of_version = migrations.filter(|migration| migration.description().version == version);
+        of_version.next().cloned()
     }
 
     /// Whether no stream keeps anything.

@@ -124,6 +124,11 @@ impl<'s> Target<'s> {
 }
 
 impl Collisions {
+    /// One of the rows that came whose key others have as well, by its number.
+    pub fn row(&self) -> usize {
+        self.found.of_group[0] as usize
+    }
+
     /// The rows that there are with a merged state for each group: no two of them have one key.
     ///
     /// # Errors

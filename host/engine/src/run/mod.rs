@@ -72,8 +72,6 @@ pub(crate) struct Run {
     upgrades: Upgrades,
     /// The upgrade that is on its way.
     pub(crate) swap: Option<Swap>,
-    /// Whether states were left that the last commit names.
-    pub(crate) has_left_states: bool,
     /// Cut, and not running yet.
     pub(crate) queue: VecDeque<Job>,
     /// In their order.
@@ -151,7 +149,6 @@ impl Run {
             receivers: None,
             upgrades,
             swap: None,
-            has_left_states: false,
             queue: VecDeque::new(),
             running: VecDeque::new(),
             ran: VecDeque::new(),
@@ -164,19 +161,20 @@ impl Run {
         })
     }
 
-    /// Finishes what an earlier process began.
+    /// Finishes what an earlier process began, and makes the states ready for the pipeline's own code.
     pub(crate) async fn recover(&mut self) -> Result<(), EngineError> {
         let (Some(journal), Some(checkpoint)) = (&self.journal, &self.checkpoint) else { return Ok(()) };
         let committer = self.committer.as_mut().expect("nothing is committed yet");
         self.processor.board.update(|status| status.carry_on(&journal.ledger));
-        let versions = &*checkpoint.versions;
-        let finishing =
-            recover::finish_batches(committer, &journal.ledger, &self.code, versions, &self.states);
-        let done = tokio::select! {
+        let (ledger, states, state_limits) = (&journal.ledger, Arc::clone(&self.states), self.state_limits);
+        let left = recover::Left { ledger, checkpoint, state_limits, states };
+        let finishing = recover::finish_batches(committer, left, &self.code);
+        let (done, states) = tokio::select! {
             biased;
             () = self.stop.told_now() => return Err(EngineError::StoppedNow),
             done = finishing => done?,
         };
+        self.states = states;
         done.into_iter().for_each(|done| self.count(done));
         Ok(())
     }
@@ -220,9 +218,7 @@ impl Run {
                 Event::Pause(wanted) => self.pause(wanted).await?,
                 Event::Committed(committer, done) => {
                     self.committer = Some(committer);
-                    let done = done?;
-                    self.leave_states(done.generation).await;
-                    self.count(done);
+                    self.count(done?);
                 }
                 Event::Ran(mut ran) => {
                     self.running.pop_front();
@@ -335,7 +331,7 @@ impl Run {
     }
 
     fn count(&mut self, done: Done) {
-        let Done { status, taken, dead_letters, .. } = done;
+        let Done { status, taken, dead_letters } = done;
         self.summary.batches += 1;
         self.summary.rows += status.records;
         self.summary.dead_letters += dead_letters;

@@ -51,7 +51,7 @@ impl Ground {
 
     async fn fill(&self, copies: &Copies, store: &Store) -> Result<Vec<MigratedTable>, EngineError> {
         if let Some(plan) = &self.plan {
-            return plan.carry_out(copies, store, |_, _| {}).await;
+            return plan.carry_out(copies, store, |_, _| {}).await.map_err(EngineError::Migration);
         }
         for (table, _) in copies.tables() {
             copies.fill(table, store).await.map_err(EngineError::State)?;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use millstream_engine::MigratedTable;
 use serde::{Deserialize, Serialize};
 
 use crate::allowed::Allowed;
@@ -81,6 +82,9 @@ pub(crate) struct Report {
     /// on as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) shadow: Option<Shadowed>,
+    /// The states that were made into those of the new version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) migrated: Vec<MigratedTable>,
 }
 
 pub(crate) fn upgrade(options: &Options) -> Result<()> {
@@ -128,6 +132,7 @@ fn ask(target: &Target, request: Request, json: bool) -> Result<()> {
 /// What an operator is told of it.
 fn as_text(name: &str, report: &Report) -> String {
     let mut text: String = report.changes.iter().map(|change| format!("{change}\n")).collect();
+    text.extend(report.migrated.iter().map(|table| format!("{table}\n")));
     if let Some(shadowed) = &report.shadow {
         text += &shadow::as_text(&shadowed.report);
         match shadowed {

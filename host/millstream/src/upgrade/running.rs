@@ -142,7 +142,7 @@ impl Running {
             tracing::info!("upgraded: {}", changes.join("; "));
             *current = next;
         }
-        let Upgraded { swapped, shadow, .. } = upgraded;
+        let Upgraded { swapped, shadow, migrated } = upgraded;
         let after = swapped.and_then(|swapped| swapped.after).map(BatchTime::as_ms);
         let reassigned = swapped.map_or(0, |swapped| swapped.reassigned);
         let promoted = swapped.is_some();
@@ -151,7 +151,7 @@ impl Running {
             promoted,
             report,
         });
-        Ok(Report { changes, after, reassigned, shadow })
+        Ok(Report { changes, after, reassigned, shadow, migrated })
     }
 
     async fn wire(&self, loaded: &Loaded, concurrent: u32) -> Result<Code> {

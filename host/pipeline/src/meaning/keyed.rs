@@ -268,7 +268,9 @@ impl Meaning<'_> {
         let spec = KeyedSpec { key, state, version };
         let initial = update.initial.as_ref().map(|table| self.initial(defined.name(), table, &spec));
         let initial = initial.transpose()?;
-        let keyed = self.states.keyed(defined.name(), spec);
+        let versions = description.migrations.iter().map(|migration| migration.version);
+        let migrations = versions.filter_map(|version| bound.component.migration(bound.index, version));
+        let keyed = self.states.migrating(defined.name(), spec, migrations.collect());
         let function = bound.component.update_state(bound.index).expect("its kind was checked");
         let UpdateSpec { timeout, every_key, .. } = *update;
         let caller = binding.caller(defined.stream, &bound);

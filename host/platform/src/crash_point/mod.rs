@@ -38,6 +38,9 @@ pub const TAKEOVER_POINTS: &[&str] = &[
 pub const UPGRADE_POINTS: &[&str] =
     &["version-kept", "upgrade-ready", "version-adopted", "upgrade-adopted", "batch-reassigned", "upgraded"];
 
+/// Every place that a migration of states passes when a pipeline starts.
+pub const MIGRATION_POINTS: &[&str] = &["states-copied", "states-migrated", "generation-committed"];
+
 /// Passes a place where the process can be made to end.
 ///
 /// In a build with debug assertions, the environment variable `MILLSTREAM_CRASH_AT` names the place, as
@@ -45,8 +48,8 @@ pub const UPGRADE_POINTS: &[&str] =
 /// third time. In any other build this does nothing.
 ///
 /// # Panics
-/// In a build with debug assertions, where `name` or the variable is none of [`CRASH_POINTS`], [`UPGRADE_POINTS`] and
-/// [`TAKEOVER_POINTS`].
+/// In a build with debug assertions, where `name` or the variable is none of [`CRASH_POINTS`], [`UPGRADE_POINTS`],
+/// [`TAKEOVER_POINTS`] and [`MIGRATION_POINTS`].
 #[inline]
 pub fn crash_point(name: &'static str) {
     #[cfg(debug_assertions)]
@@ -62,7 +65,7 @@ mod armed {
 
     use rustix::process::{Signal, getpid, kill_process};
 
-    use super::{CRASH_POINTS, TAKEOVER_POINTS, UPGRADE_POINTS};
+    use super::{CRASH_POINTS, MIGRATION_POINTS, TAKEOVER_POINTS, UPGRADE_POINTS};
 
     /// Where to crash.
     struct Crash {
@@ -85,7 +88,9 @@ mod armed {
     }
 
     fn is_known(name: &str) -> bool {
-        [CRASH_POINTS, UPGRADE_POINTS, TAKEOVER_POINTS].iter().any(|points| points.contains(&name))
+        [CRASH_POINTS, UPGRADE_POINTS, TAKEOVER_POINTS, MIGRATION_POINTS]
+            .iter()
+            .any(|points| points.contains(&name))
     }
 
     fn parse(text: &str) -> Crash {
