@@ -49,9 +49,9 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// What a running pipeline is asked for.
+/// What a running pipeline is asked for. A process refuses what it does not know, for that may say what it is not to do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Request {
     /// Components by plugin, as absolute paths.
     pub(crate) plugins: BTreeMap<String, PathBuf>,
