@@ -71,7 +71,18 @@ impl Project {
 
     pub(crate) fn write_pipeline(&self, pipeline: &str) {
         let mut text = pipeline.to_owned();
-        for name in ["text", "tail", "lines-tcp", "http-post", "hostile", "outside", "reach"] {
+        let names = [
+            "text",
+            "tail",
+            "lines-tcp",
+            "http-post",
+            "hostile",
+            "outside",
+            "reach",
+            "running-1",
+            "running-2",
+        ];
+        for name in names {
             let place = format!("{{{name}}}");
             if text.contains(&place) {
                 text = text.replace(&place, component(name).to_str().unwrap());

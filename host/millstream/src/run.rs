@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use millstream_connectors::{Handover, Screen};
 use millstream_engine::{
-    Application, Board, Checkpoint, Code, Engine, EngineError, Mode, Stop, StopHandle, Summary, Upgrader,
+    Application, Board, Checkpoint, Code, Engine, EngineError, MigrateError, Mode, Stop, StopHandle, Summary,
+    Upgrader,
 };
 use millstream_journal::{Archive, JournalError, Limits};
 use millstream_model::pipeline::{Pipeline, SourceSpec};
@@ -167,6 +168,7 @@ fn refused(error: EngineError) -> anyhow::Error {
             StateError::Journal(JournalError::Damaged { .. } | JournalError::Newer { .. })
             | StateError::Mismatch { .. },
         )
+        | EngineError::Migration(MigrateError::Function { .. } | MigrateError::Clash { .. })
         | EngineError::Orphans { .. }
         | EngineError::Table { .. }
         | EngineError::Version { .. } => Refused(error.to_string()).into(),
