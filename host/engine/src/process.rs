@@ -40,7 +40,9 @@ pub(crate) struct Processor {
     pub(crate) is_recovering: bool,
     /// What another version has yet to run of what this one has.
     pub(crate) backlog: Backlog,
-    /// Whether the rows are wanted that sinks are given.
+    /// Whether sinks are given any rows.
+    pub(crate) writes: bool,
+    /// Whether the rows are wanted that sinks are given, or would be.
     pub(crate) captures: bool,
     /// What the batches waited that this one runs or commits.
     pub(crate) waited: Waited,
@@ -77,7 +79,7 @@ impl Processor {
         let started = self.clock.elapsed();
         let (time, records) = (batch.time(), batch.records());
         self.events.tell(|| Event::BatchStarted { time, records });
-        let result = self.run(&code, &batch, |_| true).await;
+        let result = self.run(&code, &batch, |_| self.writes).await;
         let took = self.clock.elapsed().saturating_sub(started).saturating_sub(self.waited.total());
         Ran { code, batch, result, started, took }
     }

@@ -1,8 +1,10 @@
 //! Other code for pipelines that run, through the real program.
 
 mod crashes;
+mod migrating;
 mod migration;
 mod refusals;
+mod shadow;
 
 use std::path::PathBuf;
 

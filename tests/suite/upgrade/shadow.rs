@@ -89,7 +89,8 @@ impl Shadowing {
         let batches = BATCHES.to_string();
         let asked = self.project.run("upgrade", &[&["--json", &text, "--shadow", &batches], more].concat());
         let object = serde_json::from_str(&stdout(&asked));
-        let object = object.unwrap_or_else(|error| panic!("{error}: {}", stderr(&asked)));
+        let object =
+            object.unwrap_or_else(|error| panic!("{error}: {}\n{}", stderr(&asked), self.process.log()));
         Answer { code: asked.status.code(), object, told: stderr(&asked) }
     }
 
@@ -182,7 +183,7 @@ fn a_version_that_gives_the_same_is_promoted_where_that_was_asked_for() {
     let same = variant(&shadowing.project, "text", 1);
     for (more, promoted) in [(&[][..], false), (&["--promote"], true)] {
         let answer = shadowing.shadow(&same, more);
-        assert_eq!(answer.code, Some(0), "{}", answer.told);
+        assert_eq!(answer.code, Some(0), "{} {}", answer.told, answer.object);
         let shadow = answer.shadow();
         assert_eq!(shadow["promoted"], promoted, "{}", answer.object);
         assert_eq!(shadow["sinks"].as_object().unwrap().len(), 0, "{}", answer.object);
@@ -198,7 +199,7 @@ fn a_version_that_gives_the_same_is_promoted_where_that_was_asked_for() {
 fn a_version_whose_differences_are_allowed_is_promoted() {
     let shadowing = Shadowing::start();
     let answer = shadowing.shadow(&component("almost"), &["--promote", "--allow-diff", "1000000"]);
-    assert_eq!(answer.code, Some(0), "{}", answer.told);
+    assert_eq!(answer.code, Some(0), "{} {}", answer.told, answer.object);
     assert_eq!(answer.shadow()["promoted"], true, "{}", answer.object);
     answer.differing();
     until("a number that the new version has changed", || {

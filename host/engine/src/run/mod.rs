@@ -132,6 +132,7 @@ impl Run {
             is_recovering: false,
             waited: Waited::default(),
             backlog: Backlog::default(),
+            writes: true,
             captures: false,
         };
         Ok(Self {

@@ -191,6 +191,7 @@ fn beside(processor: &Processor, captures: bool) -> Processor {
     beside.waited = Waited::default();
     beside.backlog = Backlog::default();
     beside.policy.quarantine = false;
+    beside.writes = false;
     beside.captures = captures;
     beside
 }

@@ -31,7 +31,8 @@ fn told(asked: ShadowRequest, found: ShadowReport) -> (String, Option<String>) {
     let rejection = (!accepted).then(|| asked.rejection("counts", &found));
     let shadow = Some(Shadowed { accepted, promoted: accepted && asked.promote, report: found });
     let changes = vec!["plugin text: 3f1c9a0b22de to 81d0c4e7af35".to_owned()];
-    let report = Report { changes, after: Some(1_700_000_112_000), reassigned: 0, shadow, migrated: Vec::new() };
+    let report =
+        Report { changes, after: Some(1_700_000_112_000), reassigned: 0, shadow, migrated: Vec::new() };
     (as_text("counts", &report), rejection)
 }
 

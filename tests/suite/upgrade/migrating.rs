@@ -1,0 +1,210 @@
+//! States of another version, made beside the stream: `running-2` takes the place of `running-1` while words come.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Output, Stdio};
+
+use millstream_platform::{MIGRATION_POINTS, UPGRADE_POINTS};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::process::{Process, until};
+use crate::support::{Project, component, stderr, stdout};
+
+const PIPELINE: &str = r#"
+name = "migrating"
+batch-interval = "50ms"
+checkpoint = "checkpoint"
+
+[plugins.running]
+component = "{running-1}"
+
+[sources.lines]
+type = "files"
+path = "in/*.txt"
+
+[streams.words]
+from = "lines"
+flat-map = "running.words"
+[streams.counts]
+from = "words"
+update-state = { by = ["word"], function = "running.running" }
+
+[sinks.counts]
+from = "counts"
+type = "files"
+path = "out"
+"#;
+
+/// Words of a file.
+const WORDS: usize = 400;
+
+struct Stream {
+    project: Project,
+    /// Words that were given, as they are written.
+    given: BTreeMap<String, i64>,
+    files: usize,
+}
+
+impl Stream {
+    fn new() -> Self {
+        Self { project: Project::new(PIPELINE), given: BTreeMap::new(), files: 0 }
+    }
+
+    fn start(&self) -> Process {
+        Process::start(&mut self.project.command("run", &[]))
+    }
+
+    /// Gives a file of words, many of which differ in their case alone, and some begin with `#`.
+    fn give(&mut self, words: usize) {
+        self.files += 1;
+        let start = self.files * 37;
+        let word = |number: usize| {
+            format!("{}{}", ["word-", "Word-", "WORD-", "#word-"][number % 4], (start + number / 2) % words)
+        };
+        let given: Vec<String> = (0..words).map(word).collect();
+        given.iter().for_each(|word| *self.given.entry(word.clone()).or_default() += 1);
+        // Renamed, so that it is never seen half.
+        self.project.write("staged", given.join("\n") + "\n");
+        let file = self.project.path(&format!("in/{:04}.txt", self.files));
+        std::fs::rename(self.project.path("staged"), file).unwrap();
+    }
+
+    /// Waits until all words that were given are in the states, of the first or the second version, and gives of which.
+    fn counted(&self) -> u32 {
+        let lowered = |words: &BTreeMap<String, i64>| {
+            let mut lowered = BTreeMap::<String, i64>::new();
+            for (word, count) in words.iter().filter(|(word, _)| !word.starts_with('#')) {
+                *lowered.entry(word.to_lowercase()).or_default() += count;
+            }
+            lowered
+        };
+        let second = lowered(&self.given);
+        until("all words in the states", || {
+            let shown = self.project.run("state", &["counts", "--json"]);
+            let rows = stdout(&shown);
+            let rows = rows.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let count =
+                |row: Value| (row["word"].as_str().unwrap().to_owned(), row["count"].as_i64().unwrap());
+            let counts: BTreeMap<String, i64> = rows.map(count).collect();
+            let versions = [(1, &self.given), (2, &second)];
+            versions.into_iter().find(|(_, words)| **words == counts).map(|(version, _)| version)
+        })
+    }
+
+    fn ask(&self, more: &[&str]) -> Output {
+        let running = format!("running={}", component("running-2").display());
+        self.project.run("upgrade", &[&[running.as_str()], more].concat())
+    }
+
+    fn stop(process: Process) -> String {
+        process.signal(Signal::TERM);
+        let (status, log) = process.end();
+        assert!(status.success(), "{log}");
+        log
+    }
+
+    /// The folders of states.
+    fn generations(&self) -> usize {
+        let checkpoint = std::fs::read_dir(self.project.path("checkpoint")).unwrap();
+        let names = checkpoint.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("state")).count()
+    }
+}
+
+#[test]
+fn states_are_migrated_beside_the_stream_and_no_word_is_lost_or_counted_twice() {
+    let mut stream = Stream::new();
+    std::fs::create_dir_all(stream.project.path("in")).unwrap();
+    let process = stream.start();
+    stream.give(20_000);
+    assert_eq!(stream.counted(), 1);
+    let running = format!("running={}", component("running-2").display());
+    let mut asking = stream.project.command("upgrade", &[&running, "--json"]);
+    let mut asking = asking.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while asking.try_wait().unwrap().is_none() && stream.files < 400 {
+        stream.give(WORDS);
+    }
+    let asked = asking.wait_with_output().unwrap();
+    assert!(asked.status.success(), "{}\n{}", stderr(&asked), process.log());
+    let report: Value = serde_json::from_str(&stdout(&asked)).unwrap();
+    let migrated = &report["migrated"][0];
+    assert_eq!((&migrated["from"], &migrated["to"]), (&1.into(), &2.into()), "{report}");
+    assert!(
+        migrated["merged"].as_u64() > Some(1_000) && migrated["dropped"].as_u64() > Some(1_000),
+        "{report}"
+    );
+    stream.give(WORDS);
+    assert_eq!(stream.counted(), 2);
+    Stream::stop(process);
+    let process = stream.start();
+    stream.give(WORDS);
+    assert_eq!(stream.counted(), 2);
+    until("the states before to be removed", || {
+        stream.give(1);
+        (stream.generations() == 1).then_some(())
+    });
+    let log = Stream::stop(process);
+    assert!(!log.contains("version 1 to 2"), "{log}");
+}
+
+#[test]
+fn a_process_that_ends_anywhere_while_states_are_migrated_has_migrated_all_of_them_or_none() {
+    let not_adopted = ["states-copied", "states-migrated", "version-kept", "upgrade-ready"];
+    let points = MIGRATION_POINTS.iter().chain(UPGRADE_POINTS).filter(|point| **point != "batch-reassigned");
+    for point in points {
+        eprintln!("killed at {point}");
+        let mut stream = Stream::new();
+        std::fs::create_dir_all(stream.project.path("in")).unwrap();
+        let process = stream.start();
+        stream.give(WORDS);
+        assert_eq!(stream.counted(), 1);
+        Stream::stop(process);
+        let mut process =
+            Process::start(stream.project.command("run", &[]).env("MILLSTREAM_CRASH_AT", point));
+        stream.give(WORDS);
+        assert_eq!(stream.counted(), 1);
+        let asked = stream.ask(&[]);
+        // The commit that names the new states is one of the batches that come.
+        until("the end of the process", || {
+            if asked.status.success() && !process.has_ended() {
+                stream.give(1);
+            }
+            process.has_ended().then_some(())
+        });
+        let (status, log) = process.end();
+        assert_eq!(status.signal(), Some(9), "{point} is not passed, {status}:\n{log}");
+        let process = stream.start();
+        stream.give(WORDS);
+        assert_eq!(stream.counted(), if not_adopted.contains(point) { 1 } else { 2 }, "{point}");
+        Stream::stop(process);
+    }
+}
+
+#[test]
+fn a_shadow_run_of_other_states_leaves_nothing_behind_unless_it_is_promoted() {
+    let mut stream = Stream::new();
+    std::fs::create_dir_all(stream.project.path("in")).unwrap();
+    let process = stream.start();
+    stream.give(WORDS);
+    assert_eq!(stream.counted(), 1);
+    let asked = stream.ask(&["--shadow", "3", "--promote", "--json"]);
+    assert!(asked.status.success(), "batches without rows are the same: {}", stderr(&asked));
+    let report: Value = serde_json::from_str(&stdout(&asked)).unwrap();
+    assert_eq!(report["shadow"]["promoted"], true, "{report}");
+    stream.give(WORDS);
+    assert_eq!(stream.counted(), 2);
+    Stream::stop(process);
+
+    let mut stream = Stream::new();
+    std::fs::create_dir_all(stream.project.path("in")).unwrap();
+    let process = stream.start();
+    stream.give(WORDS);
+    assert_eq!(stream.counted(), 1);
+    let asked = stream.ask(&["--shadow", "3"]);
+    assert!(asked.status.success(), "{}", stderr(&asked));
+    assert_eq!(stream.generations(), 1);
+    stream.give(WORDS);
+    assert_eq!(stream.counted(), 1);
+    Stream::stop(process);
+}
