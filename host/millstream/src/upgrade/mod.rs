@@ -42,7 +42,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "WHAT", value_parser = ["network", "http", "folders", "environment"])]
     allow_import: Vec<String>,
     #[command(flatten)]
-    shadow: shadow::Options,
+    shadow: shadow::ShadowOptions,
     /// Print one JSON object
     #[arg(long)]
     json: bool,

@@ -12,7 +12,7 @@ use crate::printable;
 
 /// What `upgrade` takes of it.
 #[derive(Args)]
-pub(super) struct Options {
+pub(super) struct ShadowOptions {
     /// Run the new version beside the running one for so many batches, write nothing of it, and compare the rows of both
     #[arg(long, value_name = "BATCHES", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     shadow: Option<u32>,
@@ -48,7 +48,7 @@ pub(crate) struct Shadowed {
     pub(crate) report: ShadowReport,
 }
 
-impl Options {
+impl ShadowOptions {
     pub(super) fn request(&self) -> Option<ShadowRequest> {
         let (promote, differences_max) = (self.promote, self.allow_diff.unwrap_or(0));
         self.shadow.map(|batches| ShadowRequest { batches, promote, differences_max })
