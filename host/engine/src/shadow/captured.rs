@@ -137,6 +137,8 @@ impl Held {
     }
 
     fn add_data(&mut self, data: &ArrayData) {
+        // What describes the values takes some memory too, however few there are.
+        self.bytes += size_of::<ArrayData>();
         let nulls = data.nulls().map(|nulls| nulls.buffer());
         for buffer in data.buffers().iter().chain(nulls) {
             if self.buffers.insert(buffer.data_ptr().as_ptr() as usize) {

@@ -3,8 +3,8 @@ use millstream_engine::{DifferingRow, ShadowReport, Side, SinkDifferences};
 use millstream_model::BatchTime;
 use serde_json::json;
 
-use super::super::{Report, as_text};
-use super::{Options, ShadowRequest, Shadowed};
+use super::super::{Options, Report, as_text};
+use super::{ShadowRequest, Shadowed};
 
 fn batches(batches: u64, rows: u64) -> ShadowReport {
     let [first, last] = [0, 99].map(|batch| Some(BatchTime::from_ms(1_700_000_012_000 + batch * 1_000)));
@@ -126,14 +126,16 @@ fn a_program_reads_the_report_and_what_became_of_the_version() {
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
-    shadow: Options,
+    upgrade: Options,
 }
 
 #[test]
 fn what_belongs_to_a_shadow_run_is_asked_with_one() {
     let parse = |arguments: &str| {
-        let parsed = Arguments::try_parse_from(["upgrade"].into_iter().chain(arguments.split_whitespace()));
-        parsed.map(|arguments| arguments.shadow.request()).map_err(|error| error.kind())
+        let parsed = Arguments::try_parse_from(
+            ["upgrade", "pipeline.toml", "text=text.wasm"].into_iter().chain(arguments.split_whitespace()),
+        );
+        parsed.map(|arguments| arguments.upgrade.shadow.request()).map_err(|error| error.kind())
     };
     let request = ShadowRequest { batches: 3, promote: true, differences_max: 7 };
     assert_eq!(parse("--shadow 3 --promote --allow-diff 7"), Ok(Some(request)));
