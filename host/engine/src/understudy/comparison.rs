@@ -88,11 +88,7 @@ impl Comparison {
 
     fn add(&mut self, before: Outputs, after: Outputs) {
         let (time, report) = (after.time, &mut self.report);
-        report.batches += 1;
-        report.first = report.first.or(Some(time));
-        report.last = Some(time);
-        report.before_ms += before.took.as_secs_f64() * 1e3;
-        report.after_ms += after.took.as_secs_f64() * 1e3;
+        report.ran(time, before.took, after.took);
         match (before.rows, after.rows) {
             (Ok(of_before), Ok(of_after)) => {
                 compare(time, &of_before, &of_after, report);
