@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use async_trait::async_trait;
-use millstream_model::{DataType, Field, Function, Schema};
+use millstream_model::{DataType, Field, Function, Migration, Schema};
 use millstream_query::{Operator, OperatorContext, OperatorInput, Partitions, Program, QueryError};
 use millstream_state::{KeyedSpec, KeyedTable, StateError, States};
 
@@ -31,7 +31,8 @@ impl Numbering {
         outside: &Arc<Outside>,
     ) -> (Program, Arc<States>) {
         let states = Arc::new(States::default());
-        let migrations = (1..version).map(|from| Renumbering::new(from, version, outside));
+        let migration = |from| Arc::new(Renumbering::new(from, version, outside)) as Arc<dyn Migration>;
+        let migrations = (1..version).map(migration);
         let table = states.migrating("numbers", spec(version), migrations.collect());
         let mut relations = lab::relations(function, inputs).await;
         let numbering = Arc::new(Self { version, table, states: Arc::clone(&states) });
@@ -92,7 +93,7 @@ impl Numbering {
 /// The states of a version: every other counts an origin in two parts.
 pub(super) fn spec(version: u32) -> KeyedSpec {
     let key = Schema::new([Field::new("origin", DataType::Utf8)]);
-    let state = Schema::new([Field::new(&format!("rows-{version}"), DataType::Int64)]);
+    let state = Schema::new([Field::new(format!("rows-{version}"), DataType::Int64)]);
     KeyedSpec { key, state, version }
 }
 

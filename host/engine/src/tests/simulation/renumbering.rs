@@ -21,7 +21,7 @@ pub(super) struct Renumbering {
 }
 
 impl Renumbering {
-    pub(super) fn new(from: u32, to: u32, outside: &Arc<Outside>) -> Arc<dyn Migration> {
+    pub(super) fn new(from: u32, to: u32, outside: &Arc<Outside>) -> Self {
         let description = MigrationDescription {
             version: from,
             keys: spec(from).key,
@@ -29,7 +29,7 @@ impl Renumbering {
             new_keys: spec(to).key,
             merges: true,
         };
-        Arc::new(Self { to, description, outside: Arc::clone(outside) })
+        Self { to, description, outside: Arc::clone(outside) }
     }
 
     fn new_key(&self, old: &str) -> String {
