@@ -6,7 +6,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error)]
 pub enum MigrateError {
     /// They cannot be read, or the new ones not be written.
-    #[error("{0}")]
+    #[error("migrating states: {0}")]
     State(#[from] StateError),
     /// The function failed, on one key alone.
     #[error(

@@ -95,6 +95,11 @@ fn plan_table(states: &States, difference: Difference) -> Result<TablePlan, Stat
 }
 
 impl Plan {
+    /// The tables whose states change.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.tables.iter().map(|plan| plan.table.as_str()).collect()
+    }
+
     /// Puts all that `copies` hold into `store`, which is empty: what changes through its migration, and everything else as it
     /// is, be it asked for or not. Tells of each migrated table how many of its keys are done. To be awaited where functions
     /// may compute; others go on between two calls.

@@ -42,6 +42,7 @@ pub(crate) async fn take_over(
 }
 
 async fn fill(plan: &Plan, tables: &Tables, store: &Store) -> Result<(), MigrateError> {
+    tracing::info!("migrating the states of {}, which are of another version", plan.names().join(", "));
     let copies = tables.fork().copy().await?;
     crash_point("states-copied");
     let mut told = 0;

@@ -18,8 +18,6 @@ use millstream_state::{Collisions, Copies, KeyedRows, StateError, Store, Target}
 
 use super::{MigrateError, MigratedTable, TablePlan};
 
-/// Keys of a call. When all are there already, what is to be merged is twice as much.
-const ROWS_MAX: usize = Migrated::ROWS_MAX / 2;
 /// What an error says of a key, at most.
 const KEY_BYTES_MAX: usize = 200;
 
@@ -31,10 +29,15 @@ pub(super) async fn migrate(
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<MigratedTable, MigrateError> {
     let target = Target::new(store, &plan.table, plan.spec.clone())?;
+    // Where new keys are all there already, what is to be merged is twice as much.
+    let rows_max = match plan.migration.description().merges {
+        true => Migrated::ROWS_MAX / 2,
+        false => Migrated::ROWS_MAX,
+    };
     let mut moving = Moving { plan, target, keys: 0, dropped: 0, clash: None };
     let mut reader =
         copies.read(&plan.table)?.ok_or_else(|| StateError::Unknown { table: plan.table.clone() })?;
-    while let Some(rows) = reader.next(ROWS_MAX)? {
+    while let Some(rows) = reader.next(rows_max)? {
         let keys = rows.times.len() as u64;
         moving.migrate(rows).await?;
         moving.keys += keys;

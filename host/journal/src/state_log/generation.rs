@@ -14,6 +14,9 @@ use crate::segment::{self, Folder};
 /// What the scratch file is called that a store may have in the folder until it is written to.
 pub const SCRATCH: &str = "cold";
 
+/// The file in the folder of a generation that tells that no commit has named it.
+const BEGUN: &str = "begun";
+
 /// The folder of a generation.
 pub(super) fn folder(checkpoint: &Path, generation: u32) -> PathBuf {
     let name = Kind::State.extension();
@@ -64,6 +67,38 @@ impl StateFiles {
         segment::make_folder(self.log.disk.as_ref(), &self.log.path).await
     }
 
+    /// Makes the folder of a generation that no commit names yet.
+    ///
+    /// # Errors
+    /// `Full` and `Disk`.
+    pub async fn begin(&self) -> Result<(), JournalError> {
+        self.make_folder().await?;
+        let mark = self.log.path.join(BEGUN);
+        let made = self.log.disk.create(&mark).await;
+        made.map(drop).map_err(|error| JournalError::of("creating", &mark, error))
+    }
+
+    /// Whether no commit has ever named the generation. One that no commit has named may be taken for one that was, and never the
+    /// other way.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub async fn is_begun(&self) -> Result<bool, JournalError> {
+        Ok(self.log.names().await?.iter().any(|name| name == BEGUN))
+    }
+
+    /// Notes, durably, that a commit names the generation.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub async fn end_beginning(&self) -> Result<(), JournalError> {
+        if self.is_begun().await? {
+            self.log.remove(&self.log.path.join(BEGUN)).await?;
+            self.log.sync().await?;
+        }
+        Ok(())
+    }
+
     /// Removes the generation: what it may have made itself, and its folder if nothing else is in there. Without effect where there is
     /// none; what a crash leaves of it can be removed again.
     ///
@@ -77,6 +112,7 @@ impl StateFiles {
             }
         }
         self.log.remove(&self.log.path.join(SCRATCH)).await?;
+        self.log.remove(&self.log.path.join(BEGUN)).await?;
         match self.log.disk.remove(&self.log.path).await {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
                 let folder = self.log.path.display();

@@ -2,7 +2,8 @@
 //!
 //! Each has a folder of its own in the checkpoint folder, with a log and snapshots. Which one is real is for the last commit's
 //! [`StateEnd`] to say. The others are removed when neither the last commit nor the one before it needs them. Each is a store with
-//! limits of its own: while there are two, both may take that much memory.
+//! limits of its own: while there are two, both may take that much memory. One that was begun and never named by a commit is of no use
+//! to the next process, which removes it first.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ impl Store {
         }
         let generation = (1..=u32::MAX).find(|generation| !known.contains(generation));
         let generation = generation.expect("no folder holds so many");
+        StateFiles::new(&disk, folder, generation).begin().await?;
         let end = StateEnd { generation, ..StateEnd::default() };
         Self::open_generation(&disk, folder, limits, Some(end)).await
     }
@@ -57,8 +59,22 @@ impl Store {
     /// `Journal`: `Disk`.
     pub async fn retire_others(&self) -> Result<(), StateError> {
         let Some(disk) = &self.disk else { return Ok(()) };
+        disk.files.end_beginning().await?;
         let generations = disk.files.others().await?;
         disk.progress().retired = Retired { generations, is_due: false };
+        Ok(())
+    }
+
+    /// Removes the generations beside this one that were begun and that no commit has named: processes have ended before they
+    /// came to that.
+    pub(super) async fn remove_begun(&self) -> Result<(), StateError> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        for files in disk.files.others().await? {
+            if files.is_begun().await? {
+                tracing::info!(folder = %files.folder().display(), "removing states that were never whole");
+                files.remove().await?;
+            }
+        }
         Ok(())
     }
 

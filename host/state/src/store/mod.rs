@@ -109,8 +109,8 @@ impl Store {
     }
 
     /// Opens the store in a checkpoint folder as the last commit left it, whose end of the log is `end`: what was written
-    /// behind it is removed, and so are other generations of states than that of `end`, when a batch was applied. Without an
-    /// `end` there was no commit of any state.
+    /// behind it is removed, and so are other generations of states than that of `end`: at once those that no commit has named,
+    /// the others when a batch was applied. Without an `end` there was no commit of any state.
     ///
     /// # Errors
     /// `Journal`: `Damaged` and `Newer`, where what is needed cannot be read, and nothing was changed; `Full` and `Disk`.
@@ -121,6 +121,7 @@ impl Store {
         end: Option<StateEnd>,
     ) -> Result<Self, StateError> {
         let store = Self::open_generation(&disk, folder, limits, end).await?;
+        store.remove_begun().await?;
         store.retire_others().await?;
         Ok(store)
     }

@@ -60,7 +60,9 @@ async fn what_is_opened_is_the_generation_that_the_commit_names() {
 async fn other_generations_go_when_neither_of_the_last_two_commits_needs_them() {
     for (at, left) in ["state", "state-1"].into_iter().enumerate() {
         let disk = MemoryDisk::new();
-        let (_, ends) = both(&disk).await;
+        let ([_, new], ends) = both(&disk).await;
+        // The commit that has named the new one may be lost.
+        new.retire_others().await.unwrap();
         disk.kill();
         let store = open(&disk, Limits::default(), ends[at]).await.unwrap();
         store.maintain().await.unwrap();
@@ -69,6 +71,20 @@ async fn other_generations_go_when_neither_of_the_last_two_commits_needs_them() 
         store.maintain().await.unwrap();
         assert_eq!(folders(&disk).await, [left]);
     }
+}
+
+#[tokio::test]
+async fn those_that_no_commit_has_named_go_with_the_process_after_that_which_began_them() {
+    let disk = MemoryDisk::new();
+    let (_, [old, _]) = both(&disk).await;
+    for _ in 0..3 {
+        drop(begin(&disk).await);
+    }
+    assert_eq!(folders(&disk).await, ["state", "state-1", "state-2", "state-3", "state-4"]);
+    disk.kill();
+    assert_eq!(counted(&open(&disk, Limits::default(), old).await.unwrap()), ["old"]);
+    assert_eq!(folders(&disk).await, ["state"]);
+    assert_eq!(begin(&disk).await.generation(), Some(1));
 }
 
 #[tokio::test]

@@ -136,16 +136,9 @@ async fn a_migrated_table_is_there_as_of_the_commit_that_names_it_and_not_before
     assert_eq!(found(&new), expected);
     let new_end = commit(&new, Change::new(at(21))).await;
     disk.kill();
-    check(&disk, limits, old_end, |store| {
-        assert_eq!(all(&store.keyed("running", words()).unwrap()).len(), all(&table).len())
-    })
-    .await;
-    check(&disk, limits, new_end, |store| assert_eq!(found(store), expected)).await;
-}
-
-async fn check(disk: &MemoryDisk, limits: Limits, end: Option<StateEnd>, check: impl Fn(&Store)) {
-    check(&open(disk, limits, end).await.unwrap());
-    disk.kill();
+    let as_of = async |end: Option<StateEnd>| open(&disk.fork(), limits, end).await.unwrap();
+    assert_eq!(all(&as_of(old_end).await.keyed("running", words()).unwrap()), all(&table));
+    assert_eq!(found(&as_of(new_end).await), expected);
 }
 
 fn without_prefix(rows: &KeyedRows) -> KeyedRows {

@@ -1,7 +1,7 @@
 //! What a seed chooses: how the pipeline is set, and what happens to it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,6 +33,7 @@ pub(super) struct Chance {
     limits: Limits,
     state_limits: StateLimits,
     letters_bytes_max: u64,
+    state_version: AtomicU32,
 }
 
 /// What the code of every life has in common.
@@ -62,7 +63,8 @@ impl Chance {
             ..StateLimits::default()
         };
         let letters_bytes_max = if seeded.chance(1, 4) { 100 + seeded.below(400) } else { LETTERS_BYTES_MAX };
-        Self { outside: Arc::clone(outside), limits, state_limits, letters_bytes_max }
+        let state_version = AtomicU32::new(1);
+        Self { outside: Arc::clone(outside), limits, state_limits, letters_bytes_max, state_version }
     }
 
     /// Whether every dead letter is still there.
@@ -125,6 +127,12 @@ impl Chance {
         1 + self.seeded().below(PROGRAMS_MAX as u64) as usize
     }
 
+    /// The version of the states of a life: that of the life before, or the next.
+    fn state_version(&self) -> u32 {
+        let more = u32::from(self.outside.numbered && self.seeded().chance(1, 3));
+        self.state_version.fetch_add(more, Ordering::Relaxed) + more
+    }
+
     /// The pipeline of one life.
     pub(super) async fn application(&self, disk: Arc<dyn Disk>, made: Made, is_faulty: bool) -> Application {
         let seeded = self.seeded();
@@ -141,7 +149,9 @@ impl Chance {
             name: "simulation".into(),
             batch_interval: Duration::from_millis([500, 1_000, 1_500][seeded.below(3) as usize]),
             // Each life has a version of its own, so that batches are finished by the code that began them.
-            code: parts.code(version(&format!("at {:?}", self.outside.clock.elapsed()))).await,
+            code: parts
+                .code(version(&format!("{} at {:?}", self.state_version(), self.outside.clock.elapsed())))
+                .await,
             checkpoint: Some(Checkpoint {
                 disk: Arc::clone(&disk),
                 folder: FOLDER.into(),
@@ -176,7 +186,9 @@ impl Chance {
 
 impl Parts {
     async fn code(&self, version: Version) -> Code {
-        let (programs, states) = self.made.programs(&self.outside.sources()).await;
+        let states = version.pipeline.split(' ').next().and_then(|states| states.parse().ok());
+        let states = states.expect("a version's name begins with that of its states");
+        let (programs, states) = self.made.programs(&self.outside.sources(), states).await;
         let base = Base { outside: Arc::clone(&self.outside), fails: self.fails };
         let files = Files { disk: Arc::clone(&self.disk), outside: Arc::clone(&self.outside) };
         let from = self.made.wanted().to_owned();

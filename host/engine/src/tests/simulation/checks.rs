@@ -14,12 +14,14 @@ use super::program::COUNTED;
 use super::sinks::OUT;
 use super::sources::{RECEIVER, SHELF};
 use super::{FOLDER, LETTERS};
-use crate::{Board, EngineError, SinkError};
+use crate::{Board, EngineError, MigrateError, SinkError};
 
 /// Whether a pipeline may end so when its disk, its sources, its sinks and its code fail.
 pub(super) fn may_end(error: &EngineError) -> bool {
     match error {
-        EngineError::Journal(error) | EngineError::State(StateError::Journal(error)) => {
+        EngineError::Journal(error)
+        | EngineError::State(StateError::Journal(error))
+        | EngineError::Migration(MigrateError::State(StateError::Journal(error))) => {
             matches!(error, JournalError::Full { .. } | JournalError::Disk { .. } | JournalError::Closed)
         }
         EngineError::Sink { source: SinkError::Failed(_), .. }

@@ -12,6 +12,7 @@ mod life;
 mod numbering;
 mod outside;
 mod program;
+mod renumbering;
 mod sinks;
 mod sources;
 
@@ -94,7 +95,7 @@ struct Bench {
 }
 
 /// What must come about in a few hundred seeds: a simulation in which nothing happens would show nothing.
-const VARIETY: [&str; 15] = [
+const VARIETY: [&str; 16] = [
     "cut off",
     "disk error",
     "stopped at once",
@@ -110,6 +111,7 @@ const VARIETY: [&str; 15] = [
     "is read again",
     "the code of",
     "rows are numbered",
+    renumbering::MIGRATED,
 ];
 
 impl Bench {
@@ -267,7 +269,9 @@ fn name(end: &End) -> &'static str {
         End::CutOff => "cut off",
         End::Stuck => "stuck",
         End::Returned(Ok(_)) => "stopped gracefully",
-        End::Returned(Err(EngineError::Journal(_) | EngineError::State(_))) => "disk error",
+        End::Returned(Err(EngineError::Journal(_) | EngineError::State(_) | EngineError::Migration(_))) => {
+            "disk error"
+        }
         End::Returned(Err(EngineError::Sink { .. })) => "sink error",
         End::Returned(Err(EngineError::Source { .. })) => "source error",
         End::Returned(Err(EngineError::Batch { .. })) => "batch error",

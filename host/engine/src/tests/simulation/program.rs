@@ -68,9 +68,9 @@ impl Workshop {
     }
 
     /// What a life in `outside` is given its programs from.
-    pub(super) async fn made(&mut self, outside: &Outside, programs: usize) -> Made {
+    pub(super) async fn made(&mut self, outside: &Arc<Outside>, programs: usize) -> Made {
         match outside.numbered {
-            true => Made::Numbering(Arc::clone(&self.tally) as Arc<dyn Function>),
+            true => Made::Numbering(Arc::clone(&self.tally) as Arc<dyn Function>, Arc::clone(outside)),
             false => Made::Kept(self.idle(outside, PROGRAMS_MAX).await, programs),
         }
     }
@@ -94,16 +94,17 @@ pub(super) enum Made {
     /// Of those that are used for many seeds, so many.
     Kept(Idle, usize),
     /// One that keeps states, for each code anew: it is bound to the states of one life.
-    Numbering(Arc<dyn Function>),
+    Numbering(Arc<dyn Function>, Arc<Outside>),
 }
 
 impl Made {
-    /// The programs of a code, and what they keep.
-    pub(super) async fn programs(&self, inputs: &[&str]) -> (Programs, Arc<States>) {
+    /// The programs of a code, and what they keep, in states of that version.
+    pub(super) async fn programs(&self, inputs: &[&str], states: u32) -> (Programs, Arc<States>) {
         match self {
             Self::Kept(idle, count) => (Programs::borrowed(idle, *count), Arc::default()),
-            Self::Numbering(function) => {
-                let (program, states) = Numbering::program(Arc::clone(function), inputs).await;
+            Self::Numbering(function, outside) => {
+                let (program, states) =
+                    Numbering::program(Arc::clone(function), inputs, states, outside).await;
                 (Programs::new(vec![program]), states)
             }
         }
@@ -113,7 +114,7 @@ impl Made {
     pub(super) fn wanted(&self) -> &'static str {
         match self {
             Self::Kept(..) => "out",
-            Self::Numbering(_) => "numbered",
+            Self::Numbering(..) => "numbered",
         }
     }
 }
