@@ -59,6 +59,9 @@ pub enum EngineError {
     /// States cannot be read or written.
     #[error("states: {0}")]
     State(StateError),
+    /// The pipeline would lose states that nobody allowed it to drop. Nothing was changed.
+    #[error("{0}")]
+    Losses(String),
     /// A batch was begun by code that is not to be had.
     #[error(
         "batch {time} was begun by another version of the pipeline, which cannot finish it: {reason}; put back what that \

@@ -186,7 +186,7 @@ impl Processor {
         letters(time, &inputs, computed.poison).for_each(|letter| rejected.push(letter));
         let accumulated = computed.accumulated;
         let prepared = staged.prepare().await.map_err(|fault| sink_error(time, fault))?;
-        let change = code.states.take().filter(|_| !code.states.is_empty());
+        let change = code.states.take();
         Ok(Outcome { prepared, accumulated, rejected, change })
     }
 }

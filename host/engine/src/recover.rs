@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::application::{Checkpoint, Code, Versions};
 use crate::batch::Batch;
 use crate::commit::{Committer, Done, SharedLog};
+use crate::losses;
 use crate::output::Prepared;
 use crate::process::Ran;
 use crate::receive::LaneStart;
@@ -41,7 +42,8 @@ pub(crate) async fn open(checkpoint: &Checkpoint, clock: Arc<dyn Clock>) -> Resu
     Ok(OpenJournal { log: SharedLog::new(batches), wal, writer: tokio::spawn(writer.run()), ledger })
 }
 
-/// Opens the states as the last commit left them. A pipeline that keeps none, and has kept none, has no folder of them.
+/// Opens the states as the last commit left them, and refuses code that would lose some. A pipeline that keeps none, and has
+/// kept none, has no folder of them.
 pub(crate) async fn open_states(
     checkpoint: &Checkpoint,
     journal: &OpenJournal,
@@ -49,18 +51,13 @@ pub(crate) async fn open_states(
     limits: Limits,
 ) -> Result<Arc<Tables>, EngineError> {
     let end = journal.ledger.state_end;
-    if code.states.is_empty() && end.is_none() {
+    if code.states.is_empty() && end.is_none() && journal.ledger.pending.is_empty() {
         return states_in_memory(code, limits);
     }
     let disk = Arc::clone(&checkpoint.disk);
     let store = Store::open(disk, &checkpoint.folder, limits, end).await;
     let tables = Arc::new(Tables::new(store.map_err(EngineError::State)?));
-    code.states.bind(&tables).map_err(EngineError::State)?;
-    for table in tables.store().orphans() {
-        tracing::warn!(
-            "what was kept under \"{table}\" belongs to no stream any more; it stays, and a stream of that name goes on with it"
-        );
-    }
+    losses::refuse(&code.states, &tables)?;
     Ok(tables)
 }
 
@@ -97,7 +94,10 @@ pub(crate) async fn finish_batches(
     }
     if !ledger.pending.is_empty() {
         tracing::info!("{} batches that had begun before were finished", ledger.pending.len());
+        // Those may have kept what there was nothing of before.
+        losses::refuse(&code.states, states)?;
     }
+    losses::take_hold(&code.states, states)?;
     committer.processor.is_recovering = false;
     crash_point("recovered");
     Ok(done)
@@ -116,6 +116,7 @@ impl Earlier<'_> {
     /// The code of a batch: the pipeline's own, or that of the version which began the batch.
     async fn code_of(&self, manifest: &Manifest) -> Result<Arc<Code>, EngineError> {
         if manifest.version == self.own.version {
+            losses::take_hold(&self.own.states, self.states)?;
             return Ok(Arc::clone(self.own));
         }
         let time = manifest.time;
@@ -123,7 +124,8 @@ impl Earlier<'_> {
         let loaded = self.versions.load(&manifest.version).await;
         let mut code = loaded.map_err(|reason| EngineError::Version { time, reason })?;
         succeed(&mut code, self.own);
-        code.states.bind(self.states).map_err(EngineError::State)?;
+        let bound = code.states.bind(self.states);
+        bound.map_err(|error| EngineError::Version { time, reason: error.to_string() })?;
         let opened = code.tables.open(BatchTime::from_ms(self.clock.now_ms())).await;
         opened.map_err(|error| EngineError::Version { time, reason: error.to_string() })?;
         Ok(Arc::new(code))

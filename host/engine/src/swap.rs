@@ -19,6 +19,8 @@ use tokio::sync::oneshot;
 
 use crate::application::{Code, SourceBinding};
 use crate::commit;
+use crate::losses;
+use crate::receive::Receivers;
 use crate::recover;
 use crate::run::{Job, Run};
 use crate::upgrade::Asked;
@@ -59,6 +61,28 @@ impl Run {
             && self.receivers.as_ref().is_some_and(|receivers| !receivers.have_retired())
     }
 
+    /// Whether the batches of the code before are waited for, since other code drops what they read and change. No other
+    /// batch is cut meanwhile.
+    pub(crate) fn is_draining(&self) -> bool {
+        let Some(Swap { stage: Stage::Retiring(code), .. }) = &self.swap else { return false };
+        let is_ready = self.receivers.as_ref().is_some_and(Receivers::are_ready);
+        is_ready && self.has_begun(code) && !code.states.drops(&self.states).is_empty()
+    }
+
+    /// Whether batches have begun that would not be given to other code.
+    fn has_begun(&self, code: &Code) -> bool {
+        let has_ended = self.queue.is_empty() && self.running.is_empty();
+        self.is_ending() || (!has_ended && !self.would_reassign(code))
+    }
+
+    /// Whether batches that have begun are given to other code: some wait for a function, and the code can read them all.
+    fn would_reassign(&self, code: &Code) -> bool {
+        let reads = |source: &SourceBinding| {
+            code.sources.iter().any(|next| next.name == source.name && next.format == source.format)
+        };
+        !self.processor.quarantine.status().is_empty() && self.code.sources.iter().all(reads)
+    }
+
     /// Takes up an upgrade, or refuses it.
     pub(crate) async fn take_up(&mut self, asked: Asked) {
         let Asked { upgrade: Upgrade { mut code, adopt }, answer } = asked;
@@ -88,8 +112,11 @@ impl Run {
 
     /// What of other code does not go with what this pipeline has.
     async fn check(&mut self, code: &Code) -> Result<(), String> {
-        if let Some(difference) = code.states.differences(&self.states).into_iter().next() {
-            return Err(millstream_state::StateError::from(difference).to_string());
+        if let Some(reason) = losses::refusal(&code.states, &self.states) {
+            return Err(reason);
+        }
+        if let Some(mistake) = code.states.undropped(&self.states).into_iter().next() {
+            return Err(mistake);
         }
         let Some(log) = &self.journal else { return Ok(()) };
         let other = |ledger: &Ledger| code.sources.iter().find_map(|source| other_kind(source, ledger));
@@ -105,21 +132,17 @@ impl Run {
     pub(crate) async fn switch(&mut self) -> Result<(), EngineError> {
         let receivers = self.receivers.as_ref().expect("receivers are started before anything is asked for");
         let is_retiring = matches!(&self.swap, Some(Swap { stage: Stage::Retiring(_), .. }));
-        if !is_retiring || !receivers.are_ready() {
+        if !is_retiring || !receivers.are_ready() || self.is_draining() {
             return Ok(());
         }
         let Some(Swap { stage: Stage::Retiring(code), adopt, answer }) = self.swap.take() else {
             return Ok(());
         };
         crash_point("upgrade-ready");
-        let bound = code.states.bind(&self.states).map_err(|error| error.to_string());
-        let adopted = match bound {
-            Ok(()) => adopt.await,
-            Err(reason) => Err(reason),
-        };
-        match adopted {
+        match adopt.await {
             Ok(()) => {
                 crash_point("upgrade-adopted");
+                losses::take_hold(&code.states, &self.states)?;
                 let swapped = self.go_on_with(Arc::from(code)).await?;
                 // Whoever asked may be gone.
                 drop(answer.send(Ok(swapped)));
@@ -135,11 +158,9 @@ impl Run {
 
     /// Everything that comes is this code's.
     async fn go_on_with(&mut self, code: Arc<Code>) -> Result<Swapped, EngineError> {
-        let before = std::mem::replace(&mut self.code, Arc::clone(&code));
-        let reads_all = before.sources.iter().all(|source| {
-            code.sources.iter().any(|next| next.name == source.name && next.format == source.format)
-        });
-        let reassigned = match !self.processor.quarantine.status().is_empty() && reads_all {
+        let would_reassign = self.would_reassign(&code);
+        self.code = Arc::clone(&code);
+        let reassigned = match would_reassign {
             true => self.reassign().await?,
             false => 0,
         };

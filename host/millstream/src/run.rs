@@ -22,11 +22,11 @@ use crate::allowed::Allowed;
 use crate::compiled::keep;
 use crate::control;
 use crate::host_file::Lock;
-use crate::load::{Overrides, Refused, check_components, runtime};
+use crate::load::{Overrides, Refused, runtime};
 use crate::supervise::supervise;
 use crate::takeover::{Giving, take_over};
-use crate::target::{Read, Target};
-use crate::upgrade::{Loaded, Running, choose, watch};
+use crate::target::Target;
+use crate::upgrade::{Drops, Loaded, Running, choose, watch};
 use crate::versions::Store;
 use crate::wire::{dead_letters, dead_letters_file, policy, state_limits, threads, wire};
 
@@ -37,6 +37,8 @@ pub(crate) struct Options {
     target: Target,
     #[command(flatten)]
     allowed: Allowed,
+    #[command(flatten)]
+    drops: Drops,
     /// Process what the sources hold now, then end
     #[arg(long)]
     once: bool,
@@ -74,10 +76,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let (compiled, screen) = (read.compiled(), Screen::stdout(options.json));
         let folder = read.text().parse()?.checkpoint;
         let store = folder.as_deref().map(|folder| Store::new(folder, &read.file, screen.clone()));
-        let files = async |read: &Read| {
-            check_components(read, &options.allowed, overrides.clone(), compiled.clone()).await
-        };
-        let loaded = choose(read, &overrides, store.as_ref(), files).await?;
+        let loaded = choose(&read, &overrides, &options.allowed, store.as_ref()).await?;
+        loaded.checked.states.allow_drops(options.drops.drop_state.iter().cloned());
         let (pipeline, handover) = (&loaded.checked.pipeline, Handover::default());
         // Whatever takes long is done before another process is asked to end.
         let code =
@@ -103,7 +103,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let giving = Arc::new(Giving::new(handle, handover.clone()));
         let running = Arc::new(Running {
             target: options.target.clone(),
-            allowed: options.allowed.clone(),
             given: overrides.clone(),
             screen: screen.clone(),
             handover,
@@ -168,6 +167,7 @@ fn refused(error: EngineError) -> anyhow::Error {
             | StateError::Mismatch { .. },
         )
         | EngineError::Orphans { .. }
+        | EngineError::Losses(_)
         | EngineError::Table { .. }
         | EngineError::Version { .. } => Refused(error.to_string()).into(),
         _ => error.into(),

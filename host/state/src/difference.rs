@@ -1,7 +1,5 @@
 //! What tables hold other than what a version of a pipeline asks for: told beforehand, without making or changing anything.
 
-use std::collections::BTreeSet;
-
 use crate::{Spec, StateError, States, Tables};
 
 /// A table that holds something else than a version of a pipeline asks for.
@@ -32,13 +30,5 @@ impl States {
         let mut differences: Vec<Difference> = differences.collect();
         differences.dedup_by(|one, other| one.table == other.table);
         differences
-    }
-}
-
-impl Tables {
-    /// The tables with something in them that a version does not ask for: what streams have left behind that it has not.
-    pub fn unasked(&self, states: &States) -> Vec<String> {
-        let asked: BTreeSet<String> = states.asked().into_iter().map(|(name, _)| name).collect();
-        self.store().kept().into_iter().filter(|name| !asked.contains(name)).collect()
     }
 }

@@ -39,9 +39,19 @@ pub(crate) struct Options {
     /// What components may import that those before them did not: network, http, folders, environment
     #[arg(long, value_name = "WHAT", value_parser = ["network", "http", "folders", "environment"])]
     allow_import: Vec<String>,
+    #[command(flatten)]
+    drops: Drops,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// The states that a version of a pipeline may begin without.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Drops {
+    /// Drop what is kept for a stream that the pipeline has no more, or that reads its state otherwise by now
+    #[arg(long, value_name = "STREAM")]
+    pub(crate) drop_state: Vec<String>,
 }
 
 /// What a running pipeline is asked for.
@@ -56,6 +66,9 @@ pub(crate) struct Request {
     pub(crate) allowed: Allowed,
     /// The ways outside that imports may be new for.
     pub(crate) allow_imports: Vec<String>,
+    /// The streams whose states may be lost.
+    #[serde(default)]
+    pub(crate) drop_states: Vec<String>,
     /// The version before is wanted, and nothing of the above.
     pub(crate) back: bool,
 }
@@ -84,13 +97,15 @@ pub(crate) fn upgrade(options: &Options) -> Result<()> {
         file: options.file.as_deref().map(found).transpose()?,
         allowed: options.allowed.clone(),
         allow_imports: options.allow_import.clone(),
+        drop_states: options.drops.drop_state.clone(),
         back: false,
     };
     ask(&options.target, request, options.json)
 }
 
-pub(crate) fn roll_back(target: &Target, json: bool) -> Result<()> {
-    ask(target, Request { back: true, ..Request::default() }, json)
+pub(crate) fn roll_back(target: &Target, drops: &Drops, json: bool) -> Result<()> {
+    let drop_states = drops.drop_state.clone();
+    ask(target, Request { back: true, drop_states, ..Request::default() }, json)
 }
 
 #[allow(clippy::print_stdout, reason = "the command's answer")]

@@ -28,14 +28,14 @@ pub(crate) struct Loaded {
     pub(crate) is_carried: bool,
     pub(crate) overrides: Overrides,
     pub(crate) checked: Checked,
+    /// What it may use, if a component carries it.
+    pub(crate) allowed: Allowed,
 }
 
 /// A pipeline that runs, as far as it takes other code.
 pub(crate) struct Running {
     /// What it was started from.
     pub(crate) target: Target,
-    /// What it may use, if a component carries it.
-    pub(crate) allowed: Allowed,
     /// Files that were given for plugins when it was started.
     pub(crate) given: Overrides,
     pub(crate) screen: Screen,
@@ -55,10 +55,10 @@ impl Loaded {
     }
 
     /// A version that the checkpoint folder keeps.
-    async fn kept(store: &Store, version: &Version) -> Result<Self> {
+    async fn kept(store: &Store, version: &Version, allowed: Allowed) -> Result<Self> {
         let (text, checked) = store.checked(version).await?;
         let is_carried = version.plugins.contains_key(SELF);
-        Ok(Self { text, is_carried, overrides: Overrides::new(), checked })
+        Ok(Self { text, is_carried, overrides: Overrides::new(), checked, allowed })
     }
 }
 
@@ -70,13 +70,11 @@ impl Running {
     pub(crate) async fn upgrade(&self, request: Request) -> Result<Report> {
         // One after the other.
         let mut current = self.current.lock().await;
-        match request.back {
-            true => self.go_over(&mut current, self.before().await?, None).await,
-            false => {
-                let next = self.load(&current, &request).await?;
-                self.go_over(&mut current, next, Some(&request.allow_imports)).await
-            }
-        }
+        let next = match request.back {
+            true => self.before(&current).await?,
+            false => self.load(&current, &request).await?,
+        };
+        self.go_over(&mut current, next, &request).await
     }
 
     /// Goes over to the files as they are now.
@@ -85,29 +83,30 @@ impl Running {
     /// The pipeline goes on as it was, and why.
     pub(crate) async fn refresh(&self) -> Result<Report> {
         let mut current = self.current.lock().await;
-        let (read, overrides) = (self.target.read().await?, self.given.clone());
+        let (read, overrides, allowed) =
+            (self.target.read().await?, self.given.clone(), current.allowed.clone());
         let compiled = self.compiled.clone();
-        let checked = check_components(&read, &self.allowed, overrides.clone(), compiled).await?;
+        let checked = check_components(&read, &allowed, overrides.clone(), compiled).await?;
         let is_carried = read.carrier.is_some();
-        self.go_over(&mut current, Loaded { text: read.text, is_carried, overrides, checked }, Some(&[]))
-            .await
+        let next = Loaded { text: read.text, is_carried, overrides, checked, allowed };
+        self.go_over(&mut current, next, &Request::default()).await
     }
 
-    /// Goes over to `next`, which may ask for what it is granted, `allowed`, or anything at all.
-    async fn go_over(
-        &self,
-        current: &mut Loaded,
-        next: Loaded,
-        allowed: Option<&[String]>,
-    ) -> Result<Report> {
+    /// Goes over to `next`, which is what was asked for. It may ask for what it is granted and what is allowed; the version
+    /// before, for anything at all.
+    async fn go_over(&self, current: &mut Loaded, next: Loaded, request: &Request) -> Result<Report> {
         let (from, to) = (current.version(), next.version());
         if from == to {
             return Err(Refused("the pipeline runs this already".to_owned()).into());
         }
-        let wider = allowed.and_then(|allowed| wider(&current.checked, &next.checked, allowed));
-        if let Some(reason) = fixed(&current.checked.pipeline, &next.checked.pipeline).or(wider) {
+        let wider = || match request.back {
+            true => None,
+            false => wider(&current.checked, &next.checked, &request.allow_imports),
+        };
+        if let Some(reason) = fixed(&current.checked.pipeline, &next.checked.pipeline).or_else(wider) {
             return Err(Refused(reason).into());
         }
+        next.checked.states.allow_drops(request.drop_states.iter().cloned());
         let changes = changes(&current.checked, &next.checked);
         let concurrent = next.checked.pipeline.concurrent_batches;
         let code = wire(&next.text, &next.checked, &self.screen, &self.handover, concurrent).await?;
@@ -117,7 +116,8 @@ impl Running {
                 store.keep(&next.text, &next.checked, &next.overrides)?;
                 crash_point("version-kept");
                 let files = Files::now(&self.target.read().await?, &self.given)?;
-                let adopted = Adopted { version: to, before: from, files };
+                let (allowed, drop_states) = (next.allowed.clone(), request.drop_states.clone());
+                let adopted = Adopted { version: to, before: from, files, allowed, drop_states };
                 Box::pin(async move { store.adopt(&adopted).map_err(|error| format!("{error:#}")) })
             }
         };
@@ -166,7 +166,8 @@ impl Running {
                 Refused("the component changed while it was being loaded; try again".to_owned()).into()
             );
         }
-        Ok(Loaded { text: read.text, is_carried: read.carrier.is_some(), overrides, checked })
+        let (is_carried, allowed) = (read.carrier.is_some(), current.allowed.and(&request.allowed));
+        Ok(Loaded { text: read.text, is_carried, overrides, checked, allowed })
     }
 
     /// The pipeline that is asked for. Paths in it are relative to the folder of the one that it takes the place of.
@@ -178,16 +179,16 @@ impl Running {
         let Target { checkpoint, .. } = self.target.clone();
         let read = Target { pipeline: file.clone(), checkpoint }.read().await?;
         let read = self.target.with_text(read.text, read.carrier);
-        read.admit(&self.allowed.and(&request.allowed)).map_err(|error| in_place(request, error))?;
+        read.admit(&current.allowed.and(&request.allowed)).map_err(|error| in_place(request, error))?;
         Ok(read)
     }
 
     /// The version before the one that runs.
-    async fn before(&self) -> Result<Loaded> {
+    async fn before(&self, current: &Loaded) -> Result<Loaded> {
         let none = || Refused("the pipeline was not upgraded; there is nothing to go back to".to_owned());
         let store = self.store.as_ref().ok_or_else(none)?;
         let adopted = store.adopted()?.ok_or_else(none)?;
-        Loaded::kept(store, &adopted.before).await
+        Loaded::kept(store, &adopted.before, current.allowed.clone()).await
     }
 }
 
@@ -202,23 +203,26 @@ fn in_place(request: &Request, error: anyhow::Error) -> anyhow::Error {
 /// The version that a pipeline starts with: the one that it was given last while it ran, unless its files are others by
 /// now.
 pub(crate) async fn choose(
-    read: Read,
+    read: &Read,
     given: &Overrides,
+    allowed: &Allowed,
     store: Option<&Store>,
-    files: impl AsyncFnOnce(&Read) -> Result<Checked>,
 ) -> Result<Loaded> {
     if let Some(store) = store
         && let Some(adopted) = store.adopted()?
     {
-        if adopted.files == Files::now(&read, given)? {
+        if adopted.files == Files::now(read, given)? {
             tracing::info!("goes on with the version that it was upgraded to");
-            return Loaded::kept(store, &adopted.version).await;
+            let loaded = Loaded::kept(store, &adopted.version, allowed.and(&adopted.allowed)).await?;
+            loaded.checked.states.allow_drops(adopted.drop_states);
+            return Ok(loaded);
         }
         tracing::warn!(
             "{} or a component of it has changed since the pipeline was upgraded, and is taken instead",
             read.file.display()
         );
     }
-    let checked = files(&read).await?;
-    Ok(Loaded { is_carried: read.carrier.is_some(), text: read.text, overrides: given.clone(), checked })
+    let checked = check_components(read, allowed, given.clone(), read.compiled()).await?;
+    let (text, is_carried) = (read.text.clone(), read.carrier.is_some());
+    Ok(Loaded { text, is_carried, overrides: given.clone(), checked, allowed: allowed.clone() })
 }
