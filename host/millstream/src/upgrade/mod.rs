@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use serde::{Deserialize, Serialize};
 
 use crate::allowed::Allowed;
 use crate::control;
 use crate::host_file;
+use crate::imports::OUTSIDE;
 use crate::load::{Refused, runtime};
 use crate::run::parse_override;
 use crate::target::Target;
@@ -36,8 +38,8 @@ pub(crate) struct Options {
     file: Option<PathBuf>,
     #[command(flatten)]
     allowed: Allowed,
-    /// What components may import that those before them did not: network, http, folders, environment
-    #[arg(long, value_name = "WHAT", value_parser = ["network", "http", "folders", "environment"])]
+    /// What components may import that those before them did not
+    #[arg(long, value_name = "WHAT", value_parser = PossibleValuesParser::new(OUTSIDE.map(|(what, _)| what)))]
     allow_import: Vec<String>,
     #[command(flatten)]
     drops: Drops,
