@@ -25,8 +25,8 @@ use crate::host_file::Lock;
 use crate::load::{Overrides, Refused, runtime};
 use crate::supervise::supervise;
 use crate::takeover::{Giving, take_over};
-use crate::target::Target;
-use crate::upgrade::{Drops, Loaded, Running, choose, watch};
+use crate::target::{Read, Target};
+use crate::upgrade::{Adopted, Drops, Loaded, Running, choose, watch};
 use crate::versions::Store;
 use crate::wire::{dead_letters, dead_letters_file, policy, state_limits, threads, wire};
 
@@ -71,18 +71,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     runtime()?.block_on(async {
         let (handle, stop) = listen_for_signals()?;
-        let overrides: Overrides = options.plugins.iter().cloned().collect();
         let read = options.target.read().await?;
         let (compiled, screen) = (read.compiled(), Screen::stdout(options.json));
-        let folder = read.text().parse()?.checkpoint;
+        let (folder, handover) = (read.text().parse()?.checkpoint, Handover::default());
         let store = folder.as_deref().map(|folder| Store::new(folder, &read.file, screen.clone()));
-        let loaded = choose(&read, &overrides, &options.allowed, store.as_ref()).await?;
-        loaded.checked.states.allow_drops(options.drops.drop_state.iter().cloned());
-        let (pipeline, handover) = (&loaded.checked.pipeline, Handover::default());
+        let prepare = async || Start::prepare(options, &read, store.as_ref(), &screen, &handover).await;
         // Whatever takes long is done before another process is asked to end.
-        let code =
-            wire(&loaded.text, &loaded.checked, &screen, &handover, pipeline.concurrent_batches).await?;
+        let mut start = prepare().await?;
         let lock = lock(options, folder.as_deref(), &handover, &stop).await?;
+        if start.adopted != adopted(store.as_ref())? {
+            tracing::info!("the pipeline was upgraded while this process was about to start");
+            start = prepare().await?;
+        }
+        let Start { loaded, code, .. } = start;
+        let pipeline = &loaded.checked.pipeline;
         close_unclaimed(&handover, pipeline, &code);
         let checkpoint = match (&folder, &store) {
             (Some(folder), Some(store)) => Some(open(folder, store, &loaded, compiled.as_ref()).await?),
@@ -103,7 +105,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let giving = Arc::new(Giving::new(handle, handover.clone()));
         let running = Arc::new(Running {
             target: options.target.clone(),
-            given: overrides.clone(),
+            given: options.given(),
             screen: screen.clone(),
             handover,
             store,
@@ -124,6 +126,44 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         drop(lock);
         Ok(())
     })
+}
+
+/// What a process starts with, which is chosen while another one may still run the pipeline.
+struct Start {
+    /// What the choice depends on.
+    adopted: Option<Adopted>,
+    loaded: Loaded,
+    code: Code,
+}
+
+impl Start {
+    async fn prepare(
+        options: &Options,
+        read: &Read,
+        store: Option<&Store>,
+        screen: &Screen,
+        handover: &Handover,
+    ) -> Result<Self> {
+        let adopted = adopted(store)?;
+        let kept = store.zip(adopted.as_ref());
+        let loaded = choose(read, &options.given(), &options.allowed, kept).await?;
+        loaded.checked.states.allow_drops(options.drops.drop_state.iter().cloned());
+        let concurrent = loaded.checked.pipeline.concurrent_batches;
+        let code = wire(&loaded.text, &loaded.checked, screen, handover, concurrent).await?;
+        Ok(Self { adopted, loaded, code })
+    }
+}
+
+impl Options {
+    /// The files that are given for plugins.
+    fn given(&self) -> Overrides {
+        self.plugins.iter().cloned().collect()
+    }
+}
+
+/// The version that the pipeline was given last while it ran, if there is one.
+fn adopted(store: Option<&Store>) -> Result<Option<Adopted>> {
+    store.map_or(Ok(None), Store::adopted)
 }
 
 /// The checkpoint folder's lock, if there is to be one; with `--takeover` from the process that has it.

@@ -200,21 +200,19 @@ fn in_place(request: &Request, error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// The version that a pipeline starts with: the one that it was given last while it ran, unless its files are others by
-/// now.
+/// The version that a pipeline starts with: the one that it was given last while it ran, which is kept, unless its files are
+/// others by now.
 pub(crate) async fn choose(
     read: &Read,
     given: &Overrides,
     allowed: &Allowed,
-    store: Option<&Store>,
+    kept: Option<(&Store, &Adopted)>,
 ) -> Result<Loaded> {
-    if let Some(store) = store
-        && let Some(adopted) = store.adopted()?
-    {
+    if let Some((store, adopted)) = kept {
         if adopted.files == Files::now(read, given)? {
             tracing::info!("goes on with the version that it was upgraded to");
             let loaded = Loaded::kept(store, &adopted.version, allowed.and(&adopted.allowed)).await?;
-            loaded.checked.states.allow_drops(adopted.drop_states);
+            loaded.checked.states.allow_drops(adopted.drop_states.iter().cloned());
             return Ok(loaded);
         }
         tracing::warn!(
