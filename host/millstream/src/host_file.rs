@@ -91,8 +91,10 @@ pub(crate) fn holder(checkpoint: &Path) -> Result<Holder> {
     };
     match file.try_lock() {
         Ok(()) => Ok(Holder::Nobody),
-        Err(TryLockError::WouldBlock) if !named(checkpoint).exists() => Ok(Holder::Unnamed),
-        Err(TryLockError::WouldBlock) => read(checkpoint).map(Holder::Process),
+        Err(TryLockError::WouldBlock) => match read(checkpoint) {
+            Err(error) if is_missing(&error) => Ok(Holder::Unnamed),
+            read => read.map(Holder::Process),
+        },
         Err(TryLockError::Error(error)) => bail!("looking at the lock of {}: {error}", checkpoint.display()),
     }
 }
@@ -104,6 +106,10 @@ pub(crate) fn running(checkpoint: &Path) -> Result<Option<HostFile>> {
         Holder::Process(host) => Ok(Some(host)),
         Holder::Unnamed => read(checkpoint).map(Some),
     }
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn open_to_take(checkpoint: &Path) -> Result<File> {

@@ -9,20 +9,20 @@ use millstream_connectors::{Handover, Screen};
 use millstream_engine::{
     Application, Board, Checkpoint, Code, Engine, EngineError, Mode, Stop, StopHandle, Summary, Upgrader,
 };
-use millstream_journal::{Archive, JournalError, Limits};
+use millstream_journal::{JournalError, Limits};
 use millstream_model::pipeline::{Pipeline, SourceSpec};
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness, Task};
 use millstream_plugins::Cache;
 use millstream_state::StateError;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch as watched};
 
 use crate::allowed::Allowed;
-use crate::compiled::keep;
 use crate::control;
 use crate::host_file::Lock;
 use crate::load::{Overrides, Refused, runtime};
+use crate::status::VersionStatus;
 use crate::supervise::supervise;
 use crate::takeover::{Giving, take_over};
 use crate::target::{Read, Target};
@@ -86,10 +86,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let Start { loaded, code, .. } = start;
         let pipeline = &loaded.checked.pipeline;
         close_unclaimed(&handover, pipeline, &code);
-        let checkpoint = match (&folder, &store) {
-            (Some(folder), Some(store)) => Some(open(folder, store, &loaded, compiled.as_ref()).await?),
+        let (checkpoint, version) = match (&folder, &store) {
+            (Some(folder), Some(store)) => open(folder, store, &loaded, compiled.as_ref()).await.map(Some)?,
             _ => None,
-        };
+        }
+        .unzip();
         let (upgrader, upgrades) = Upgrader::new();
         let application = Application {
             name: pipeline.name.clone(),
@@ -112,6 +113,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             compiled: compiled.clone(),
             upgrader,
             current: Mutex::new(loaded),
+            version: watched::Sender::new(version.unwrap_or_default()),
         });
         let serve = |folder: &Path| control::serve(folder, board.clone(), Arc::clone(&running), giving);
         let control = folder.as_deref().map(serve).transpose()?;
@@ -224,25 +226,25 @@ fn report(pipeline: &Pipeline, summary: &Summary) {
     }
 }
 
-/// The checkpoint folder, with this version of the pipeline in it and none that no batch needs.
-async fn open(folder: &Path, store: &Store, loaded: &Loaded, compiled: Option<&Cache>) -> Result<Checkpoint> {
-    let disk = Arc::new(SystemDisk);
+/// The checkpoint folder, with this version of the pipeline in it and none that no batch needs; and what there is to show of it.
+async fn open(
+    folder: &Path,
+    store: &Store,
+    loaded: &Loaded,
+    compiled: Option<&Cache>,
+) -> Result<(Checkpoint, VersionStatus)> {
     store.keep(&loaded.text, &loaded.checked, &loaded.overrides)?;
-    let archive = Archive::open(disk.clone(), folder).await?;
-    let kept = archive.batches().filter_map(|time| archive.batch(time));
-    let mut versions: Vec<_> = kept.map(|(manifest, _)| manifest.version.clone()).collect();
-    let version = loaded.version();
-    match store.adopted()? {
-        Some(adopted) if adopted.version == version => versions.push(adopted.before),
-        Some(_) => store.forget_adopted()?,
-        None => {}
+    let (archive, version) = (store.archive().await?, loaded.version());
+    let adopted = store.adopted()?.filter(|adopted| adopted.version == version);
+    if adopted.is_none() {
+        store.forget_adopted()?;
     }
-    versions.push(version);
-    store.prune(&versions)?;
-    keep(compiled, folder, &versions);
+    let shown = VersionStatus::of(version, &archive, adopted.as_ref());
+    let needed = [Some(&shown.runs), shown.before.as_ref()].into_iter().flatten().cloned().collect();
+    store.tidy(&archive, needed, compiled)?;
     let limits = Limits { history_bytes: loaded.checked.pipeline.history_bytes, ..Limits::default() };
-    let versions = Arc::new(store.clone());
-    Ok(Checkpoint { disk, folder: folder.to_owned(), limits, versions })
+    let (disk, versions) = (Arc::new(SystemDisk), Arc::new(store.clone()));
+    Ok((Checkpoint { disk, folder: folder.to_owned(), limits, versions }, shown))
 }
 
 /// The first SIGINT or SIGTERM asks for a graceful stop, a second for an immediate one.

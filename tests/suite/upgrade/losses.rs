@@ -24,7 +24,7 @@ from = "words"
 type = "files"
 path = "words"
 "#;
-const COUNTS: &str = r#"
+pub(super) const COUNTS: &str = r#"
 [streams.counts]
 from = "words"
 update-state = { by = ["word"], function = "text.running-count" }
@@ -33,7 +33,7 @@ from = "counts"
 type = "files"
 path = "counts"
 "#;
-const RECENT: &str = r#"
+pub(super) const RECENT: &str = r#"
 [streams.recent]
 from = "words"
 aggregate = { by = ["word"], total = "count(*)", window = { length = "1000h" } }
@@ -55,12 +55,12 @@ type = "files"
 path = "lengths"
 "#;
 
-fn text(parts: &[&str]) -> String {
+pub(super) fn text(parts: &[&str]) -> String {
     parts.concat().replace("{text}", component("text").to_str().unwrap())
 }
 
 /// A pipeline of these parts that has counted "a" and "b".
-fn counted(parts: &[&str]) -> Project {
+pub(super) fn counted(parts: &[&str]) -> Project {
     let project = Project::new(&text(&[&[PIPELINE], parts].concat()));
     project.write("in/0.txt", "a b a\n");
     run_once(&project, &[]);
@@ -74,13 +74,13 @@ fn run_once(project: &Project, arguments: &[&str]) -> String {
 }
 
 /// What a command that is refused says.
-fn refused(project: &Project, command: &str, arguments: &[&str]) -> String {
+pub(super) fn refused(project: &Project, command: &str, arguments: &[&str]) -> String {
     let refused = project.run(command, arguments);
     assert_eq!(refused.status.code(), Some(78), "{arguments:?}: {}", stderr(&refused));
     stderr(&refused)
 }
 
-fn tells(told: &str, parts: &[&str]) {
+pub(super) fn tells(told: &str, parts: &[&str]) {
     assert!(parts.iter().all(|part| told.contains(part)), "{parts:?} in {told}");
 }
 
@@ -91,25 +91,25 @@ fn state(project: &Project, stream: &str, key: &str) -> Option<i64> {
     row["state"].as_i64()
 }
 
-fn running(project: &Project) -> Process {
+pub(super) fn running(project: &Project) -> Process {
     let process = Process::start(&mut project.command("run", &[]));
     process.wait_for("losses runs");
     process
 }
 
 /// Upgrades to these parts.
-fn edit(project: &Project, parts: &[&str]) -> String {
+pub(super) fn edit(project: &Project, parts: &[&str]) -> String {
     project.write("new.toml", text(&[&[PIPELINE], parts].concat()));
     project.path("new.toml").to_str().unwrap().to_owned()
 }
 
-fn upgraded(project: &Project, command: &str, arguments: &[&str]) {
+pub(super) fn upgraded(project: &Project, command: &str, arguments: &[&str]) {
     let asked = project.run(command, arguments);
     assert!(asked.status.success(), "{arguments:?}: {}", stderr(&asked));
 }
 
 /// Lets another file be counted by the pipeline that runs.
-fn count_more(project: &Project, number: usize, words: &str) {
+pub(super) fn count_more(project: &Project, number: usize, words: &str) {
     project.write(&format!("in/{number}.txt"), format!("{words}\n"));
     let done = words.split(' ').next_back().unwrap();
     until("the words of the file", || {
@@ -123,7 +123,7 @@ fn count_more(project: &Project, number: usize, words: &str) {
     });
 }
 
-fn stop(project: &Project, process: Process) {
+pub(super) fn stop(project: &Project, process: Process) {
     upgraded(project, "stop", &[]);
     assert!(process.end().0.success());
 }

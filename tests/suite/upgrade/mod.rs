@@ -1,6 +1,8 @@
 //! Other code for pipelines that run, through the real program.
 
+mod applications;
 mod crashes;
+mod kept;
 mod losses;
 mod refusals;
 

@@ -7,23 +7,21 @@ use millstream_pipeline::Checked;
 
 use crate::grants::{granted, in_words};
 use crate::imports::{OUTSIDE, outside};
-
-/// So much of a digest tells versions apart.
-const DIGEST_SHOWN: usize = 12;
+use crate::versions::short;
 
 /// What an operator is told of the way from one version to another, a line each.
 pub(crate) fn changes(before: &Checked, after: &Checked) -> Vec<String> {
     let mut told = Vec::new();
     for (name, component) in &after.components {
         match before.components.get(name) {
-            None => told.push(format!("plugin {name}: new, {}", shown(component.digest()))),
+            None => told.push(format!("plugin {name}: new, {}", short(component.digest()))),
             Some(old) if old.digest() != component.digest() => {
                 let (from, to) = (old.description(), component.description());
                 let versions = match from.version == to.version {
                     true => String::new(),
                     false => format!(", version {} to {}", from.version, to.version),
                 };
-                let (old, new) = (shown(old.digest()), shown(component.digest()));
+                let (old, new) = (short(old.digest()), short(component.digest()));
                 told.push(format!("plugin {name}: {old} to {new}{versions}"));
             }
             Some(_) => {}
@@ -70,10 +68,6 @@ fn differences<T: Debug>(
     let gone = before.iter().filter(|part| find(after, name(part)).is_none());
     told.extend(gone.map(|part| format!("{kind} {}: gone", name(part))));
     told
-}
-
-fn shown(digest: &str) -> &str {
-    digest.get(..DIGEST_SHOWN).unwrap_or(digest)
 }
 
 /// The first way outside that a component asks for, which the one before it did not ask for, the pipeline file does not grant

@@ -9,12 +9,13 @@ use millstream_model::{BatchTime, Version};
 use millstream_pipeline::{Checked, SELF};
 use millstream_platform::crash_point;
 use millstream_plugins::Cache;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::changes::{changes, fixed, wider};
 use super::{Adopted, Files, Report, Request};
 use crate::allowed::Allowed;
 use crate::load::{Overrides, Refused, check_components, check_text};
+use crate::status::VersionStatus;
 use crate::target::{Read, Target};
 use crate::versions::Store;
 use crate::wire::{version, wire};
@@ -47,6 +48,8 @@ pub(crate) struct Running {
     pub(crate) upgrader: Upgrader,
     /// The version that runs.
     pub(crate) current: Mutex<Loaded>,
+    /// What is shown of it, also while the next is on its way; nothing, without a checkpoint folder.
+    pub(crate) version: watch::Sender<VersionStatus>,
 }
 
 impl Loaded {
@@ -117,7 +120,8 @@ impl Running {
                 crash_point("version-kept");
                 let files = Files::now(&self.target.read().await?, &self.given)?;
                 let (allowed, drop_states) = (next.allowed.clone(), request.drop_states.clone());
-                let adopted = Adopted { version: to, before: from, files, allowed, drop_states };
+                let adopted =
+                    Adopted { version: to.clone(), before: from.clone(), files, allowed, drop_states };
                 Box::pin(async move { store.adopt(&adopted).map_err(|error| format!("{error:#}")) })
             }
         };
@@ -128,8 +132,21 @@ impl Running {
         })?;
         tracing::info!("upgraded: {}", changes.join("; "));
         *current = next;
+        self.settle(VersionStatus { runs: to, after: swapped.after, before: Some(from) }).await;
         let after = swapped.after.map(BatchTime::as_ms);
         Ok(Report { changes, after, reassigned: swapped.reassigned })
+    }
+
+    /// Shows the version that runs now, and lets go of those that nobody needs.
+    async fn settle(&self, version: VersionStatus) {
+        let Some(store) = &self.store else { return };
+        let needed = [Some(&version.runs), version.before.as_ref()].into_iter().flatten().cloned().collect();
+        let archive = store.archive().await;
+        let tidied = archive.and_then(|archive| store.tidy(&archive, needed, self.compiled.as_ref()));
+        if let Err(error) = tidied {
+            tracing::warn!("removing versions that are not needed any more: {error:#}");
+        }
+        self.version.send_replace(version);
     }
 
     /// What is asked for; what is not spoken of is as it is.
