@@ -139,7 +139,12 @@ impl Run {
             return Ok(());
         };
         crash_point("upgrade-ready");
-        match adopt.await {
+        // Batches of the code before may have kept what there was nothing of.
+        let adopted = match losses::refusal(&code.states, &self.states) {
+            None => adopt.await,
+            Some(reason) => Err(reason),
+        };
+        match adopted {
             Ok(()) => {
                 crash_point("upgrade-adopted");
                 losses::take_hold(&code.states, &self.states)?;
