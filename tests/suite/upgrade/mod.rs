@@ -5,6 +5,7 @@ mod crashes;
 mod kept;
 mod losses;
 mod refusals;
+mod takeovers;
 
 use std::path::PathBuf;
 
