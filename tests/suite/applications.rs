@@ -12,7 +12,7 @@ use crate::process::{Process, until};
 use crate::support::{Project, component, entries, millstream, stderr, stdout};
 
 /// Counts words of files, and of all time.
-const COUNTS: &str = r#"
+pub(crate) const COUNTS: &str = r#"
 name = "counts"
 batch-interval = "100ms"
 [sources.lines]
@@ -33,7 +33,7 @@ path = "out"
 "#;
 
 /// A folder with `application.wasm` in it, which carries the text.
-fn application(text: &str) -> Project {
+pub(crate) fn application(text: &str) -> Project {
     let project = Project::new("");
     project.write("in/0.txt", "a b a\n");
     bundle(&project, text, &component("text"));
@@ -41,15 +41,19 @@ fn application(text: &str) -> Project {
 }
 
 fn bundle(project: &Project, text: &str, component: &Path) {
+    bundle_as(project, "application.wasm", text, component);
+}
+
+pub(crate) fn bundle_as(project: &Project, name: &str, text: &str, component: &Path) {
     project.write_pipeline(text);
-    let output = project.path("application.wasm");
+    let output = project.path(name);
     let bundled = project.run("bundle", &[component.to_str().unwrap(), "--output", output.to_str().unwrap()]);
     assert!(bundled.status.success(), "{}", stderr(&bundled));
     std::fs::remove_file(project.path("pipeline.toml")).unwrap();
 }
 
 /// The arguments of a command on the application, which may use `allowed` of its own folder.
-fn arguments(project: &Project, command: &str, allowed: &[&str]) -> Vec<String> {
+pub(crate) fn arguments(project: &Project, command: &str, allowed: &[&str]) -> Vec<String> {
     let folder = project.path("");
     let allow = allowed.iter().map(|allowed| {
         let (kind, name) = allowed.split_once('=').unwrap_or((allowed, ""));
@@ -61,15 +65,15 @@ fn arguments(project: &Project, command: &str, allowed: &[&str]) -> Vec<String> 
     arguments
 }
 
-fn on(project: &Project, command: &str, allowed: &[&str], more: &[&str]) -> Output {
+pub(crate) fn on(project: &Project, command: &str, allowed: &[&str], more: &[&str]) -> Output {
     let arguments = arguments(project, command, allowed);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(more.iter().copied()).collect();
     millstream(&arguments)
 }
 
-const FILES: &[&str] = &["read=in", "write=out"];
+pub(crate) const FILES: &[&str] = &["read=in", "write=out"];
 
-fn checkpoint(project: &Project) -> [String; 2] {
+pub(crate) fn checkpoint(project: &Project) -> [String; 2] {
     ["--checkpoint".to_owned(), project.path("checkpoint").to_str().unwrap().to_owned()]
 }
 

@@ -143,8 +143,8 @@ fn states_of_a_stream_that_is_gone_stay_and_are_told_and_found_again() {
         &PIPELINE.replace("counts]", "totals]").replace("from = \"counts\"", "from = \"totals\""),
     );
     let renamed = project.run("run", &["--once"]);
-    assert!(renamed.status.success(), "{}", stderr(&renamed));
-    assert!(stderr(&renamed).contains("under \"counts\" belongs to no stream"), "{}", stderr(&renamed));
+    assert_eq!(renamed.status.code(), Some(78), "{}", stderr(&renamed));
+    assert!(stderr(&renamed).contains("stream \"counts\" keeps a state"), "{}", stderr(&renamed));
     project.write_pipeline(PIPELINE);
     project.write("rows/2.json", "{\"word\":\"a\",\"n\":1}\n");
     assert!(project.run("run", &["--once"]).status.success());

@@ -62,6 +62,9 @@ pub enum EngineError {
     /// States of another version cannot be made into those of this one.
     #[error("{0}")]
     Migration(MigrateError),
+    /// The pipeline would lose states that nobody allowed it to drop. Nothing was changed.
+    #[error("{0}")]
+    Losses(String),
     /// A batch was begun by code that is not to be had.
     #[error(
         "batch {time} was begun by another version of the pipeline, which cannot finish it: {reason}; put back what that \

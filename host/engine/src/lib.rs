@@ -22,6 +22,7 @@ mod engine;
 mod error;
 mod events;
 mod letter;
+mod losses;
 mod migrate;
 mod output;
 mod pause;

@@ -198,7 +198,7 @@ impl Processor {
         let accumulated = computed.accumulated;
         let captured = staged.take_captured();
         let prepared = staged.prepare().await.map_err(|fault| sink_error(time, fault))?;
-        let change = code.states.take().filter(|_| !code.states.is_empty());
+        let change = code.states.take();
         Ok(Outcome { prepared, accumulated, rejected, change, captured })
     }
 }

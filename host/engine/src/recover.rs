@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::application::{Checkpoint, Code};
 use crate::batch::Batch;
 use crate::commit::{Committer, Done, SharedLog};
+use crate::losses;
 use crate::migrate;
 use crate::output::Prepared;
 use crate::process::{Processor, Ran};
@@ -43,8 +44,8 @@ pub(crate) async fn open(checkpoint: &Checkpoint, clock: Arc<dyn Clock>) -> Resu
     Ok(OpenJournal { log: SharedLog::new(batches), wal, writer: tokio::spawn(writer.run()), ledger })
 }
 
-/// Opens the states as the last commit left them, for no code yet. A pipeline that keeps none, and has kept none, has no folder
-/// of them.
+/// Opens the states as the last commit left them, for no code yet, and refuses code that would lose some. A pipeline that keeps
+/// none, and has kept none, has no folder of them.
 pub(crate) async fn open_states(
     checkpoint: &Checkpoint,
     journal: &OpenJournal,
@@ -52,12 +53,14 @@ pub(crate) async fn open_states(
     limits: Limits,
 ) -> Result<Arc<Tables>, EngineError> {
     let end = journal.ledger.state_end;
-    if code.states.is_empty() && end.is_none() {
+    if code.states.is_empty() && end.is_none() && journal.ledger.pending.is_empty() {
         return Ok(Arc::new(Tables::new(Store::in_memory(limits))));
     }
     let disk = Arc::clone(&checkpoint.disk);
     let store = Store::open(disk, &checkpoint.folder, limits, end).await;
-    Ok(Arc::new(Tables::new(store.map_err(EngineError::State)?)))
+    let tables = Arc::new(Tables::new(store.map_err(EngineError::State)?));
+    losses::refuse(&code.states, &tables)?;
+    Ok(tables)
 }
 
 /// States that end with the process.
@@ -106,16 +109,13 @@ pub(crate) async fn finish_batches(
     }
     if !ledger.pending.is_empty() {
         tracing::info!("{} batches that had begun before were finished", ledger.pending.len());
+        // Those may have kept what there was nothing of before.
+        losses::refuse(&code.states, &earlier.left.states)?;
     }
     earlier.ready_states(code, &committer.processor).await?;
     committer.processor.is_recovering = false;
     crash_point("recovered");
     let states = earlier.left.states;
-    for table in states.store().orphans() {
-        tracing::warn!(
-            "what was kept under \"{table}\" belongs to no stream any more; it stays, and a stream of that name goes on with it"
-        );
-    }
     Ok((done, states))
 }
 
@@ -150,13 +150,17 @@ impl Earlier<'_> {
     async fn ready_states(&mut self, code: &Code, processor: &Processor) -> Result<(), EngineError> {
         let Left { checkpoint, state_limits, states, .. } = &mut self.left;
         let mut room = Room::new(processor);
-        while let Some(plan) = migrate::plan(&code.states, states).map_err(EngineError::State)? {
+        loop {
+            let plan = migrate::plan(&code.states, states);
+            if plan.is_nothing() {
+                break;
+            }
             match migrate::take_over(&plan, states, checkpoint, *state_limits).await {
                 Ok(migrated) => *states = migrated,
                 Err(error) => room.wait(EngineError::Migration(error)).await?,
             }
         }
-        code.states.bind(states).map_err(EngineError::State)
+        losses::take_hold(&code.states, states)
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::application::{Code, SourceBinding};
+use crate::losses;
 use crate::migrate::{self, Plan};
 use crate::receive::Receivers;
 use crate::rehearse::Rehearsing;
@@ -105,6 +106,30 @@ impl Run {
             && self.receivers.as_ref().is_some_and(Receivers::are_ready)
     }
 
+    /// Whether the batches of the code before are waited for, since other code drops what they read and change. No other
+    /// batch is cut meanwhile.
+    pub(crate) fn is_draining(&self) -> bool {
+        let Some(Swap { stage: Stage::Retiring(Retiring { code, .. }), .. }) = &self.swap else {
+            return false;
+        };
+        let is_ready = self.receivers.as_ref().is_some_and(Receivers::are_ready);
+        is_ready && self.has_begun(code) && !code.states.drops(&self.states).is_empty()
+    }
+
+    /// Whether batches have begun that would not be given to other code.
+    fn has_begun(&self, code: &Code) -> bool {
+        let has_ended = self.queue.is_empty() && self.running.is_empty();
+        self.is_ending() || (!has_ended && !self.would_reassign(code))
+    }
+
+    /// Whether batches that have begun are given to other code: some wait for a function, and the code can read them all.
+    fn would_reassign(&self, code: &Code) -> bool {
+        let reads = |source: &SourceBinding| {
+            code.sources.iter().any(|next| next.name == source.name && next.format == source.format)
+        };
+        !self.processor.quarantine.status().is_empty() && self.code.sources.iter().all(reads)
+    }
+
     /// Takes up an upgrade, or refuses it.
     pub(crate) async fn take_up(&mut self, asked: Asked) {
         let Asked { upgrade: Upgrade { mut code, adopt, shadow }, answer } = asked;
@@ -157,8 +182,14 @@ impl Run {
 
     /// What of other code does not go with what this pipeline has, and what can be made to.
     async fn check(&mut self, code: &Code) -> Result<Option<Arc<Plan>>, String> {
-        let plan = migrate::plan(&code.states, &self.states).map_err(|error| error.to_string())?;
-        let plan = plan.map(Arc::new);
+        if let Some(reason) = losses::refusal(&code.states, &self.states) {
+            return Err(reason);
+        }
+        if let Some(mistake) = code.states.undropped(&self.states).into_iter().next() {
+            return Err(mistake);
+        }
+        let plan = migrate::plan(&code.states, &self.states);
+        let plan = (!plan.is_nothing()).then(|| Arc::new(plan));
         let Some(log) = &self.journal else { return Ok(plan) };
         let other = |ledger: &Ledger| code.sources.iter().find_map(|source| other_kind(source, ledger));
         match log.log.peek(other).await {
@@ -176,7 +207,7 @@ impl Run {
         let is_ready = match self.swap.as_ref().map(|swap| &swap.stage) {
             Some(Stage::Retiring(Retiring { understudy, .. })) => {
                 let is_even = |understudy: &Understudy| understudy.is_done() && self.is_idle();
-                receivers.are_ready() && understudy.as_ref().is_none_or(is_even)
+                receivers.are_ready() && !self.is_draining() && understudy.as_ref().is_none_or(is_even)
             }
             _ => false,
         };
@@ -188,17 +219,21 @@ impl Run {
         };
         crash_point("upgrade-ready");
         let Retiring { code, understudy, mut upgraded } = retiring;
-        let bound = match understudy {
-            Some(_) => Ok(()),
-            None => code.states.bind(&self.states).map_err(|error| error.to_string()),
+        // Batches of the code before may have kept what there was nothing of.
+        let refusal = match understudy {
+            Some(_) => None,
+            None => losses::refusal(&code.states, &self.states),
         };
-        let adopted = match bound {
-            Ok(()) => adopt.await,
-            Err(reason) => Err(reason),
+        let adopted = match refusal {
+            None => adopt.await,
+            Some(reason) => Err(reason),
         };
         match adopted {
             Ok(()) => {
                 crash_point("upgrade-adopted");
+                if understudy.is_none() {
+                    losses::take_hold(&code.states, &self.states)?;
+                }
                 upgraded.swapped = Some(self.go_on_with(code).await?);
                 // Whoever asked may be gone.
                 drop(answer.send(Ok(upgraded)));
@@ -237,14 +272,12 @@ impl Run {
 
     /// Everything that comes is this code's.
     async fn go_on_with(&mut self, code: Arc<Code>) -> Result<Swapped, EngineError> {
-        let before = std::mem::replace(&mut self.code, Arc::clone(&code));
+        let would_reassign = self.would_reassign(&code);
+        self.code = Arc::clone(&code);
         if let Some(states) = code.states.tables().filter(|states| !Arc::ptr_eq(states, &self.states)) {
             self.states = Arc::clone(states);
         }
-        let reads_all = before.sources.iter().all(|source| {
-            code.sources.iter().any(|next| next.name == source.name && next.format == source.format)
-        });
-        let reassigned = match !self.processor.quarantine.status().is_empty() && reads_all {
+        let reassigned = match would_reassign {
             true => self.reassign().await?,
             false => 0,
         };

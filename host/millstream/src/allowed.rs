@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::load::Refused;
 
 /// What is allowed on the command line.
-#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
 pub(crate) struct Allowed {
     /// Allow the pipeline of a component to use something: network=ADDRESS, listen=ADDRESS, http=HOST, read=PATH, write=PATH,
     /// environment=NAME, or limits
@@ -238,7 +238,8 @@ fn excess(pipeline: &Pipeline, place: Place) -> Option<Want> {
 impl Allowed {
     /// What this and `more` allow.
     pub(crate) fn and(&self, more: &Self) -> Self {
-        Self { allow: self.allow.iter().chain(&more.allow).cloned().collect() }
+        let new = more.allow.iter().filter(|allowance| !self.allow.contains(allowance));
+        Self { allow: self.allow.iter().chain(new).cloned().collect() }
     }
 
     /// A report for each want that is not allowed, with what would allow it.

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::load::Refused;
+use crate::status::Shown;
 use crate::takeover::{Described, Giving};
 use crate::told;
 use crate::upgrade::{Report, Request, Running};
@@ -45,7 +46,7 @@ pub(crate) enum Question {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answer {
-    Status(Box<Status>),
+    Status(Box<Shown>),
     Upgraded(Report),
     /// The question is not understood, or its answer is no.
     Refused(String),
@@ -126,7 +127,11 @@ async fn answer(
     giving: Arc<Giving>,
 ) -> Result<()> {
     let answer = match timeout(ANSWER_TIME_MAX, question(&mut stream)).await?? {
-        Ok(Question::Status) => Answer::Status(Box::new(Status { cpu: Some(Cpu::now()), ..board.read() })),
+        Ok(Question::Status) => {
+            let status = Status { cpu: Some(Cpu::now()), ..board.read() };
+            let version = Some(running.version.borrow().clone());
+            Answer::Status(Box::new(Shown { status, version }))
+        }
         Ok(Question::Upgrade(request)) => {
             // A comparison is for whoever waits for it. Anything else takes as long as it takes, for nobody as well.
             let is_for_asker = request.shadow.is_some();
@@ -170,10 +175,10 @@ pub(crate) async fn connect(checkpoint: &Path) -> io::Result<BlockingStream> {
 }
 
 /// What the process that runs on `checkpoint` shows of itself.
-pub(crate) async fn status(checkpoint: &Path) -> Result<Status> {
+pub(crate) async fn status(checkpoint: &Path) -> Result<Shown> {
     let asked = timeout(ANSWER_TIME_MAX, ask(checkpoint, &Question::Status)).await;
     match asked.context("the running process does not answer")?? {
-        Answer::Status(status) => Ok(*status),
+        Answer::Status(shown) => Ok(*shown),
         Answer::Refused(reason) => bail!("the running process answers: {reason}"),
         _ => bail!("the running process answers something else"),
     }

@@ -28,10 +28,12 @@ fn granted_to(grant: &Grant) -> Granted {
 
 /// A line for each plugin that may touch something.
 pub(crate) fn as_text(grants: &BTreeMap<String, Granted>) -> String {
-    let one = |(kind, values): (&String, &Vec<String>)| format!("{kind} {}", values.join(", "));
-    let line = |(plugin, granted): (&String, &Granted)| {
-        let granted = granted.iter().map(one).collect::<Vec<_>>().join("; ");
-        format!("  plugin {plugin} was granted {granted}\n")
-    };
+    let line = |(plugin, granted)| format!("  plugin {plugin} was granted {}\n", in_words(granted));
     grants.iter().map(line).collect()
+}
+
+/// What a plugin may touch.
+pub(crate) fn in_words(granted: &Granted) -> String {
+    let one = |(kind, values): (&String, &Vec<String>)| format!("{kind} {}", values.join(", "));
+    granted.iter().map(one).collect::<Vec<_>>().join("; ")
 }

@@ -56,7 +56,7 @@ impl Lock {
     }
 
     fn hold(checkpoint: &Path, file: File) -> Result<Self> {
-        let host_file = checkpoint.join("host.json");
+        let host_file = named(checkpoint);
         let host = serde_json::to_string(&HostFile { pid: std::process::id() })?;
         // Whoever reads it meanwhile sees the one before or this one, and no half of it.
         let staged = checkpoint.join("host.json.new");
@@ -74,22 +74,42 @@ impl Drop for Lock {
     }
 }
 
-/// The process that runs on the checkpoint folder, if one does.
-pub(crate) fn running(checkpoint: &Path) -> Result<Option<HostFile>> {
+/// Who holds a checkpoint folder.
+#[derive(Debug)]
+pub(crate) enum Holder {
+    Nobody,
+    Process(HostFile),
+    /// One that begins or ends, and does not say which it is.
+    Unnamed,
+}
+
+/// Who holds the checkpoint folder now.
+pub(crate) fn holder(checkpoint: &Path) -> Result<Holder> {
     let file = match open(checkpoint) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Holder::Nobody),
         opened => opened.with_context(|| format!("opening the lock of {}", checkpoint.display()))?,
     };
     match file.try_lock() {
-        Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => read(checkpoint).map(Some),
+        Ok(()) => Ok(Holder::Nobody),
+        Err(TryLockError::WouldBlock) => match read(checkpoint) {
+            Err(error) if is_missing(&error) => Ok(Holder::Unnamed),
+            read => read.map(Holder::Process),
+        },
         Err(TryLockError::Error(error)) => bail!("looking at the lock of {}: {error}", checkpoint.display()),
     }
 }
 
-/// Waits until no process runs on the checkpoint folder.
-pub(crate) fn wait_until_ended(checkpoint: &Path) -> Result<()> {
-    open(checkpoint)?.lock().with_context(|| format!("waiting for the lock of {}", checkpoint.display()))
+/// The process that runs on the checkpoint folder, if one does.
+pub(crate) fn running(checkpoint: &Path) -> Result<Option<HostFile>> {
+    match holder(checkpoint)? {
+        Holder::Nobody => Ok(None),
+        Holder::Process(host) => Ok(Some(host)),
+        Holder::Unnamed => read(checkpoint).map(Some),
+    }
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn open_to_take(checkpoint: &Path) -> Result<File> {
@@ -102,8 +122,12 @@ fn open(checkpoint: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).open(checkpoint.join("lock"))
 }
 
+fn named(checkpoint: &Path) -> PathBuf {
+    checkpoint.join("host.json")
+}
+
 fn read(checkpoint: &Path) -> Result<HostFile> {
-    let path = checkpoint.join("host.json");
+    let path = named(checkpoint);
     let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
     serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))
 }

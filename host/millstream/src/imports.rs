@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use millstream_model::pipeline::GrantKind;
+
 /// The beginnings of imports, what they are for, and what it takes to use them. The last stands for all others.
 pub(crate) const IMPORTS: &[(&str, &str, &str)] = &[
     ("millstream:", "Millstream", "given to all"),
@@ -34,15 +36,20 @@ pub(crate) fn rank(import: &str) -> usize {
     found.expect("the last stands for all")
 }
 
-/// What is outside the sandbox, of which components get what is granted, by the words of [`IMPORTS`].
-const OUTSIDE: &[&str] = &["http", "network", "folders", "environment"];
+/// The ways out of the sandbox, by the words of [`IMPORTS`], and what components are granted of each.
+pub(crate) const OUTSIDE: [(&str, &[GrantKind]); 4] = [
+    ("http", &[GrantKind::Http]),
+    ("network", &[GrantKind::Network]),
+    ("folders", &[GrantKind::Read, GrantKind::Write]),
+    ("environment", &[GrantKind::Environment]),
+];
 
 /// For each way outside that some of the imports are for, the first of those.
 pub(crate) fn outside(imports: &[String]) -> BTreeMap<&'static str, &str> {
     let mut found = BTreeMap::new();
     for import in imports {
         let (_, what, _) = IMPORTS[rank(import)];
-        if OUTSIDE.contains(&what) {
+        if OUTSIDE.iter().any(|(way, _)| *way == what) {
             found.entry(what).or_insert(import.as_str());
         }
     }

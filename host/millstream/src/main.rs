@@ -36,6 +36,7 @@ use clap::{Parser, Subcommand};
 use millstream_pipeline::Diagnostics;
 use target::Target;
 use tracing_subscriber::EnvFilter;
+use upgrade::Drops;
 
 /// The exit code for configuration that is refused, as in `sysexits.h`.
 const EXIT_CONFIGURATION: u8 = 78;
@@ -91,6 +92,8 @@ enum Command {
     Rollback {
         #[command(flatten)]
         target: Target,
+        #[command(flatten)]
+        drops: Drops,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -146,7 +149,7 @@ fn main() -> ExitCode {
         Command::Inspect { component, json } => inspect::inspect(&component, json),
         Command::Stop { target, now } => stop::stop(&target, now),
         Command::Upgrade(options) => upgrade::upgrade(&options),
-        Command::Rollback { target, json } => upgrade::roll_back(&target, json),
+        Command::Rollback { target, drops, json } => upgrade::roll_back(&target, &drops, json),
         Command::Status { target, json } => status::status(&target, json),
         Command::State(options) => state::state(&options),
         Command::Replay { target, batch, json } => replay::replay(&target, batch, json),

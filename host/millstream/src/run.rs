@@ -10,24 +10,24 @@ use millstream_engine::{
     Application, Board, Checkpoint, Code, Engine, EngineError, MigrateError, Mode, Stop, StopHandle, Summary,
     Upgrader,
 };
-use millstream_journal::{Archive, JournalError, Limits};
+use millstream_journal::{JournalError, Limits};
 use millstream_model::pipeline::{Pipeline, SourceSpec};
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness, Task};
 use millstream_plugins::Cache;
 use millstream_state::StateError;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch as watched};
 
 use crate::allowed::Allowed;
-use crate::compiled::keep;
 use crate::control;
 use crate::host_file::Lock;
-use crate::load::{Overrides, Refused, check_components, runtime};
+use crate::load::{Overrides, Refused, runtime};
+use crate::status::VersionStatus;
 use crate::supervise::supervise;
 use crate::takeover::{Giving, take_over};
 use crate::target::{Read, Target};
-use crate::upgrade::{Loaded, Running, choose, watch};
+use crate::upgrade::{Adopted, Drops, Loaded, Running, choose, watch};
 use crate::versions::Store;
 use crate::wire::{dead_letters, dead_letters_file, policy, state_limits, threads, wire};
 
@@ -38,6 +38,8 @@ pub(crate) struct Options {
     target: Target,
     #[command(flatten)]
     allowed: Allowed,
+    #[command(flatten)]
+    drops: Drops,
     /// Process what the sources hold now, then end
     #[arg(long)]
     once: bool,
@@ -70,25 +72,26 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     runtime()?.block_on(async {
         let (handle, stop) = listen_for_signals()?;
-        let overrides: Overrides = options.plugins.iter().cloned().collect();
         let read = options.target.read().await?;
         let (compiled, screen) = (read.compiled(), Screen::stdout(options.json));
-        let folder = read.text().parse()?.checkpoint;
+        let (folder, handover) = (read.text().parse()?.checkpoint, Handover::default());
         let store = folder.as_deref().map(|folder| Store::new(folder, &read.file, screen.clone()));
-        let files = async |read: &Read| {
-            check_components(read, &options.allowed, overrides.clone(), compiled.clone()).await
-        };
-        let loaded = choose(read, &overrides, store.as_ref(), files).await?;
-        let (pipeline, handover) = (&loaded.checked.pipeline, Handover::default());
+        let prepare = async || Start::prepare(options, &read, store.as_ref(), &screen, &handover).await;
         // Whatever takes long is done before another process is asked to end.
-        let code =
-            wire(&loaded.text, &loaded.checked, &screen, &handover, pipeline.concurrent_batches).await?;
+        let mut start = prepare().await?;
         let lock = lock(options, folder.as_deref(), &handover, &stop).await?;
+        if start.adopted != adopted(store.as_ref())? {
+            tracing::info!("the pipeline was upgraded while this process was about to start");
+            start = prepare().await?;
+        }
+        let Start { loaded, code, .. } = start;
+        let pipeline = &loaded.checked.pipeline;
         close_unclaimed(&handover, pipeline, &code);
-        let checkpoint = match (&folder, &store) {
-            (Some(folder), Some(store)) => Some(open(folder, store, &loaded, compiled.as_ref()).await?),
+        let (checkpoint, version) = match (&folder, &store) {
+            (Some(folder), Some(store)) => open(folder, store, &loaded, compiled.as_ref()).await.map(Some)?,
             _ => None,
-        };
+        }
+        .unzip();
         let (upgrader, upgrades) = Upgrader::new();
         let application = Application {
             name: pipeline.name.clone(),
@@ -104,14 +107,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let giving = Arc::new(Giving::new(handle, handover.clone()));
         let running = Arc::new(Running {
             target: options.target.clone(),
-            allowed: options.allowed.clone(),
-            given: overrides.clone(),
+            given: options.given(),
             screen: screen.clone(),
             handover,
             store,
             compiled: compiled.clone(),
             upgrader,
             current: Mutex::new(loaded),
+            version: watched::Sender::new(version.unwrap_or_default()),
         });
         let serve = |folder: &Path| control::serve(folder, board.clone(), Arc::clone(&running), giving);
         let control = folder.as_deref().map(serve).transpose()?;
@@ -126,6 +129,44 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         drop(lock);
         Ok(())
     })
+}
+
+/// What a process starts with, which is chosen while another one may still run the pipeline.
+struct Start {
+    /// What the choice depends on.
+    adopted: Option<Adopted>,
+    loaded: Loaded,
+    code: Code,
+}
+
+impl Start {
+    async fn prepare(
+        options: &Options,
+        read: &Read,
+        store: Option<&Store>,
+        screen: &Screen,
+        handover: &Handover,
+    ) -> Result<Self> {
+        let adopted = adopted(store)?;
+        let kept = store.zip(adopted.as_ref());
+        let loaded = choose(read, &options.given(), &options.allowed, kept).await?;
+        loaded.checked.states.allow_drops(options.drops.drop_state.iter().cloned());
+        let concurrent = loaded.checked.pipeline.concurrent_batches;
+        let code = wire(&loaded.text, &loaded.checked, screen, handover, concurrent).await?;
+        Ok(Self { adopted, loaded, code })
+    }
+}
+
+impl Options {
+    /// The files that are given for plugins.
+    fn given(&self) -> Overrides {
+        self.plugins.iter().cloned().collect()
+    }
+}
+
+/// The version that the pipeline was given last while it ran, if there is one.
+fn adopted(store: Option<&Store>) -> Result<Option<Adopted>> {
+    store.map_or(Ok(None), Store::adopted)
 }
 
 /// The checkpoint folder's lock, if there is to be one; with `--takeover` from the process that has it.
@@ -170,6 +211,7 @@ fn refused(error: EngineError) -> anyhow::Error {
         )
         | EngineError::Migration(MigrateError::Function { .. } | MigrateError::Clash { .. })
         | EngineError::Orphans { .. }
+        | EngineError::Losses(_)
         | EngineError::Table { .. }
         | EngineError::Version { .. } => Refused(error.to_string()).into(),
         _ => error.into(),
@@ -186,25 +228,25 @@ fn report(pipeline: &Pipeline, summary: &Summary) {
     }
 }
 
-/// The checkpoint folder, with this version of the pipeline in it and none that no batch needs.
-async fn open(folder: &Path, store: &Store, loaded: &Loaded, compiled: Option<&Cache>) -> Result<Checkpoint> {
-    let disk = Arc::new(SystemDisk);
+/// The checkpoint folder, with this version of the pipeline in it and none that no batch needs; and what there is to show of it.
+async fn open(
+    folder: &Path,
+    store: &Store,
+    loaded: &Loaded,
+    compiled: Option<&Cache>,
+) -> Result<(Checkpoint, VersionStatus)> {
     store.keep(&loaded.text, &loaded.checked, &loaded.overrides)?;
-    let archive = Archive::open(disk.clone(), folder).await?;
-    let kept = archive.batches().filter_map(|time| archive.batch(time));
-    let mut versions: Vec<_> = kept.map(|(manifest, _)| manifest.version.clone()).collect();
-    let version = loaded.version();
-    match store.adopted()? {
-        Some(adopted) if adopted.version == version => versions.push(adopted.before),
-        Some(_) => store.forget_adopted()?,
-        None => {}
+    let (archive, version) = (store.archive().await?, loaded.version());
+    let adopted = store.adopted()?.filter(|adopted| adopted.version == version);
+    if adopted.is_none() {
+        store.forget_adopted()?;
     }
-    versions.push(version);
-    store.prune(&versions)?;
-    keep(compiled, folder, &versions);
+    let shown = VersionStatus::of(version, &archive, adopted.as_ref());
+    let needed = [Some(&shown.runs), shown.before.as_ref()].into_iter().flatten().cloned().collect();
+    store.tidy(&archive, needed, compiled)?;
     let limits = Limits { history_bytes: loaded.checked.pipeline.history_bytes, ..Limits::default() };
-    let versions = Arc::new(store.clone());
-    Ok(Checkpoint { disk, folder: folder.to_owned(), limits, versions })
+    let (disk, versions) = (Arc::new(SystemDisk), Arc::new(store.clone()));
+    Ok((Checkpoint { disk, folder: folder.to_owned(), limits, versions }, shown))
 }
 
 /// The first SIGINT or SIGTERM asks for a graceful stop, a second for an immediate one.

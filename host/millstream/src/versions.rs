@@ -12,24 +12,28 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
 use millstream_connectors::{Handover, Screen};
 use millstream_engine::{Code, Versions};
+use millstream_journal::Archive;
 use millstream_model::Version;
 use millstream_pipeline::{Checked, SELF, Text};
-use millstream_platform::crash_point;
-use millstream_plugins::sha256;
+use millstream_platform::{SystemDisk, crash_point};
+use millstream_plugins::{Cache, sha256};
 
-use crate::compiled::cache;
+use crate::compiled::{cache, keep};
 use crate::load::{Overrides, check_kept};
 use crate::upgrade::Adopted;
 use crate::wire::{version as of_checked, wire};
 
 /// How the name of a file ends that is being written.
 const STAGED: &str = "new";
+const FOLDER: &str = "versions";
 const ADOPTED: &str = "adopted.json";
+const DIGEST_SHOWN: usize = 12;
 
 /// The versions in one checkpoint folder.
 #[derive(Clone)]
@@ -43,7 +47,7 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new(checkpoint: &Path, file: &Path, screen: Screen) -> Self {
-        let folder = checkpoint.join("versions");
+        let folder = checkpoint.join(FOLDER);
         Self { checkpoint: checkpoint.to_owned(), folder, file: file.to_owned(), screen }
     }
 
@@ -69,8 +73,28 @@ impl Store {
         Ok(())
     }
 
+    /// Removes the versions that are not among `needed`, and their compiled code, but for those of batches that may be finished
+    /// or run again.
+    pub(crate) fn tidy(
+        &self,
+        archive: &Archive,
+        mut needed: Vec<Version>,
+        compiled: Option<&Cache>,
+    ) -> Result<()> {
+        let batches = archive.batches().filter_map(|time| archive.batch(time));
+        needed.extend(batches.map(|(manifest, _)| manifest.version.clone()));
+        self.prune(&needed)?;
+        keep(compiled, &self.checkpoint, &needed);
+        Ok(())
+    }
+
+    /// The batch log as it is now.
+    pub(crate) async fn archive(&self) -> Result<Archive> {
+        Ok(Archive::open(Arc::new(SystemDisk), &self.checkpoint).await?)
+    }
+
     /// Removes the kept files that none of `versions` needs. What is not this store's is left alone.
-    pub(crate) fn prune(&self, versions: &[Version]) -> Result<()> {
+    fn prune(&self, versions: &[Version]) -> Result<()> {
         let texts = versions.iter().map(|version| self.text(&version.pipeline));
         let digests = versions.iter().flat_map(|version| version.plugins.values());
         let needed: BTreeSet<PathBuf> = texts.chain(digests.map(|digest| self.component(digest))).collect();
@@ -116,12 +140,7 @@ impl Store {
 
     /// The version that the pipeline was given last while it ran, if there is one.
     pub(crate) fn adopted(&self) -> Result<Option<Adopted>> {
-        let path = self.folder.join(ADOPTED);
-        let reading = || format!("reading {}", path.display());
-        match fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            read => serde_json::from_slice(&read.with_context(reading)?).with_context(reading),
-        }
+        adopted(&self.checkpoint)
     }
 
     /// Lets the pipeline go on with a kept version, also when it is started again.
@@ -180,6 +199,21 @@ impl Store {
         };
         write().with_context(|| format!("writing {}", path.display()))
     }
+}
+
+/// The version that the pipeline of a checkpoint folder was given last while it ran, if there is one.
+pub(crate) fn adopted(checkpoint: &Path) -> Result<Option<Adopted>> {
+    let path = checkpoint.join(FOLDER).join(ADOPTED);
+    let reading = || format!("reading {}", path.display());
+    match fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        read => serde_json::from_slice(&read.with_context(reading)?).with_context(reading),
+    }
+}
+
+/// As much of a digest as tells versions apart.
+pub(crate) fn short(digest: &str) -> &str {
+    digest.get(..DIGEST_SHOWN).unwrap_or(digest)
 }
 
 /// Whether a file has a name that [`Store::put`] gives, for good or while it writes.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch, StringViewArray, TimestampMicrosecondArray};
 use millstream_model::{BatchTime, DataType, Field, Schema};
 use millstream_query::QueryError;
-use millstream_state::{Change, Keyed, KeyedSpec, KeyedTable, Limits, States, Store};
+use millstream_state::{Change, Keyed, KeyedSpec, KeyedTable, Limits, States, Store, names};
 
 use crate::columns::pick;
 use crate::snapshot::state_error;
@@ -37,7 +37,7 @@ impl Initial {
             state: Schema::new([Field::new("batch", DataType::Timestamp)]),
             version: 0,
         };
-        let begun = states.keyed(&format!("{stream}.initial"), spec);
+        let begun = states.keyed(&names::initial(stream), spec);
         Self { table: table.to_owned(), columns, stream: stream.to_owned(), begun }
     }
 

@@ -1,6 +1,8 @@
 //! What tables hold other than what a version of a pipeline asks for: told beforehand, without making or changing anything.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use millstream_model::Migration;
 
 use crate::{Spec, StateError, States, Tables};
 
@@ -33,12 +35,27 @@ impl States {
         differences.dedup_by(|one, other| one.table == other.table);
         differences
     }
-}
 
-impl Tables {
-    /// The tables with something in them that a version does not ask for: what streams have left behind that it has not.
-    pub fn unasked(&self, states: &States) -> Vec<String> {
-        let asked: BTreeSet<String> = states.asked().into_iter().map(|(name, _)| name).collect();
-        self.store().kept().into_iter().filter(|name| !asked.contains(name)).collect()
+    /// The migration by which a table that differs is made into what this version asks for.
+    ///
+    /// # Errors
+    /// There is none, or it was written for other states: in what the table differs, as a person is told.
+    pub fn taking_over(&self, difference: &Difference) -> Result<Arc<dyn Migration>, String> {
+        let Difference { table, stored, asked, what } = difference;
+        let (Spec::Keyed(stored), Spec::Keyed(asked)) = (stored, asked) else { return Err(what.clone()) };
+        // Version 0 is that of what the host keeps for itself.
+        let (from, to) = (stored.version, asked.version);
+        if from == to || from == 0 || to == 0 {
+            return Err(what.clone());
+        }
+        let migration = self.migration(table, from).ok_or_else(|| {
+            format!(
+                "it is of version {from}, and of version {to} is asked for, which has no migration from version {from} \
+                 (in Rust, #[migrate(from = {from})])"
+            )
+        })?;
+        let fits = migration.description().check(&stored.key, &stored.state, &asked.key);
+        fits.map_err(|what| format!("its states are of version {from}: {what}"))?;
+        Ok(migration)
     }
 }

@@ -1,6 +1,8 @@
 use millstream_journal::{JournalError, Oversized};
 use thiserror::Error;
 
+use crate::names::owner;
+
 /// What went wrong with states, by what the caller does about it.
 #[derive(Clone, Debug, Error)]
 pub enum StateError {
@@ -41,7 +43,8 @@ pub enum StateError {
     },
     /// *Refuse the pipeline*: the stored table is not the one that was asked for.
     #[error(
-        "the stored state of \"{table}\" does not fit: {what}; give the stream another name, or drop its state"
+        "the stored state of \"{table}\" does not fit: {what}; keep what it is made of, or drop it with --drop-state {}",
+        owner(table)
     )]
     Mismatch {
         /// The table.

@@ -3,6 +3,7 @@
 //! A pipeline is checked before there is a store: it names its tables then, and gets them when it starts. One batch runs at a
 //! time, and is applied before the next one begins.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use millstream_model::{BatchTime, Migration};
@@ -23,6 +24,8 @@ pub struct States {
     panes: Mutex<Vec<Arc<PaneTable>>>,
     tables: OnceLock<Arc<Tables>>,
     staged: Mutex<Option<Change>>,
+    /// The streams whose states may be lost.
+    droppable: Mutex<BTreeSet<String>>,
 }
 
 /// A table of states that a stream uses.
@@ -119,6 +122,10 @@ impl States {
         lock(&self.keyed).is_empty() && lock(&self.panes).is_empty()
     }
 
+    pub(crate) fn droppable(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        lock(&self.droppable)
+    }
+
     /// What was named, by name.
     pub(crate) fn asked(&self) -> Vec<(String, Spec)> {
         let keyed = lock(&self.keyed);
@@ -157,9 +164,10 @@ impl States {
         *lock(&self.staged) = Some(Change::new(time));
     }
 
-    /// What the batch that has run does to the tables.
+    /// What the batch that has run does to the tables; nothing, where no stream keeps anything and no table is to be dropped.
     pub fn take(&self) -> Option<Change> {
-        lock(&self.staged).take()
+        let drops = || self.tables.get().is_some_and(|tables| tables.store.is_dropping());
+        lock(&self.staged).take().filter(|_| !self.is_empty() || drops())
     }
 
     /// The last batch that was applied to the tables since they were opened; nothing, where there was none. A batch that was begun before

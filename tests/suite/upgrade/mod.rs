@@ -1,10 +1,14 @@
 //! Other code for pipelines that run, through the real program.
 
+mod applications;
 mod crashes;
+mod kept;
+mod losses;
 mod migrating;
 mod migration;
 mod refusals;
 mod shadow;
+mod takeovers;
 
 use std::path::PathBuf;
 

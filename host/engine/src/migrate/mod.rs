@@ -19,7 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use millstream_model::Migration;
-use millstream_state::{Copies, Difference, KeyedSpec, Spec, StateError, States, Store, Tables};
+use millstream_state::{Copies, Difference, KeyedSpec, Spec, States, Store, Tables};
 use serde::{Deserialize, Serialize};
 
 pub use error::MigrateError;
@@ -62,39 +62,25 @@ pub struct MigratedTable {
     pub dropped: u64,
 }
 
-/// What has to be done so that `states` can be bound to what `tables` hold; nothing, where they can be as they are.
-///
-/// # Errors
-/// `Mismatch`: the first table that cannot be taken over, and why.
-pub(crate) fn plan(states: &States, tables: &Tables) -> Result<Option<Plan>, StateError> {
-    let plans = states.differences(tables).into_iter().map(|difference| plan_table(states, difference));
-    let tables = plans.collect::<Result<Vec<_>, _>>()?;
-    Ok((!tables.is_empty()).then_some(Plan { tables }))
-}
-
-fn plan_table(states: &States, difference: Difference) -> Result<TablePlan, StateError> {
-    let (Spec::Keyed(stored), Spec::Keyed(asked)) = (&difference.stored, &difference.asked) else {
-        return Err(difference.into());
+/// What has to be done so that `states` can be bound to what `tables` hold: nothing, where they can be as they are. What
+/// cannot be taken over is left out.
+pub(crate) fn plan(states: &States, tables: &Tables) -> Plan {
+    let plan = |difference: Difference| {
+        let migration = states.taking_over(&difference).ok()?;
+        let (Spec::Keyed(stored), Spec::Keyed(spec)) = (difference.stored, difference.asked) else {
+            return None;
+        };
+        Some(TablePlan { table: difference.table, from: stored.version, spec, migration })
     };
-    // Version 0 is that of what the host keeps for itself.
-    let (from, to) = (stored.version, asked.version);
-    if from == to || from == 0 || to == 0 {
-        return Err(difference.into());
-    }
-    let Difference { table, .. } = &difference;
-    let mismatch = |what| StateError::Mismatch { table: table.clone(), what };
-    let migration = states.migration(table, from).ok_or_else(|| {
-        mismatch(format!(
-            "it is of version {from}, and of version {to} is asked for, which has no migration from version {from} \
-             (in Rust, #[migrate(from = {from})])"
-        ))
-    })?;
-    let fits = migration.description().check(&stored.key, &stored.state, &asked.key);
-    fits.map_err(|what| mismatch(format!("its states are of version {from}: {what}")))?;
-    Ok(TablePlan { table: table.clone(), from, spec: asked.clone(), migration })
+    Plan { tables: states.differences(tables).into_iter().filter_map(plan).collect() }
 }
 
 impl Plan {
+    /// Whether nothing has to be done.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.tables.is_empty()
+    }
+
     /// The tables whose states change.
     pub(crate) fn names(&self) -> Vec<&str> {
         self.tables.iter().map(|plan| plan.table.as_str()).collect()

@@ -246,7 +246,13 @@ impl Run {
     /// Whether there may be another batch, and room for it.
     fn may_cut(&self) -> bool {
         let waiting = self.queue.len() + self.running.len() + self.ran.len();
-        !self.has_cut_all() && !self.is_settling() && waiting < QUEUED_MAX + self.code.programs.count()
+        let may_be_cut = !self.has_cut_all() && !self.is_settling() && !self.is_draining();
+        may_be_cut && waiting < QUEUED_MAX + self.code.programs.count()
+    }
+
+    /// Whether batches that were run are not committed yet.
+    pub(crate) fn is_ending(&self) -> bool {
+        !self.ran.is_empty() || self.committing.is_some()
     }
 
     /// Whether the last batch was cut.

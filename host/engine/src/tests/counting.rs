@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use async_trait::async_trait;
 use millstream_model::{
@@ -11,6 +11,7 @@ use millstream_model::{
     FunctionError, FunctionKind, Schema as ModelSchema,
 };
 use millstream_query::{Call, Caller, Program, Relations};
+use millstream_state::{KeyedTable, States};
 use tokio::sync::watch;
 
 use super::lab::schema;
@@ -39,11 +40,6 @@ impl Counting {
         })
     }
 
-    pub(super) async fn program(self: &Arc<Self>, inputs: &[&str], caller: &Arc<Caller>) -> Program {
-        let relations = called_by(caller, Arc::clone(self) as _, inputs).await;
-        Program::compile(&relations, &["out"], 1).await.unwrap()
-    }
-
     /// How it fails on a text, if it does.
     fn failure(&self, text: &str) -> Option<FunctionError> {
         let (function, reason) = ("test.counting".to_owned(), "poisoned".to_owned());
@@ -62,9 +58,24 @@ impl Counting {
     }
 }
 
+/// The same, for a stream that keeps a state for each row, always the same.
+#[derive(Debug)]
+pub(super) struct Tallying {
+    pub(super) counting: Arc<Counting>,
+    pub(super) states: Arc<States>,
+    /// Of texts, with integers.
+    pub(super) table: Arc<KeyedTable>,
+}
+
+/// Calls a filter on the rows of all inputs together.
+pub(super) async fn called(caller: &Arc<Caller>, function: Arc<dyn Function>, inputs: &[&str]) -> Program {
+    let relations = called_by(caller, function, inputs).await;
+    Program::compile(&relations, &["out"], 1).await.unwrap()
+}
+
 /// Calls a filter on the rows of all inputs together.
 pub(super) async fn program(function: Arc<dyn Function>, inputs: &[&str]) -> Program {
-    Program::compile(&relations(function, inputs).await, &["out"], 1).await.unwrap()
+    called(&Arc::default(), function, inputs).await
 }
 
 /// The relation "out": what a filter leaves of the rows of all inputs together.
@@ -123,5 +134,25 @@ impl Function for Counting {
         let picky = self.picky.load(Ordering::SeqCst);
         let kept = BooleanBuffer::from_iter(texts.iter().map(|text| !(picky && text == Some("odd"))));
         Ok(Answered { answer: Answer::Selection(kept), added })
+    }
+}
+
+#[async_trait]
+impl Function for Tallying {
+    fn description(&self) -> &FunctionDescription {
+        self.counting.description()
+    }
+
+    async fn call(&self, context: CallContext, rows: RecordBatch) -> Result<Answered, FunctionError> {
+        let answered = self.counting.call(context, rows.clone()).await?;
+        let table = self.table.table();
+        let keys = table.encode_keys(rows.columns()).unwrap();
+        let counts: ArrayRef = Arc::new(Int64Array::from(vec![1; rows.num_rows()]));
+        let states = table.encode_states(&[counts]).unwrap();
+        self.states.stage(|change| {
+            let change = change.keyed(&self.table.name);
+            keys.iter().zip(states.iter()).for_each(|(key, state)| change.put(key.data(), state.data()));
+        });
+        Ok(answered)
     }
 }

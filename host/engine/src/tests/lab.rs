@@ -10,13 +10,15 @@ use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use millstream_journal::{Archive, Limits};
 use millstream_model::pipeline::OnError;
-use millstream_model::{Block, DeadLetter, Metered, Payload, Position, Version};
+use millstream_model::{Block, DeadLetter, Function, Metered, Payload, Position, Version};
 use millstream_platform::{Disk, ManualClock, MemoryDisk, Seeded};
 use millstream_query::Caller;
+use millstream_state::{KeyedSpec, States};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub(super) use super::counting::{Counting, filter, program, relations};
+use super::counting::{Tallying, called};
 use super::events::Hears;
 use super::sink::{Keeping, Kept};
 use crate::{
@@ -133,6 +135,10 @@ pub(super) struct Lab {
     /// Their rows join the source's.
     pub(super) tables: Vec<TableBinding>,
     pub(super) table_bytes_max: u64,
+    /// The table of states that its stream keeps, if it keeps any.
+    pub(super) keeps: Option<(&'static str, KeyedSpec)>,
+    /// The streams whose states its next code may drop.
+    pub(super) drops: Vec<String>,
     pub(super) metered: Vec<Arc<dyn Metered>>,
     /// Hears what happens to the next life.
     pub(super) listener: Hears,
@@ -164,6 +170,8 @@ impl Lab {
             source: None,
             tables: Vec::new(),
             table_bytes_max: 1_000,
+            keeps: None,
+            drops: Vec::new(),
             metered: Vec::new(),
             listener: Hears::default(),
         }
@@ -184,11 +192,22 @@ impl Lab {
     /// What this lab's pipeline computes.
     pub(super) async fn code(&self, source: Arc<dyn Source>) -> Code {
         let name = self.source.as_ref().map_or("in", |(name, _)| name).to_owned();
+        let states = Arc::new(States::default());
+        states.allow_drops(self.drops.iter().cloned());
+        let table = self.keeps.as_ref().map(|(name, spec)| states.keyed(name, spec.clone()));
+        let function: Arc<dyn Function> = match table {
+            None => Arc::clone(&self.counting) as _,
+            Some(table) => Arc::new(Tallying {
+                counting: Arc::clone(&self.counting),
+                states: Arc::clone(&states),
+                table,
+            }),
+        };
         let mut programs = Vec::new();
         for _ in 0..self.programs {
             let tables = self.tables.iter().map(|table| table.name.as_str());
             let inputs: Vec<&str> = iter::once(name.as_str()).chain(tables).collect();
-            programs.push(self.counting.program(&inputs, &self.caller).await);
+            programs.push(called(&self.caller, Arc::clone(&function), &inputs).await);
         }
         let (settings, parallelism) = (self.settings.clone(), self.parallelism);
         let (decoder, identity, format) = (Arc::new(Lines), self.identity.clone(), self.format.clone());
@@ -196,7 +215,7 @@ impl Lab {
         Code {
             version: self.version.clone(),
             programs: Programs::new(programs),
-            states: Arc::default(),
+            states,
             tables: Tables::new(self.tables.clone(), self.table_bytes_max),
             sources: vec![SourceBinding { name, source, decoder, parallelism, settings, identity, format }],
             sinks: vec![SinkBinding { name: "kept".into(), from, sink, identity: "kept".into() }],

@@ -7,6 +7,7 @@ mod isolation;
 mod lab;
 mod letters;
 mod life;
+mod losses;
 mod pause;
 mod receive;
 mod recovery;

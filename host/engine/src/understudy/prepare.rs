@@ -8,6 +8,7 @@ use millstream_state::{Copies, Fork, Limits, Store, Tables};
 
 use crate::EngineError;
 use crate::application::Code;
+use crate::losses;
 use crate::migrate::{MigratedTable, Plan};
 
 /// Where an understudy's states are to be, and how they are made.
@@ -45,7 +46,7 @@ impl Ground {
         let tables = self.made.0.get_or_init(|| tables);
         let migrated = self.fill(&copies, tables.store()).await?;
         crash_point("states-migrated");
-        code.states.bind(tables).map_err(EngineError::State)?;
+        losses::take_hold(&code.states, tables)?;
         Ok(migrated)
     }
 

@@ -1,6 +1,7 @@
 //! `millstream status`: what a pipeline is doing, or where it was left.
 
 mod usage;
+mod version;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -11,35 +12,53 @@ use millstream_engine::{Phase, QuarantineStatus, ReceiverStatus, Status};
 use millstream_journal::Archive;
 use millstream_model::BatchTime;
 use millstream_platform::SystemDisk;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::control;
 use crate::host_file;
 use crate::load::runtime;
 use crate::target::Target;
+use crate::versions::adopted;
+
+pub(crate) use version::VersionStatus;
 
 /// Batches that are shown to people.
 const BATCHES_SHOWN: usize = 5;
 
+/// What there is to show.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Shown {
+    #[serde(flatten)]
+    pub(crate) status: Status,
+    /// None, where the process that runs does not know it yet, or nothing ever ran.
+    #[serde(default)]
+    pub(crate) version: Option<VersionStatus>,
+}
+
 #[allow(clippy::print_stdout, reason = "the command's answer")]
 pub(crate) fn status(target: &Target, as_json: bool) -> Result<()> {
     let (name, checkpoint) = target.checkpoint()?;
-    let (running, status) = runtime()?.block_on(async {
+    let (running, Shown { status, version }) = runtime()?.block_on(async {
         match host_file::running(&checkpoint)? {
             Some(host) => anyhow::Ok((Some(host.pid), control::status(&checkpoint).await?)),
             None => Ok((None, left(&name, &checkpoint).await?)),
         }
     })?;
     match as_json {
-        true => println!("{}", json!({ "running": running.is_some(), "pid": running, "status": status })),
-        false => print!("{}", text(running, &status)),
+        true => println!(
+            "{}",
+            json!({ "running": running.is_some(), "pid": running, "version": version, "status": status })
+        ),
+        false => print!("{}", text(running, &status, version.as_ref())),
     }
     Ok(())
 }
 
 /// What the journal says of a pipeline that does not run.
-async fn left(name: &str, checkpoint: &Path) -> Result<Status> {
+async fn left(name: &str, checkpoint: &Path) -> Result<Shown> {
     let archive = Archive::open(Arc::new(SystemDisk), checkpoint).await?;
+    let version = VersionStatus::left(&archive, adopted(checkpoint)?.as_ref());
     let mut status = Status { pipeline: name.to_owned(), ..Status::default() };
     status.carry_on(archive.ledger());
     for (lane, records) in archive.unprocessed().await? {
@@ -49,10 +68,10 @@ async fn left(name: &str, checkpoint: &Path) -> Result<Status> {
             ..ReceiverStatus::default()
         });
     }
-    Ok(status)
+    Ok(Shown { status, version })
 }
 
-fn text(running: Option<u32>, status: &Status) -> String {
+fn text(running: Option<u32>, status: &Status, version: Option<&VersionStatus>) -> String {
     let mut text = String::new();
     let name = &status.pipeline;
     let written = match (running, status.phase) {
@@ -63,6 +82,7 @@ fn text(running: Option<u32>, status: &Status) -> String {
     };
     written.expect("text can always be written");
     let mut line = |name: &str, value: String| text += &format!("  {name:<14} {value}\n");
+    version.iter().flat_map(|version| version.lines()).for_each(|(name, value)| line(name, value));
     line("batches", format!("{} done, {} begun", status.batches, status.queued_batches));
     line("records", format!("{} processed, {} rejected", status.records, status.dead_letters));
     if let Some(bytes) = status.log_bytes {

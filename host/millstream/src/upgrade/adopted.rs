@@ -13,6 +13,7 @@ use millstream_model::Version;
 use millstream_plugins::sha256;
 use serde::{Deserialize, Serialize};
 
+use crate::allowed::Allowed;
 use crate::load::Overrides;
 use crate::target::Read;
 
@@ -26,6 +27,12 @@ pub(crate) struct Adopted {
     pub(crate) before: Version,
     /// The files that the pipeline would start from, as they were.
     pub(crate) files: Files,
+    /// What a pipeline that a component carries may use, by what was allowed at the start and since.
+    #[serde(default)]
+    pub(crate) allowed: Allowed,
+    /// The streams whose states this version may begin without: a drop is durable with its first batch only.
+    #[serde(default)]
+    pub(crate) drop_states: Vec<String>,
 }
 
 /// The files that a pipeline starts from, by their SHA-256 in hexadecimal.

@@ -1,29 +1,27 @@
 //! In what a version of a pipeline differs from the one that runs: what an operator is told, and what takes their word.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use millstream_model::pipeline::{Grant, GrantKind, Pipeline, PluginSpec};
+use millstream_model::pipeline::{Grant, Pipeline};
 use millstream_pipeline::Checked;
 
-use crate::imports::outside;
-
-/// So much of a digest tells versions apart.
-const DIGEST_SHOWN: usize = 12;
+use crate::grants::{granted, in_words};
+use crate::imports::{OUTSIDE, outside};
+use crate::versions::short;
 
 /// What an operator is told of the way from one version to another, a line each.
 pub(crate) fn changes(before: &Checked, after: &Checked) -> Vec<String> {
     let mut told = Vec::new();
     for (name, component) in &after.components {
         match before.components.get(name) {
-            None => told.push(format!("plugin {name}: new, {}", shown(component.digest()))),
+            None => told.push(format!("plugin {name}: new, {}", short(component.digest()))),
             Some(old) if old.digest() != component.digest() => {
                 let (from, to) = (old.description(), component.description());
                 let versions = match from.version == to.version {
                     true => String::new(),
                     false => format!(", version {} to {}", from.version, to.version),
                 };
-                let (old, new) = (shown(old.digest()), shown(component.digest()));
+                let (old, new) = (short(old.digest()), short(component.digest()));
                 told.push(format!("plugin {name}: {old} to {new}{versions}"));
             }
             Some(_) => {}
@@ -36,13 +34,15 @@ pub(crate) fn changes(before: &Checked, after: &Checked) -> Vec<String> {
     told.extend(differences("table", &old.tables, &new.tables, |spec| &spec.name.value));
     told.extend(differences("stream", &old.streams, &new.streams, |spec| &spec.name.value));
     told.extend(differences("sink", &old.sinks, &new.sinks, |spec| &spec.name.value));
-    let grants = |pipeline: &Pipeline| {
-        let grant = |spec: &PluginSpec| (spec.name.value.clone(), format!("{:?}", spec.grant));
-        pipeline.plugins.iter().map(grant).collect::<BTreeMap<_, _>>()
-    };
-    let (granted, before) = (grants(new), grants(old));
-    let changed = granted.iter().filter(|(name, grant)| before.get(*name).is_some_and(|old| old != *grant));
-    told.extend(changed.map(|(name, grant)| format!("plugin {name}: is granted {grant}")));
+    let (before, now) = (granted(&old.plugins), granted(&new.plugins));
+    let stays = |name: &&String| old.plugins.iter().any(|spec| spec.name.value == **name);
+    for name in new.plugins.iter().map(|spec| &spec.name.value).filter(stays) {
+        match (before.get(name), now.get(name)) {
+            (before, now) if before == now => {}
+            (_, Some(granted)) => told.push(format!("plugin {name}: is granted {}", in_words(granted))),
+            (_, None) => told.push(format!("plugin {name}: is granted nothing")),
+        }
+    }
     // Some of it is what components say of themselves.
     told.iter().map(|line| line.replace(|c: char| c.is_control(), "\u{fffd}")).collect()
 }
@@ -70,10 +70,6 @@ fn differences<T: Debug>(
     told
 }
 
-fn shown(digest: &str) -> &str {
-    digest.get(..DIGEST_SHOWN).unwrap_or(digest)
-}
-
 /// The first way outside that a component asks for, which the one before it did not ask for, the pipeline file does not grant
 /// and nobody has allowed.
 pub(crate) fn wider(before: &Checked, after: &Checked, allowed: &[String]) -> Option<String> {
@@ -97,36 +93,56 @@ pub(crate) fn wider(before: &Checked, after: &Checked, allowed: &[String]) -> Op
 
 /// Whether something is granted of a way outside.
 fn is_granted(grant: &Grant, what: &str) -> bool {
-    let kinds: &[GrantKind] = match what {
-        "http" => &[GrantKind::Http],
-        "network" => &[GrantKind::Network],
-        "folders" => &[GrantKind::Read, GrantKind::Write],
-        "environment" => &[GrantKind::Environment],
-        _ => &[],
-    };
-    kinds.iter().any(|kind| !grant.values(*kind).is_empty())
+    let kinds = OUTSIDE.iter().filter(|(way, _)| *way == what).flat_map(|(_, kinds)| kinds.iter());
+    kinds.into_iter().any(|kind| !grant.values(*kind).is_empty())
 }
 
 /// The first setting of the whole pipeline that differs and takes a restart.
 pub(crate) fn fixed(before: &Pipeline, after: &Pipeline) -> Option<String> {
-    let settings = |pipeline: &Pipeline| {
-        [
-            ("name", format!("{:?}", pipeline.name)),
-            ("batch-interval", format!("{:?}", pipeline.batch_interval)),
-            ("checkpoint", format!("{:?}", pipeline.checkpoint)),
-            ("dead-letters", format!("{:?}", pipeline.dead_letters)),
-            ("attempts", format!("{:?}", pipeline.attempts)),
-            ("on-failure", format!("{:?}", pipeline.continue_on_failure)),
-            ("catch-up", format!("{:?}", pipeline.every_missed_batch)),
-            ("backpressure", format!("{:?}", pipeline.backpressure)),
-            ("history", format!("{:?}", pipeline.history_bytes)),
-            ("state-memory", format!("{:?}", pipeline.state_memory_bytes)),
-        ]
-    };
-    let differing = settings(before).into_iter().zip(settings(after)).find(|(old, new)| old != new);
+    let differing = lasting(before).into_iter().zip(lasting(after)).find(|(old, new)| old != new);
     differing.map(|((key, old), (_, new))| {
         format!(
             "`{key}` is {new} instead of {old}, which takes a restart: stop the pipeline and run it with the new file"
         )
     })
+}
+
+/// The settings that hold for as long as a process runs the pipeline. What is left out is each version's own.
+fn lasting(pipeline: &Pipeline) -> [(&'static str, String); 10] {
+    let Pipeline {
+        name,
+        batch_interval,
+        checkpoint,
+        dead_letters,
+        attempts,
+        continue_on_failure,
+        every_missed_batch,
+        backpressure,
+        history_bytes,
+        state_memory_bytes,
+        max_batch_rows: _,
+        receive_memory_bytes: _,
+        receive_disk_bytes: _,
+        block_interval: _,
+        concurrent_batches: _,
+        table_memory_bytes: _,
+        plugins: _,
+        sources: _,
+        tables: _,
+        streams: _,
+        sinks: _,
+        tests: _,
+    } = pipeline;
+    [
+        ("name", format!("{name:?}")),
+        ("batch-interval", format!("{batch_interval:?}")),
+        ("checkpoint", format!("{checkpoint:?}")),
+        ("dead-letters", format!("{dead_letters:?}")),
+        ("attempts", format!("{attempts:?}")),
+        ("on-failure", format!("{continue_on_failure:?}")),
+        ("catch-up", format!("{every_missed_batch:?}")),
+        ("backpressure", format!("{backpressure:?}")),
+        ("history", format!("{history_bytes:?}")),
+        ("state-memory", format!("{state_memory_bytes:?}")),
+    ]
 }

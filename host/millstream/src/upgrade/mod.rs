@@ -11,12 +11,14 @@ use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use millstream_engine::MigratedTable;
 use serde::{Deserialize, Serialize};
 
 use crate::allowed::Allowed;
 use crate::control;
 use crate::host_file;
+use crate::imports::OUTSIDE;
 use crate::load::{Refused, runtime};
 use crate::run::parse_override;
 use crate::target::Target;
@@ -39,14 +41,24 @@ pub(crate) struct Options {
     file: Option<PathBuf>,
     #[command(flatten)]
     allowed: Allowed,
-    /// What components may import that those before them did not: network, http, folders, environment
-    #[arg(long, value_name = "WHAT", value_parser = ["network", "http", "folders", "environment"])]
+    /// What components may import that those before them did not
+    #[arg(long, value_name = "WHAT", value_parser = PossibleValuesParser::new(OUTSIDE.map(|(what, _)| what)))]
     allow_import: Vec<String>,
     #[command(flatten)]
     shadow: shadow::ShadowOptions,
+    #[command(flatten)]
+    drops: Drops,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// The states that a version of a pipeline may begin without.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Drops {
+    /// Drop what is kept for a stream that the pipeline has no more, or that reads its state otherwise by now
+    #[arg(long, value_name = "STREAM")]
+    pub(crate) drop_state: Vec<String>,
 }
 
 /// What a running pipeline is asked for. A process refuses what it does not know, for that may say what it is not to do.
@@ -61,6 +73,9 @@ pub(crate) struct Request {
     pub(crate) allowed: Allowed,
     /// The ways outside that imports may be new for.
     pub(crate) allow_imports: Vec<String>,
+    /// The streams whose states may be lost.
+    #[serde(default)]
+    pub(crate) drop_states: Vec<String>,
     /// The version before is wanted, and nothing of the above.
     pub(crate) back: bool,
     /// The new version is to run beside the one that runs first.
@@ -99,14 +114,16 @@ pub(crate) fn upgrade(options: &Options) -> Result<()> {
         file: options.file.as_deref().map(found).transpose()?,
         allowed: options.allowed.clone(),
         allow_imports: options.allow_import.clone(),
+        drop_states: options.drops.drop_state.clone(),
         back: false,
         shadow: options.shadow.request(),
     };
     ask(&options.target, request, options.json)
 }
 
-pub(crate) fn roll_back(target: &Target, json: bool) -> Result<()> {
-    ask(target, Request { back: true, ..Request::default() }, json)
+pub(crate) fn roll_back(target: &Target, drops: &Drops, json: bool) -> Result<()> {
+    let drop_states = drops.drop_state.clone();
+    ask(target, Request { back: true, drop_states, ..Request::default() }, json)
 }
 
 #[allow(clippy::print_stdout, reason = "the command's answer")]

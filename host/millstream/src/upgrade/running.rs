@@ -9,13 +9,14 @@ use millstream_model::{BatchTime, Version};
 use millstream_pipeline::{Checked, SELF};
 use millstream_platform::crash_point;
 use millstream_plugins::Cache;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::changes::{changes, fixed, wider};
-use super::shadow::{ShadowRequest, Shadowed};
+use super::shadow::Shadowed;
 use super::{Adopted, Files, Report, Request};
 use crate::allowed::Allowed;
 use crate::load::{Overrides, Refused, check_components, check_text};
+use crate::status::VersionStatus;
 use crate::target::{Read, Target};
 use crate::versions::Store;
 use crate::wire::{version, wire};
@@ -29,14 +30,14 @@ pub(crate) struct Loaded {
     pub(crate) is_carried: bool,
     pub(crate) overrides: Overrides,
     pub(crate) checked: Checked,
+    /// What it may use, if a component carries it.
+    pub(crate) allowed: Allowed,
 }
 
 /// A pipeline that runs, as far as it takes other code.
 pub(crate) struct Running {
     /// What it was started from.
     pub(crate) target: Target,
-    /// What it may use, if a component carries it.
-    pub(crate) allowed: Allowed,
     /// Files that were given for plugins when it was started.
     pub(crate) given: Overrides,
     pub(crate) screen: Screen,
@@ -48,6 +49,8 @@ pub(crate) struct Running {
     pub(crate) upgrader: Upgrader,
     /// The version that runs.
     pub(crate) current: Mutex<Loaded>,
+    /// What is shown of it, also while the next is on its way; nothing, without a checkpoint folder.
+    pub(crate) version: watch::Sender<VersionStatus>,
 }
 
 impl Loaded {
@@ -56,10 +59,10 @@ impl Loaded {
     }
 
     /// A version that the checkpoint folder keeps.
-    async fn kept(store: &Store, version: &Version) -> Result<Self> {
+    async fn kept(store: &Store, version: &Version, allowed: Allowed) -> Result<Self> {
         let (text, checked) = store.checked(version).await?;
         let is_carried = version.plugins.contains_key(SELF);
-        Ok(Self { text, is_carried, overrides: Overrides::new(), checked })
+        Ok(Self { text, is_carried, overrides: Overrides::new(), checked, allowed })
     }
 }
 
@@ -71,17 +74,18 @@ impl Running {
     pub(crate) async fn upgrade(&self, request: Request) -> Result<Report> {
         // One after the other.
         let mut current = self.current.lock().await;
-        match request.back {
-            true => self.go_over(&mut current, self.before().await?, None, None).await,
+        let (next, twin) = match request.back {
+            true => (self.before(&current).await?, None),
             false => {
                 let next = self.load(&current, &request).await?;
-                let beside = match request.shadow {
-                    Some(asked) => Some((asked, self.load(&current, &request).await?)),
+                let twin = match request.shadow {
+                    Some(_) => Some(self.load(&current, &request).await?),
                     None => None,
                 };
-                self.go_over(&mut current, next, Some(&request.allow_imports), beside).await
+                (next, twin)
             }
-        }
+        };
+        self.go_over(&mut current, next, &request, twin).await
     }
 
     /// Goes over to the files as they are now.
@@ -90,38 +94,45 @@ impl Running {
     /// The pipeline goes on as it was, and why.
     pub(crate) async fn refresh(&self) -> Result<Report> {
         let mut current = self.current.lock().await;
-        let (read, overrides) = (self.target.read().await?, self.given.clone());
+        let (read, overrides, allowed) =
+            (self.target.read().await?, self.given.clone(), current.allowed.clone());
         let compiled = self.compiled.clone();
-        let checked = check_components(&read, &self.allowed, overrides.clone(), compiled).await?;
+        let checked = check_components(&read, &allowed, overrides.clone(), compiled).await?;
         let is_carried = read.carrier.is_some();
-        let next = Loaded { text: read.text, is_carried, overrides, checked };
-        self.go_over(&mut current, next, Some(&[]), None).await
+        let next = Loaded { text: read.text, is_carried, overrides, checked, allowed };
+        self.go_over(&mut current, next, &Request::default(), None).await
     }
 
-    /// Goes over to `next`, which may ask for what it is granted, `allowed`, or anything at all; where that is asked for, after
-    /// it was loaded once more and run beside the stream.
+    /// Goes over to `next`, which is what was asked for. It may ask for what it is granted and what is allowed; the version
+    /// before, for anything at all. Where that is asked for, its `twin` runs beside the stream first.
     async fn go_over(
         &self,
         current: &mut Loaded,
         next: Loaded,
-        allowed: Option<&[String]>,
-        beside: Option<(ShadowRequest, Loaded)>,
+        request: &Request,
+        twin: Option<Loaded>,
     ) -> Result<Report> {
         let (from, to) = (current.version(), next.version());
         if from == to {
             return Err(Refused("the pipeline runs this already".to_owned()).into());
         }
-        let wider = allowed.and_then(|allowed| wider(&current.checked, &next.checked, allowed));
-        if let Some(reason) = fixed(&current.checked.pipeline, &next.checked.pipeline).or(wider) {
+        let wider = || match request.back {
+            true => None,
+            false => wider(&current.checked, &next.checked, &request.allow_imports),
+        };
+        if let Some(reason) = fixed(&current.checked.pipeline, &next.checked.pipeline).or_else(wider) {
             return Err(Refused(reason).into());
         }
+        next.checked.states.allow_drops(request.drop_states.iter().cloned());
         let changes = changes(&current.checked, &next.checked);
         let concurrent = next.checked.pipeline.concurrent_batches;
         let code = self.wire(&next, concurrent).await?;
-        let asked = beside.as_ref().map(|(asked, _)| *asked);
-        let shadow = match &beside {
-            Some((asked, twin)) => Some(asked.of(self.wire(twin, 1).await?)),
-            None => None,
+        let shadow = match (request.shadow, &twin) {
+            (Some(asked), Some(twin)) => {
+                twin.checked.states.allow_drops(request.drop_states.iter().cloned());
+                Some(asked.of(self.wire(twin, 1).await?))
+            }
+            _ => None,
         };
         let adopt: BoxFuture = match self.store.clone() {
             None => Box::pin(async { Ok(()) }),
@@ -129,7 +140,9 @@ impl Running {
                 store.keep(&next.text, &next.checked, &next.overrides)?;
                 crash_point("version-kept");
                 let files = Files::now(&self.target.read().await?, &self.given)?;
-                let adopted = Adopted { version: to, before: from, files };
+                let (allowed, drop_states) = (next.allowed.clone(), request.drop_states.clone());
+                let adopted =
+                    Adopted { version: to.clone(), before: from.clone(), files, allowed, drop_states };
                 Box::pin(async move { store.adopt(&adopted).map_err(|error| format!("{error:#}")) })
             }
         };
@@ -138,15 +151,16 @@ impl Running {
             UpgradeError::Refused(reason) => anyhow::Error::from(Refused(reason)),
             UpgradeError::Ended => error.into(),
         })?;
-        if upgraded.swapped.is_some() {
+        let Upgraded { swapped, shadow, migrated } = upgraded;
+        if let Some(swapped) = &swapped {
             tracing::info!("upgraded: {}", changes.join("; "));
             *current = next;
+            self.settle(VersionStatus { runs: to, after: swapped.after, before: Some(from) }).await;
         }
-        let Upgraded { swapped, shadow, migrated } = upgraded;
         let after = swapped.and_then(|swapped| swapped.after).map(BatchTime::as_ms);
         let reassigned = swapped.map_or(0, |swapped| swapped.reassigned);
         let promoted = swapped.is_some();
-        let shadow = shadow.zip(asked).map(|(report, asked)| Shadowed {
+        let shadow = shadow.zip(request.shadow).map(|(report, asked)| Shadowed {
             accepted: asked.accepts(&report),
             promoted,
             report,
@@ -156,6 +170,18 @@ impl Running {
 
     async fn wire(&self, loaded: &Loaded, concurrent: u32) -> Result<Code> {
         wire(&loaded.text, &loaded.checked, &self.screen, &self.handover, concurrent).await
+    }
+
+    /// Shows the version that runs now, and lets go of those that nobody needs.
+    async fn settle(&self, version: VersionStatus) {
+        let Some(store) = &self.store else { return };
+        let needed = [Some(&version.runs), version.before.as_ref()].into_iter().flatten().cloned().collect();
+        let archive = store.archive().await;
+        let tidied = archive.and_then(|archive| store.tidy(&archive, needed, self.compiled.as_ref()));
+        if let Err(error) = tidied {
+            tracing::warn!("removing versions that are not needed any more: {error:#}");
+        }
+        self.version.send_replace(version);
     }
 
     /// What is asked for; what is not spoken of is as it is.
@@ -192,7 +218,8 @@ impl Running {
                 Refused("the component changed while it was being loaded; try again".to_owned()).into()
             );
         }
-        Ok(Loaded { text: read.text, is_carried: read.carrier.is_some(), overrides, checked })
+        let (is_carried, allowed) = (read.carrier.is_some(), current.allowed.and(&request.allowed));
+        Ok(Loaded { text: read.text, is_carried, overrides, checked, allowed })
     }
 
     /// The pipeline that is asked for. Paths in it are relative to the folder of the one that it takes the place of.
@@ -204,16 +231,16 @@ impl Running {
         let Target { checkpoint, .. } = self.target.clone();
         let read = Target { pipeline: file.clone(), checkpoint }.read().await?;
         let read = self.target.with_text(read.text, read.carrier);
-        read.admit(&self.allowed.and(&request.allowed)).map_err(|error| in_place(request, error))?;
+        read.admit(&current.allowed.and(&request.allowed)).map_err(|error| in_place(request, error))?;
         Ok(read)
     }
 
     /// The version before the one that runs.
-    async fn before(&self) -> Result<Loaded> {
+    async fn before(&self, current: &Loaded) -> Result<Loaded> {
         let none = || Refused("the pipeline was not upgraded; there is nothing to go back to".to_owned());
         let store = self.store.as_ref().ok_or_else(none)?;
         let adopted = store.adopted()?.ok_or_else(none)?;
-        Loaded::kept(store, &adopted.before).await
+        Loaded::kept(store, &adopted.before, current.allowed.clone()).await
     }
 }
 
@@ -225,26 +252,27 @@ fn in_place(request: &Request, error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// The version that a pipeline starts with: the one that it was given last while it ran, unless its files are others by
-/// now.
+/// The version that a pipeline starts with: the one that it was given last while it ran, which is kept, unless its files are
+/// others by now.
 pub(crate) async fn choose(
-    read: Read,
+    read: &Read,
     given: &Overrides,
-    store: Option<&Store>,
-    files: impl AsyncFnOnce(&Read) -> Result<Checked>,
+    allowed: &Allowed,
+    kept: Option<(&Store, &Adopted)>,
 ) -> Result<Loaded> {
-    if let Some(store) = store
-        && let Some(adopted) = store.adopted()?
-    {
-        if adopted.files == Files::now(&read, given)? {
+    if let Some((store, adopted)) = kept {
+        if adopted.files == Files::now(read, given)? {
             tracing::info!("goes on with the version that it was upgraded to");
-            return Loaded::kept(store, &adopted.version).await;
+            let loaded = Loaded::kept(store, &adopted.version, allowed.and(&adopted.allowed)).await?;
+            loaded.checked.states.allow_drops(adopted.drop_states.iter().cloned());
+            return Ok(loaded);
         }
         tracing::warn!(
             "{} or a component of it has changed since the pipeline was upgraded, and is taken instead",
             read.file.display()
         );
     }
-    let checked = files(&read).await?;
-    Ok(Loaded { is_carried: read.carrier.is_some(), text: read.text, overrides: given.clone(), checked })
+    let checked = check_components(read, allowed, given.clone(), read.compiled()).await?;
+    let (text, is_carried) = (read.text.clone(), read.carrier.is_some());
+    Ok(Loaded { text, is_carried, overrides: given.clone(), checked, allowed: allowed.clone() })
 }

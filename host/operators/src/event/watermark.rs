@@ -8,7 +8,7 @@ use arrow::datatypes::{Schema as ArrowSchema, SchemaRef, TimestampMicrosecondTyp
 use async_trait::async_trait;
 use millstream_model::{BatchTime, DataType, Field, Schema};
 use millstream_query::{Operator, OperatorContext, Partitions, QueryError};
-use millstream_state::{KeyedSpec, KeyedTable, States};
+use millstream_state::{KeyedSpec, KeyedTable, States, names};
 
 use super::span::micros;
 use super::{time_field, times};
@@ -52,7 +52,7 @@ impl Watermark {
             state: Schema::new([Field::new(WATERMARK, DataType::Timestamp)]),
             version: 0,
         };
-        let kept = states.keyed(&format!("{source}.{WATERMARK}"), spec);
+        let kept = states.keyed(&names::watermark(source), spec);
         let (source, delay) = (source.to_owned(), micros(delay));
         Self { source, column, delay, kept, states: Arc::clone(states), now: Mutex::default() }
     }

@@ -12,7 +12,7 @@ use millstream_operators::{
     UpdateColumns, UpdateSettings, Window,
 };
 use millstream_query::{Condition, Operator, OperatorInput};
-use millstream_state::{KeyedSpec, PaneSpec};
+use millstream_state::{KeyedSpec, PaneSpec, names};
 
 use super::call::Binding;
 use super::columns::{absent, type_name};
@@ -47,7 +47,7 @@ impl Defined<'_> {
 impl Meaning<'_> {
     /// The name of a table of a stream's panes.
     fn panes(&self, defined: &Defined<'_>, columns: SchemaRef) -> Arc<millstream_state::PaneTable> {
-        self.states.panes(&format!("{}.window", defined.name()), PaneSpec { columns })
+        self.states.panes(&names::window(defined.name()), PaneSpec { columns })
     }
 
     pub(super) async fn add(

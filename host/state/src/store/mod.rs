@@ -174,13 +174,6 @@ impl Store {
         self.tables().iter().filter(|(_, table)| !table.is_asked).map(|(name, _)| name.clone()).collect()
     }
 
-    /// The names of the tables that are stored, and of those that are not and have something in them.
-    pub(crate) fn kept(&self) -> Vec<String> {
-        let tables = self.tables();
-        let kept = tables.iter().filter(|(_, table)| table.stored.is_some() || !table.content.is_empty());
-        kept.map(|(name, _)| name.clone()).collect()
-    }
-
     /// In what a table differs from what is asked for, if it is there and does.
     pub(crate) fn difference(&self, name: &str, asked: &Spec) -> Option<Difference> {
         self.tables().get(name)?.difference(name, asked)
@@ -190,6 +183,11 @@ impl Store {
     /// then, a crash brings it back. Without effect where there is none.
     pub fn drop_table(&self, name: &str) {
         self.tables().drop_table(name);
+    }
+
+    /// Whether tables are dropped, and that is not durable.
+    pub(crate) fn is_dropping(&self) -> bool {
+        self.tables().is_dropping()
     }
 
     /// Makes a batch's change durable, and gives where the log ends with it: for the batch's commit record. What an earlier

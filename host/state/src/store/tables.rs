@@ -121,6 +121,10 @@ impl Tables {
         self.dropped.extend(removed.and_then(|table| table.stored).map(|stored| stored.id));
     }
 
+    pub(super) fn is_dropping(&self) -> bool {
+        !self.dropped.is_empty()
+    }
+
     /// Whether a change can be applied, if there is memory. Gives how much it makes them grow at the most.
     pub(super) fn check(&self, change: &Change) -> Result<u64, StateError> {
         let mut growth_max = 0;
@@ -314,13 +318,6 @@ impl Content {
                 let (panes, bytes) = panes.size();
                 TableStatistics { name, panes, bytes, ..TableStatistics::default() }
             }
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        match self {
-            Self::Keyed(keyed) => keyed.is_empty(),
-            Self::Panes(panes, _) => panes.size().0 == 0,
         }
     }
 

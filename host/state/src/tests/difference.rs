@@ -18,7 +18,7 @@ async fn fill(store: &Store) -> Option<StateEnd> {
 }
 
 /// Those tables, in memory and read again from disk.
-async fn filled() -> [Arc<Tables>; 2] {
+pub(super) async fn filled() -> [Arc<Tables>; 2] {
     let in_memory = Store::in_memory(Limits::default());
     fill(&in_memory).await;
     let disk = MemoryDisk::new();
@@ -27,7 +27,7 @@ async fn filled() -> [Arc<Tables>; 2] {
     [in_memory, again].map(|store| Arc::new(Tables::new(store)))
 }
 
-fn asking(specs: &[(&str, Spec)]) -> States {
+pub(super) fn asking(specs: &[(&str, Spec)]) -> States {
     let states = States::default();
     for (name, spec) in specs {
         match spec {
@@ -38,7 +38,7 @@ fn asking(specs: &[(&str, Spec)]) -> States {
     states
 }
 
-fn texts() -> PaneSpec {
+pub(super) fn texts() -> PaneSpec {
     let field = ArrowField::new("number", ArrowType::Utf8View, true);
     PaneSpec { columns: Arc::new(ArrowSchema::new(vec![field])) }
 }
@@ -90,23 +90,5 @@ async fn a_table_asked_for_twice_differs_once() {
             asking(&[("running", other.clone()), ("recent", Spec::Panes(texts())), ("running", other)]);
         let names: Vec<String> = states.differences(&tables).into_iter().map(|of| of.table).collect();
         assert_eq!(names, ["recent", "running"]);
-    }
-}
-
-#[tokio::test]
-async fn what_a_version_does_not_ask_for_is_named_if_there_is_something_in_it() {
-    let (running, recent) = (Spec::Keyed(words()), Spec::Panes(numbers()));
-    for tables in filled().await {
-        tables.store().keyed("empty", words()).unwrap();
-        let (running, recent) = (("running", running.clone()), ("recent", recent.clone()));
-        let cases = [
-            (vec![], vec!["recent", "running"]),
-            (vec![running.clone()], vec!["recent"]),
-            (vec![recent.clone(), ("new", recent.1.clone())], vec!["running"]),
-            (vec![recent, running], vec![]),
-        ];
-        for (asked, unasked) in cases {
-            assert_eq!(tables.unasked(&asking(&asked)), unasked, "{asked:?}");
-        }
     }
 }

@@ -4,6 +4,7 @@ mod difference;
 mod fixture;
 mod fork;
 mod generation;
+mod loss;
 mod simulation;
 mod store;
 mod target;

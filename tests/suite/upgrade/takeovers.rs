@@ -1,0 +1,65 @@
+//! Upgrades and stops of a pipeline that is being taken over.
+
+use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command};
+
+use rustix::process::Signal;
+
+use super::losses::{COUNTS, RECENT, count_more, counted, edit, running, stop};
+use crate::process::Process;
+use crate::support::{stderr, stdout};
+
+#[test]
+fn a_stop_ends_also_the_process_that_takes_over_meanwhile() {
+    let project = counted(&[]);
+    let lock = std::fs::File::create(project.path("checkpoint/lock")).unwrap();
+    lock.lock().unwrap();
+    let one = || Command::new("sleep").arg("1000").spawn().unwrap();
+    let name = |process: &Child| {
+        project.write("host.json", format!("{{\"pid\":{}}}", process.id()));
+        std::fs::rename(project.path("host.json"), project.path("checkpoint/host.json")).unwrap();
+    };
+    let (mut before, mut after) = (one(), one());
+    name(&before);
+    let stopping = Process::start(&mut project.command("stop", &[]));
+    assert_eq!(before.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
+    // Between the two nobody says who holds the folder.
+    std::fs::remove_file(project.path("checkpoint/host.json")).unwrap();
+    name(&after);
+    assert_eq!(after.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
+    drop(lock);
+    assert!(stopping.end().0.success());
+}
+
+#[test]
+fn an_upgrade_of_the_process_that_is_about_to_be_taken_over_is_taken_over_as_well() {
+    let project = counted(&[COUNTS]);
+    let first = running(&project);
+    // The process is asked through this folder alone, until the other one may find it.
+    std::fs::create_dir(project.path("aside")).unwrap();
+    let socket = project.path("checkpoint/control");
+    std::fs::rename(&socket, project.path("aside/control")).unwrap();
+    for name in ["lock", "host.json"] {
+        symlink(project.path("checkpoint").join(name), project.path("aside").join(name)).unwrap();
+    }
+    let aside = project.path("aside");
+    let upgrade = |parts: &[&str]| {
+        let asked = ["--checkpoint", aside.to_str().unwrap(), "--file", &edit(&project, parts)];
+        let asked = project.run("upgrade", &asked);
+        assert!(asked.status.success(), "{}", stderr(&asked));
+    };
+    upgrade(&[COUNTS, RECENT]);
+    let second = Process::start(&mut project.command("run", &["--takeover"]));
+    second.wait_for("goes on with the version that it was upgraded to");
+    upgrade(&[COUNTS, RECENT, "[streams.again]\nsql = \"SELECT * FROM counts\"\n"]);
+    std::fs::rename(aside.join("control"), &socket).unwrap();
+    second.wait_for("was upgraded while this process was about to start");
+    assert!(first.end().0.success());
+    second.wait_for("losses runs");
+    count_more(&project, 1, "one");
+    let shown = stdout(&project.run("status", &["--json"]));
+    let status: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_ne!(status["version"]["before"], serde_json::Value::Null, "{shown}");
+    stop(&project, second);
+}
