@@ -111,12 +111,12 @@ fn asking(version: u32, migrations: Vec<Halve>) -> States {
     states
 }
 
-/// Words with their counts, a thousand from a batch, and another table of the same.
+/// Words with their counts from up to ten batches, and another table of the same.
 async fn filled(words: &[(&str, i64)]) -> Tables {
     let store = Store::in_memory(Limits::default());
     for name in [TABLE, "others"] {
         let table = store.keyed(name, spec(1)).unwrap();
-        for (time, words) in (1..).zip(words.chunks(1_000)) {
+        for (time, words) in (1..).zip(words.chunks(words.len().div_ceil(10))) {
             let mut change = Change::new(BatchTime::from_ms(time));
             words.iter().for_each(|(word, count)| put(&mut change, &table, word, *count));
             store.write(&change).await.unwrap();
@@ -143,6 +143,14 @@ fn found(store: &Store, table: &str) -> Counts {
         words.zip(rows.column(1).as_primitive::<Int64Type>().values().to_vec()).collect::<Vec<_>>()
     };
     rows.iter().flat_map(of).collect()
+}
+
+/// When each word was seen.
+async fn times(tables: &Tables) -> Counts {
+    let copies = tables.fork().copy().await.unwrap();
+    let rows = copies.read(TABLE).unwrap().unwrap().next(usize::MAX).unwrap().unwrap();
+    let words = rows.keys.column(0).as_string_view().iter().map(|word| word.unwrap().to_owned());
+    words.zip(rows.times.iter().map(|time| time.as_ms())).collect()
 }
 
 /// Carries out the plan of a version 2 with this migration.
@@ -199,6 +207,10 @@ async fn states_are_migrated_merged_and_dropped_and_other_tables_stay() {
     assert_eq!(found(&store, TABLE), [("a", 74), ("c", 48)].map(|(word, count)| (word.into(), count)).into());
     assert_eq!(found(&store, "others"), found(tables.store(), "others"));
     assert_eq!(store.orphans(), ["others"]);
+    assert_eq!(
+        times(&Tables::new(store)).await,
+        [("a", 6), ("c", 5)].map(|(word, ms)| (word.into(), ms)).into()
+    );
 }
 
 #[tokio::test]

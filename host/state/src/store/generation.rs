@@ -42,9 +42,18 @@ impl Store {
         }
         let generation = (1..=u32::MAX).find(|generation| !known.contains(generation));
         let generation = generation.expect("no folder holds so many");
-        StateFiles::new(&disk, folder, generation).begin().await?;
+        let files = StateFiles::new(&disk, folder, generation);
         let end = StateEnd { generation, ..StateEnd::default() };
-        Self::open_generation(&disk, folder, limits, Some(end)).await
+        let begun = match files.begin().await {
+            Ok(()) => Self::open_generation(&disk, folder, limits, Some(end)).await,
+            Err(error) => Err(error.into()),
+        };
+        if begun.is_err()
+            && let Err(error) = files.remove().await
+        {
+            tracing::warn!("removing states that could not be begun: {error}; the next start does it");
+        }
+        begun
     }
 
     /// The generation's number; of a store without a disk, none.

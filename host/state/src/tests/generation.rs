@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use millstream_journal::JournalError;
-use millstream_platform::{Disk, MemoryDisk};
+use millstream_platform::{Disk, Fault, FaultyDisk, MemoryDisk, Operation};
 
 use super::{FOLDER, all, at, commit, open, put, words};
 use crate::{Change, Limits, StateEnd, StateError, Store};
@@ -85,6 +85,19 @@ async fn those_that_no_commit_has_named_go_with_the_process_after_that_which_beg
     assert_eq!(counted(&open(&disk, Limits::default(), old).await.unwrap()), ["old"]);
     assert_eq!(folders(&disk).await, ["state"]);
     assert_eq!(begin(&disk).await.generation(), Some(1));
+}
+
+#[tokio::test]
+async fn what_cannot_be_begun_leaves_nothing() {
+    let disk = MemoryDisk::new();
+    count(&open(&disk, Limits::default(), None).await.unwrap(), 1, "old").await;
+    let faulty = FaultyDisk::new(shared(&disk), 1);
+    for operation in [Operation::Create, Operation::CreateFolder, Operation::SyncFolder] {
+        faulty.fail(operation, 0, Fault::Refused);
+        let refused = Store::begin(Arc::new(faulty.clone()), Path::new(FOLDER), Limits::default()).await;
+        assert!(matches!(refused, Err(StateError::Journal(JournalError::Disk { .. }))), "{operation:?}");
+        assert_eq!(folders(&disk).await, ["state"], "{operation:?}");
+    }
 }
 
 #[tokio::test]
