@@ -18,7 +18,7 @@ use crate::load::{Overrides, Refused, check_components, check_text};
 use crate::status::VersionStatus;
 use crate::target::{Read, Target};
 use crate::versions::Store;
-use crate::wire::{version, wire};
+use crate::wire::{close_unclaimed, names, version, wire};
 
 type BoxFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
@@ -125,10 +125,19 @@ impl Running {
                 Box::pin(async move { store.adopt(&adopted).map_err(|error| format!("{error:#}")) })
             }
         };
+        // Connections of sources that differ go to those in their place, or back.
+        let (wanted, started) = (self.handover.want(), names(&code.sources));
         let swapped = self.upgrader.swap(Upgrade { code, adopt }).await;
+        drop(wanted);
+        if swapped.is_ok() {
+            close_unclaimed(&self.handover, &next.checked.pipeline, &started);
+        }
         let swapped = swapped.map_err(|error| match error {
             UpgradeError::Refused(reason) => anyhow::Error::from(Refused(reason)),
-            UpgradeError::Ended => error.into(),
+            UpgradeError::Ended => {
+                drop(self.handover.take_all());
+                error.into()
+            }
         })?;
         tracing::info!("upgraded: {}", changes.join("; "));
         *current = next;
