@@ -38,7 +38,7 @@ use millstream_model::pipeline::{CallSpec, SinkKind, SinkSpec, SourceKind, Sourc
 use millstream_model::{self as model, Schema};
 
 pub use cut::Begun;
-pub use handover::{Endpoint, HandedSocket, Handover, Role};
+pub use handover::{Endpoint, HandedSocket, Handover, Role, Wanted};
 pub use print::table::text as rows_as_text;
 pub use screen::Screen;
 

@@ -11,7 +11,7 @@ use millstream_engine::{
     Upgrader,
 };
 use millstream_journal::{JournalError, Limits};
-use millstream_model::pipeline::{Pipeline, SourceSpec};
+use millstream_model::pipeline::Pipeline;
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness, Task};
 use millstream_plugins::Cache;
 use millstream_state::StateError;
@@ -29,7 +29,9 @@ use crate::takeover::{Giving, take_over};
 use crate::target::{Read, Target};
 use crate::upgrade::{Adopted, Drops, Loaded, Running, choose, watch};
 use crate::versions::Store;
-use crate::wire::{dead_letters, dead_letters_file, policy, state_limits, threads, wire};
+use crate::wire::{
+    close_unclaimed, dead_letters, dead_letters_file, names, policy, state_limits, threads, wire,
+};
 
 /// What `run` takes.
 #[derive(Args)]
@@ -86,7 +88,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         let Start { loaded, code, .. } = start;
         let pipeline = &loaded.checked.pipeline;
-        close_unclaimed(&handover, pipeline, &code);
+        close_unclaimed(&handover, pipeline, &names(&code.sources));
         let (checkpoint, version) = match (&folder, &store) {
             (Some(folder), Some(store)) => open(folder, store, &loaded, compiled.as_ref()).await.map(Some)?,
             _ => None,
@@ -188,17 +190,6 @@ async fn lock(
         return Lock::take(folder).map(Some);
     }
     take_over(folder, handover, stop).await.map(Some)
-}
-
-/// Closes what was handed over and no source that is started goes on with.
-fn close_unclaimed(handover: &Handover, pipeline: &Pipeline, code: &Code) {
-    let is_started = |spec: &&SourceSpec| code.sources.iter().any(|source| source.name == spec.name.value);
-    for source in handover.keep_for(pipeline.sources.iter().filter(is_started)) {
-        tracing::warn!(
-            source,
-            "its sockets are closed: the pipeline file has no such source with that address any more"
-        );
-    }
 }
 
 /// What another start does not get by either is refused, so that nobody starts it again and again.

@@ -1,5 +1,6 @@
 //! A checked pipeline, wired to its connectors.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -98,6 +99,22 @@ fn sources(checked: &Checked, handover: &Handover, read: &[String]) -> Vec<Sourc
         }
     };
     sources.map(binding).collect()
+}
+
+/// The names of sources.
+pub(crate) fn names(sources: &[SourceBinding]) -> BTreeSet<String> {
+    sources.iter().map(|source| source.name.clone()).collect()
+}
+
+/// Closes what was handed over and no source that is started goes on with.
+pub(crate) fn close_unclaimed(handover: &Handover, pipeline: &Pipeline, started: &BTreeSet<String>) {
+    let is_started = |spec: &&SourceSpec| started.contains(&spec.name.value);
+    for source in handover.keep_for(pipeline.sources.iter().filter(is_started)) {
+        tracing::warn!(
+            source,
+            "its sockets are closed: the pipeline has no such source with that address any more"
+        );
+    }
 }
 
 /// What tells the plugin of a call from others of its name: its code, and what it may do.

@@ -7,7 +7,7 @@ use crate::process::{Process, until};
 use crate::support::{Project, component, stderr, stdout};
 
 /// Counts words of all time, how long they are, and words of the last hours.
-const PIPELINE: &str = r#"
+pub(super) const PIPELINE: &str = r#"
 name = "losses"
 batch-interval = "50ms"
 checkpoint = "checkpoint"

@@ -1,14 +1,16 @@
-//! Upgrades and stops of a pipeline that is being taken over.
+//! What goes from one process to the next, and from one version to the next: sockets, and what is asked for meanwhile.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command};
 
 use rustix::process::Signal;
 
-use super::losses::{COUNTS, RECENT, count_more, counted, edit, running, stop};
-use crate::process::Process;
-use crate::support::{stderr, stdout};
+use super::losses::{COUNTS, PIPELINE, RECENT, count_more, counted, edit, running, stop, text, upgraded};
+use crate::process::{Process, until};
+use crate::support::{Project, stderr, stdout};
 
 #[test]
 fn a_stop_ends_also_the_process_that_takes_over_meanwhile() {
@@ -62,4 +64,40 @@ fn an_upgrade_of_the_process_that_is_about_to_be_taken_over_is_taken_over_as_wel
     let status: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_ne!(status["version"]["before"], serde_json::Value::Null, "{shown}");
     stop(&project, second);
+}
+
+#[test]
+fn connections_of_a_source_that_an_upgrade_changes_go_on_amid_a_line() {
+    let listening = "type = \"socket\"\nlisten = \"127.0.0.1:0\"\n";
+    let project =
+        Project::new(&text(&[&PIPELINE.replace("type = \"files\"\npath = \"in/*.txt\"\n", listening)]));
+    let process = running(&project);
+    let line = process.wait_for("listening");
+    let address = line.split_once("address=").unwrap().1.split_whitespace().next().unwrap().to_owned();
+    let mut client = TcpStream::connect(&address).unwrap();
+    client.write_all(b"one two\nhalf-").unwrap();
+    let has = |word: &str| {
+        let line = format!("{{\"word\":\"{word}\"}}");
+        until(word, || {
+            project.path("words").exists().then(|| project.lines("words"))?.contains(&line).then_some(())
+        });
+    };
+    has("two");
+    let of = |rate: &str| {
+        PIPELINE.replace("type = \"files\"\npath = \"in/*.txt\"\n", &format!("{listening}{rate}"))
+    };
+    for (rate, words) in [("max-rate = 1000\n", "way three\nhalf-"), ("max-rate = 2000\n", "done\n")] {
+        project.write("new.toml", text(&[&of(rate)]));
+        upgraded(&project, "upgrade", &["--file", project.path("new.toml").to_str().unwrap()]);
+        client.write_all(words.as_bytes()).unwrap();
+        has(if words.starts_with("way") { "three" } else { "half-done" });
+    }
+    has("half-way");
+    TcpStream::connect(&address).unwrap().write_all(b"four\n").unwrap();
+    has("four");
+    // One whose address is another ends.
+    project.write("new.toml", text(&[&of("").replace("127.0.0.1:0", "127.0.0.1:00")]));
+    upgraded(&project, "upgrade", &["--file", project.path("new.toml").to_str().unwrap()]);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    stop(&project, process);
 }

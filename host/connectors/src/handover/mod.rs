@@ -1,4 +1,5 @@
-//! What a process hands over to the one that takes its pipeline over: listening sockets, and connections amid a record.
+//! What a source hands over to the one that takes its place, in the next version of a pipeline or in the process that takes the
+//! pipeline over: listening sockets, and connections amid a record.
 //!
 //! A source that is closed while a handover is wanted gives up its sockets instead of closing them, and one that starts
 //! takes those that are there for it. What was read from a connection is with the engine up to the last whole record; the
@@ -8,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millstream_model::Lane;
@@ -22,9 +23,14 @@ pub struct Handover(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    is_wanted: AtomicBool,
+    /// How many want them.
+    wanted: AtomicUsize,
     sockets: Mutex<Vec<HandedSocket>>,
 }
+
+/// That somebody wants the sockets of sources that are closed.
+#[must_use]
+pub struct Wanted(Handover);
 
 /// A socket on its way from one source to the next of its name.
 #[derive(Debug)]
@@ -63,9 +69,10 @@ pub enum Role {
 }
 
 impl Handover {
-    /// Whether sources that are closed from now on give up their sockets.
-    pub fn want(&self, wanted: bool) {
-        self.0.is_wanted.store(wanted, Ordering::SeqCst);
+    /// Lets sources that are closed give up their sockets, for as long as somebody has what this gives.
+    pub fn want(&self) -> Wanted {
+        self.0.wanted.fetch_add(1, Ordering::SeqCst);
+        Wanted(self.clone())
     }
 
     /// Puts sockets there for sources that start.
@@ -92,7 +99,7 @@ impl Handover {
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
-        self.0.is_wanted.load(Ordering::SeqCst)
+        self.0.wanted.load(Ordering::SeqCst) > 0
     }
 
     pub(crate) fn give_listener(&self, lane: &Lane, endpoint: &Endpoint, listener: TcpListener) {
@@ -146,6 +153,12 @@ impl Handover {
 
     fn sockets(&self) -> MutexGuard<'_, Vec<HandedSocket>> {
         self.0.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.0.wanted.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -41,9 +41,9 @@ fn put_listener(handover: &Handover) -> SocketAddr {
 
 /// Stops a source, which gives its sockets up; gives the rows that were on their way.
 async fn hand_over(running: Running, handover: &Handover) -> Vec<String> {
-    handover.want(true);
+    let wanted = handover.want();
     let rows = running.stop().await;
-    handover.want(false);
+    drop(wanted);
     rows
 }
 

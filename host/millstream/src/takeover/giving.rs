@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use millstream_connectors::{HandedSocket, Handover};
+use millstream_connectors::{HandedSocket, Handover, Wanted};
 use millstream_engine::StopHandle;
 use millstream_platform::crash_point;
 use tokio::sync::Mutex;
@@ -46,9 +46,7 @@ impl Giving {
             return Ok(send_line(&stream, &Answer::Busy)?);
         };
         tracing::info!("another process takes the pipeline over: receiving stops here");
-        self.handover.want(true);
-        let given = self.give(stream).await;
-        self.handover.want(false);
+        let given = self.give(stream, self.handover.want()).await;
         if let Err(error) = given {
             // What was not taken goes to the sources that start again, when `give` has let go of the pause.
             tracing::warn!("the other process did not take the pipeline over ({error:#}); it goes on here");
@@ -56,7 +54,7 @@ impl Giving {
         Ok(())
     }
 
-    async fn give(&self, stream: UnixStream) -> Result<()> {
+    async fn give(&self, stream: UnixStream, wanted: Wanted) -> Result<()> {
         let Some(pause) = self.stop.pause().await else {
             return Ok(send_line(&stream, &Answer::Ending)?);
         };
@@ -76,7 +74,7 @@ impl Giving {
                 // Before anything is read again, so that the other one never goes on with what is old by then.
                 let told = send_line(&stream, &Answer::GoesOn);
                 tracing::debug!(?told, "the other process is told that the pipeline goes on here");
-                self.handover.want(false);
+                drop(wanted);
                 self.handover.put(sockets);
             }
         }

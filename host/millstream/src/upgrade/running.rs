@@ -19,7 +19,7 @@ use crate::load::{Overrides, Refused, check_components, check_text};
 use crate::status::VersionStatus;
 use crate::target::{Read, Target};
 use crate::versions::Store;
-use crate::wire::{version, wire};
+use crate::wire::{close_unclaimed, names, version, wire};
 
 type BoxFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
@@ -146,10 +146,19 @@ impl Running {
                 Box::pin(async move { store.adopt(&adopted).map_err(|error| format!("{error:#}")) })
             }
         };
+        // Connections of sources that differ go to those in their place, or back.
+        let (wanted, started) = (self.handover.want(), names(&code.sources));
         let upgraded = self.upgrader.swap(Upgrade { code, adopt, shadow }).await;
+        drop(wanted);
+        if upgraded.as_ref().is_ok_and(|upgraded| upgraded.swapped.is_some()) {
+            close_unclaimed(&self.handover, &next.checked.pipeline, &started);
+        }
         let upgraded = upgraded.map_err(|error| match error {
             UpgradeError::Refused(reason) => anyhow::Error::from(Refused(reason)),
-            UpgradeError::Ended => error.into(),
+            UpgradeError::Ended => {
+                drop(self.handover.take_all());
+                error.into()
+            }
         })?;
         let Upgraded { swapped, shadow, migrated } = upgraded;
         if let Some(swapped) = &swapped {
