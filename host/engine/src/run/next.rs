@@ -1,0 +1,87 @@
+//! What a pipeline that runs waits for.
+
+use std::time::Duration;
+
+use millstream_journal::JournalError;
+
+use super::Run;
+use crate::application::Code;
+use crate::commit::{Committer, Done};
+use crate::process::Ran;
+use crate::swap::{Stage, Swap};
+use crate::upgrade::Asked;
+use crate::{EngineError, Mode};
+
+/// How old what the board shows may be.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
+
+/// What happens next to a pipeline that runs.
+pub(super) enum Event {
+    ToldNow,
+    Told,
+    /// Another pause is wanted than before, or none.
+    Pause(Option<u64>),
+    Committed(Committer, Result<Done, EngineError>),
+    Ran(Ran),
+    ReceiverFailed(EngineError),
+    LogEnded(Result<(), JournalError>),
+    Due,
+    Show,
+    Asked(Asked),
+    Opened(Result<Code, EngineError>),
+    Retired,
+}
+
+impl Run {
+    /// Waits for what happens next. What is to be done first comes first, so that the order is always the same.
+    pub(super) async fn next_event(&mut self) -> Event {
+        let may_cut = self.may_cut();
+        let show_at = self.processor.clock.elapsed() + SHOW_EVERY;
+        let is_retiring = self.is_retiring();
+        let (mode, ticks) = (self.mode, &mut self.ticks);
+        let receivers = self.receivers.as_mut().expect("receivers are started before batches are cut");
+        let closed = receivers.are_closed();
+        // One at a time: receivers make way for others, or for a while.
+        let may_pause = self.swap.is_none();
+        let may_ask = self.swap.is_none() && !closed;
+        let opening = match &mut self.swap {
+            Some(Swap { stage: Stage::Opening(opening), .. }) => Some(opening),
+            _ => None,
+        };
+        let (full, failed, retired) = receivers.events();
+        let due = async {
+            match mode {
+                _ if closed => {}
+                Mode::Continuous => ticks.wait().await,
+                Mode::Once => full.await,
+            }
+        };
+        let writer = self.journal.as_mut().map(|journal| &mut journal.writer);
+        tokio::select! {
+            biased;
+            () = self.stop.told_now() => Event::ToldNow,
+            () = self.stop.told(), if !closed || self.paused.is_some() => Event::Told,
+            wanted = self.stop.pause_other_than(self.paused), if may_pause => Event::Pause(wanted),
+            Some((committer, done)) = wait(self.committing.as_mut()) => {
+                self.committing = None;
+                Event::Committed(committer, done)
+            }
+            Some(ran) = wait(self.running.front_mut().map(|(_, task)| task)) => Event::Ran(ran),
+            Some(ended) = wait(writer) => Event::LogEnded(ended.unwrap_or(Err(JournalError::Closed))),
+            error = failed => Event::ReceiverFailed(error),
+            Some(opened) = wait(opening) => Event::Opened(opened),
+            () = retired, if is_retiring => Event::Retired,
+            () = due, if may_cut => Event::Due,
+            asked = self.upgrades.next(), if may_ask => Event::Asked(asked),
+            () = self.processor.clock.sleep_until(show_at) => Event::Show,
+        }
+    }
+}
+
+/// Waits for what is there; where nothing is, says so at once.
+async fn wait<F: Future + Unpin>(future: Option<&mut F>) -> Option<F::Output> {
+    match future {
+        Some(future) => Some(future.await),
+        None => None,
+    }
+}
