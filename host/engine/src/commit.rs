@@ -172,7 +172,7 @@ impl Committer {
         outcome: Outcome,
         failure: Option<String>,
     ) -> Result<(), EngineError> {
-        let Outcome { prepared, mut accumulated, rejected, change } = outcome;
+        let Outcome { prepared, mut accumulated, rejected, change, .. } = outcome;
         if !accumulated.is_empty() {
             self.bound(&mut accumulated);
         }

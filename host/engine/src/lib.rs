@@ -24,6 +24,7 @@ mod events;
 mod letter;
 mod output;
 mod pause;
+mod probation;
 mod process;
 mod publish;
 mod quarantine;
@@ -53,6 +54,7 @@ pub use digest::digest;
 pub use engine::{Engine, Mode, Summary};
 pub use error::EngineError;
 pub use events::{Event, Listener};
+pub use probation::Probation;
 pub use receive::{
     CLOSE_TIME_MAX, Closed, Cut, Inlet, InletSettings, LaneStart, Outlet, PidError, PidSettings, Receipt,
     Storage, Taken,
@@ -60,7 +62,10 @@ pub use receive::{
 pub use replay::{Replayed, replay};
 pub use sink::{Recovery, Sink, SinkBatch, SinkError};
 pub use source::{Decoder, Direct, Source, SourceError};
-pub use status::{BatchStatus, Board, Phase, QuarantineStatus, ReceiverState, ReceiverStatus, Status};
+pub use status::{
+    BatchStatus, Board, Phase, ProbationStatus, QuarantineStatus, ReceiverState, ReceiverStatus, Status,
+    TakenBack,
+};
 pub use stop::{Pause, Stop, StopHandle};
 pub use table::{Table, TableBinding, TableError, TableRows, Tables};
 pub use upgrade::{Swapped, Upgrade, UpgradeError, Upgrader, Upgrades};

@@ -11,6 +11,8 @@ impl Run {
         match wanted {
             Some(number) if !receivers.are_closed() => {
                 receivers.close(&self.stop).await?;
+                // Another process is about to go on.
+                self.trial = None;
                 // A log that has failed ends the pipeline, and whoever waits for the pause hears of that.
                 if receivers.are_safe().await {
                     self.stop.has_paused(number);

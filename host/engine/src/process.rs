@@ -7,7 +7,7 @@ use std::time::Duration;
 use millstream_journal::Wal;
 use millstream_model::BatchTime;
 use millstream_platform::{Backoff, Clock, Randomness, crash_point};
-use millstream_query::{Chunks, Output, Poisoned, Program, QueryError, Stopwatch};
+use millstream_query::{Broken, Chunks, Output, Poisoned, Program, QueryError, Stopwatch};
 use millstream_state::Change;
 
 use crate::application::{Code, OnFailure, Policy};
@@ -16,6 +16,7 @@ use crate::chunks::{BlockChunks, Rejected};
 use crate::events::Events;
 use crate::letter::Letter;
 use crate::output::{Prepared, SinkFault, Staged};
+use crate::probation::Failures;
 use crate::quarantine::{self, Quarantine};
 use crate::status::Board;
 use crate::table::TablesNow;
@@ -38,6 +39,8 @@ pub(crate) struct Processor {
     pub(crate) is_recovering: bool,
     /// What the batches waited that this one runs or commits.
     pub(crate) waited: Waited,
+    /// Counts what fails, where the code is on probation.
+    pub(crate) failures: Option<Failures>,
 }
 
 /// A batch that was run.
@@ -58,6 +61,8 @@ pub(crate) struct Outcome {
     pub(crate) prepared: Prepared,
     pub(crate) accumulated: BTreeMap<String, i64>,
     pub(crate) rejected: Rejected,
+    /// The rows that functions broke on.
+    pub(crate) broken: Option<Broken>,
     /// What it does to the states, where its streams keep any.
     pub(crate) change: Option<Change>,
 }
@@ -70,6 +75,9 @@ impl Processor {
         let (time, records) = (batch.time(), batch.records());
         self.events.tell(|| Event::BatchStarted { time, records });
         let result = self.run(&code, &batch, |_| true).await;
+        if let Some(failures) = &self.failures {
+            failures.note_end(&result);
+        }
         let took = self.clock.elapsed().saturating_sub(started).saturating_sub(self.waited.total());
         Ran { code, batch, result, started, took }
     }
@@ -114,6 +122,9 @@ impl Processor {
                 }
                 Err(error) => error,
             };
+            if let Some(failures) = &self.failures {
+                failures.note_attempt(&error);
+            }
             let fate = self.fate(&error);
             failures += u32::from(fate.counts(self.policy.on_failure));
             if failures >= self.policy.attempts.max(1) {
@@ -184,10 +195,10 @@ impl Processor {
         inputs.iter().for_each(|(_, chunks)| rejected.add(chunks.take_rejected()));
         rejected.uncounted += computed.more_poison;
         letters(time, &inputs, computed.poison).for_each(|letter| rejected.push(letter));
-        let accumulated = computed.accumulated;
+        let (accumulated, broken) = (computed.accumulated, computed.broken);
         let prepared = staged.prepare().await.map_err(|fault| sink_error(time, fault))?;
         let change = code.states.take().filter(|_| !code.states.is_empty());
-        Ok(Outcome { prepared, accumulated, rejected, change })
+        Ok(Outcome { prepared, accumulated, rejected, broken, change })
     }
 }
 

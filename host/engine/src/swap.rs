@@ -8,9 +8,12 @@
 //!
 //! Only where a function cannot do its work, and batches wait for it, they are given to the other code: it may have been
 //! asked for because of that.
+//!
+//! The code before comes back in the same way where other code fails on [probation](crate::probation).
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use millstream_journal::Ledger;
 use millstream_model::{BatchTime, Records};
 use millstream_platform::{Task, crash_point};
@@ -19,16 +22,25 @@ use tokio::sync::oneshot;
 
 use crate::application::{Code, SourceBinding};
 use crate::commit;
+use crate::probation::{Probation, Return, Trial};
 use crate::recover;
 use crate::run::{Job, Run};
 use crate::upgrade::Asked;
-use crate::{EngineError, Swapped, Upgrade, UpgradeError};
+use crate::{EngineError, Event, Swapped, Upgrade, UpgradeError};
 
 /// An upgrade on its way.
 pub(crate) struct Swap {
     pub(crate) stage: Stage,
-    adopt: futures::future::BoxFuture<'static, Result<(), String>>,
-    answer: Answer,
+    pub(crate) adopt: BoxFuture<'static, Result<(), String>>,
+    pub(crate) purpose: Purpose,
+}
+
+/// Why it is made.
+pub(crate) enum Purpose {
+    /// It was asked for.
+    Upgrade { answer: Answer, probation: Option<Probation> },
+    /// What was asked for before has failed.
+    GoBack(Return),
 }
 
 /// Who waits for the upgrade.
@@ -39,7 +51,7 @@ pub(crate) enum Stage {
     /// Its tables are read.
     Opening(Task<Result<Code, EngineError>>),
     /// Receivers make way.
-    Retiring(Box<Code>),
+    Retiring(Arc<Code>),
 }
 
 impl Run {
@@ -61,7 +73,7 @@ impl Run {
 
     /// Takes up an upgrade, or refuses it.
     pub(crate) async fn take_up(&mut self, asked: Asked) {
-        let Asked { upgrade: Upgrade { mut code, adopt }, answer } = asked;
+        let Asked { upgrade: Upgrade { mut code, adopt, probation }, answer } = asked;
         if let Err(reason) = self.check(&code).await {
             return refuse(answer, reason);
         }
@@ -69,18 +81,20 @@ impl Run {
         let now = BatchTime::from_ms(self.processor.clock.now_ms());
         let opening = async move { code.tables.open(now).await.map(|()| code) };
         let stage = Stage::Opening(Task::spawn(&Handle::current(), opening));
-        self.swap = Some(Swap { stage, adopt, answer });
+        self.swap = Some(Swap { stage, adopt, purpose: Purpose::Upgrade { answer, probation } });
+        // Whoever asks for something else does not ask for what was before.
+        self.trial = None;
     }
 
     /// Goes on with an upgrade whose tables were read.
     pub(crate) fn opened(&mut self, opened: Result<Code, EngineError>) {
         let Some(mut swap) = self.swap.take() else { return };
         match opened {
-            Err(error) => refuse(swap.answer, error.to_string()),
+            Err(error) => swap.refuse(error.to_string()),
             Ok(code) => {
                 let receivers = self.receivers.as_mut().expect("upgrades come to running pipelines");
                 receivers.retire(&code.sources);
-                swap.stage = Stage::Retiring(Box::new(code));
+                swap.stage = Stage::Retiring(Arc::new(code));
                 self.swap = Some(swap);
             }
         }
@@ -108,8 +122,12 @@ impl Run {
         if !is_retiring || !receivers.are_ready() {
             return Ok(());
         }
-        let Some(Swap { stage: Stage::Retiring(code), adopt, answer }) = self.swap.take() else {
+        let Some(Swap { stage: Stage::Retiring(code), adopt, purpose }) = self.swap.take() else {
             return Ok(());
+        };
+        let (answer, probation) = match purpose {
+            Purpose::Upgrade { answer, probation } => (answer, probation),
+            Purpose::GoBack(back) => return self.come_back(code, adopt, back).await,
         };
         crash_point("upgrade-ready");
         let bound = code.states.bind(&self.states).map_err(|error| error.to_string());
@@ -120,7 +138,7 @@ impl Run {
         match adopted {
             Ok(()) => {
                 crash_point("upgrade-adopted");
-                let swapped = self.go_on_with(Arc::from(code)).await?;
+                let swapped = self.go_on_with(code, probation).await?;
                 // Whoever asked may be gone.
                 drop(answer.send(Ok(swapped)));
             }
@@ -134,24 +152,31 @@ impl Run {
     }
 
     /// Everything that comes is this code's.
-    async fn go_on_with(&mut self, code: Arc<Code>) -> Result<Swapped, EngineError> {
+    async fn go_on_with(
+        &mut self,
+        code: Arc<Code>,
+        probation: Option<Probation>,
+    ) -> Result<Swapped, EngineError> {
         let before = std::mem::replace(&mut self.code, Arc::clone(&code));
         let reads_all = before.sources.iter().all(|source| {
             code.sources.iter().any(|next| next.name == source.name && next.format == source.format)
         });
         let reassigned = match !self.processor.quarantine.status().is_empty() && reads_all {
-            true => self.reassign().await?,
+            true => self.give_up().await?,
             false => 0,
         };
         self.succeed(&code).await?;
         crash_point("upgraded");
+        self.trial = Trial::new(probation, before);
         let after = self.ticks.last();
+        self.processor.board.update(|status| status.taken_back = None);
+        self.processor.events.tell(|| Event::Upgraded { after, reassigned });
         tracing::info!(reassigned, "the pipeline goes on with other code");
         Ok(Swapped { after, reassigned })
     }
 
     /// Starts the receivers of `code` that do not run.
-    async fn succeed(&mut self, code: &Code) -> Result<(), EngineError> {
+    pub(crate) async fn succeed(&mut self, code: &Code) -> Result<(), EngineError> {
         let mut starts = match &self.journal {
             Some(journal) => journal.log.peek(|ledger| recover::lane_starts(ledger, &journal.wal)).await,
             None => Default::default(),
@@ -161,25 +186,51 @@ impl Run {
     }
 
     /// Gives the batches that have not come to their end to the code that is the pipeline's own now.
-    async fn reassign(&mut self) -> Result<usize, EngineError> {
+    async fn give_up(&mut self) -> Result<usize, EngineError> {
         let mut begun = Vec::new();
         for (job, task) in std::mem::take(&mut self.running) {
             task.cut_off().await;
             begun.push(job);
         }
         begun.extend(self.queue.drain(..));
-        let reassigned = begun.len();
-        for Job { batch, .. } in begun {
-            self.processor.quarantine.release(batch.time());
-            let batch = Arc::new(batch.by(&self.code.version));
+        let code = Arc::clone(&self.code);
+        self.reassign(begun, &code, |_| true).await
+    }
+
+    /// Queues `begun`, which are all that wait; those that `are` to go to `code` are its own from now on. Gives how many these are.
+    pub(crate) async fn reassign(
+        &mut self,
+        begun: Vec<Job>,
+        code: &Arc<Code>,
+        are: impl Fn(&Job) -> bool,
+    ) -> Result<usize, EngineError> {
+        let mut reassigned = 0;
+        for job in begun {
+            if !are(&job) {
+                self.queue.push_back(job);
+                continue;
+            }
+            self.processor.quarantine.release(job.batch.time());
+            let batch = Arc::new(job.batch.by(&code.version));
             if let Some(journal) = &self.journal {
                 commit::reassign(&self.processor, &journal.log, &batch.manifest).await?;
             }
-            self.queue.push_back(Job { code: Arc::clone(&self.code), batch });
+            self.queue.push_back(Job { code: Arc::clone(code), batch });
+            reassigned += 1;
         }
         let status = self.processor.quarantine.status();
         self.processor.board.update(|board| board.quarantine = status);
         Ok(reassigned)
+    }
+}
+
+impl Swap {
+    /// The pipeline goes on as it was.
+    fn refuse(self, reason: String) {
+        match self.purpose {
+            Purpose::Upgrade { answer, .. } => refuse(answer, reason),
+            Purpose::GoBack(_) => tracing::error!("{reason}"),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::application::Code;
+use crate::probation::Probation;
 
 /// Other code for a pipeline that runs.
 pub struct Upgrade {
@@ -14,6 +15,8 @@ pub struct Upgrade {
     /// Makes it known, for good, that the pipeline goes on with this code: awaited when everything is ready, right before
     /// the first batch of the code. Where it fails, the pipeline goes on as it was.
     pub adopt: BoxFuture<'static, Result<(), String>>,
+    /// How it is tried out, if it is.
+    pub probation: Option<Probation>,
 }
 
 /// That a pipeline goes on with other code.

@@ -26,7 +26,7 @@ use crate::load::{Overrides, Refused, check_components, runtime};
 use crate::supervise::supervise;
 use crate::takeover::{Giving, take_over};
 use crate::target::{Read, Target};
-use crate::upgrade::{Loaded, Running, choose, watch};
+use crate::upgrade::{Loaded, Returned, Running, choose, watch};
 use crate::versions::Store;
 use crate::wire::{dead_letters, dead_letters_file, policy, state_limits, threads, wire};
 
@@ -110,7 +110,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             store,
             compiled: compiled.clone(),
             upgrader,
-            current: Mutex::new(loaded),
+            current: Mutex::new(Arc::new(loaded)),
+            returned: Returned::default(),
         });
         let serve = |folder: &Path| control::serve(folder, board.clone(), Arc::clone(&running), giving);
         let control = folder.as_deref().map(serve).transpose()?;
@@ -193,7 +194,7 @@ async fn open(folder: &Path, store: &Store, loaded: &Loaded, compiled: Option<&C
     let mut versions: Vec<_> = kept.map(|(manifest, _)| manifest.version.clone()).collect();
     let version = loaded.version();
     match store.adopted()? {
-        Some(adopted) if adopted.version == version => versions.push(adopted.before),
+        Some(adopted) if adopted.version == version => versions.extend(adopted.before),
         Some(_) => store.forget_adopted()?,
         None => {}
     }

@@ -19,6 +19,7 @@ use crate::application::{Application, Checkpoint, Code, Policy};
 use crate::batch::Batch;
 use crate::commit::{self, Committer, Done, SharedLog};
 use crate::events::{self, Events};
+use crate::probation::Trial;
 use crate::process::{Processor, Ran};
 use crate::quarantine::Quarantine;
 use crate::receive::{Receivers, Surroundings};
@@ -70,12 +71,14 @@ pub(crate) struct Run {
     upgrades: Upgrades,
     /// The upgrade that is on its way.
     pub(crate) swap: Option<Swap>,
+    /// What is tried out of the code, while it is.
+    pub(crate) trial: Option<Trial>,
     /// Cut, and not running yet.
     pub(crate) queue: VecDeque<Job>,
     /// In their order.
     pub(crate) running: VecDeque<(Job, Task<Ran>)>,
     /// Run, and not committed yet.
-    ran: VecDeque<Ran>,
+    pub(crate) ran: VecDeque<Ran>,
     /// None while it commits.
     committer: Option<Committer>,
     committing: Option<Task<(Committer, Result<Done, EngineError>)>>,
@@ -129,6 +132,7 @@ impl Run {
             stop: stop.clone(),
             is_recovering: false,
             waited: Waited::default(),
+            failures: None,
         };
         Ok(Self {
             name,
@@ -144,6 +148,7 @@ impl Run {
             receivers: None,
             upgrades,
             swap: None,
+            trial: None,
             queue: VecDeque::new(),
             running: VecDeque::new(),
             ran: VecDeque::new(),
@@ -199,6 +204,7 @@ impl Run {
     /// Runs batch after batch to the end.
     pub(crate) async fn run(mut self) -> Result<Summary, EngineError> {
         loop {
+            self.judge().await?;
             self.switch().await?;
             self.run_batches();
             self.commit_batches();
@@ -227,6 +233,7 @@ impl Run {
                 Event::Asked(asked) => self.take_up(asked).await,
                 Event::Opened(opened) => self.opened(opened),
                 Event::Retired => self.cut_off_receivers(),
+                Event::Lost => {}
             }
         }
     }
@@ -256,7 +263,7 @@ impl Run {
         let time = self.ticks.next();
         self.has_cut = true;
         let due = self.processor.clock.elapsed().saturating_sub(self.ticks.late(time));
-        let batch = Arc::new(Batch::new(time, self.code.version.clone(), cuts, due));
+        let Job { code, batch } = self.assign(Batch::new(time, self.code.version.clone(), cuts, due));
         if let Some(journal) = &self.journal {
             tokio::select! {
                 biased;
@@ -266,7 +273,7 @@ impl Run {
         }
         let (time, records) = (batch.time(), batch.records());
         self.processor.events.tell(|| events::Event::BatchSubmitted { time, records });
-        self.queue.push_back(Job { code: Arc::clone(&self.code), batch });
+        self.queue.push_back(Job { code, batch });
         Ok(())
     }
 
@@ -278,7 +285,9 @@ impl Run {
             running < code.programs.count() && (code.states.is_empty() || (is_free && running == 0))
         };
         while let Some(job) = self.queue.pop_front_if(|job| may_run(&job.code, self.running.len())) {
-            let process = self.processor.clone().process(Arc::clone(&job.code), Arc::clone(&job.batch));
+            let failures = self.failures_of(&job.code);
+            let processor = Processor { failures, ..self.processor.clone() };
+            let process = processor.process(Arc::clone(&job.code), Arc::clone(&job.batch));
             self.running.push_back((job, Task::spawn(&self.compute, process)));
         }
     }
@@ -289,6 +298,7 @@ impl Run {
             return;
         }
         let Some(ran) = self.ran.pop_front() else { return };
+        self.pass(&ran);
         let mut committer = self.committer.take().expect("no batch is being committed");
         let ending = async move {
             let done = committer.end(ran).await;
@@ -303,6 +313,7 @@ impl Run {
         self.paused = None;
         // Whoever asked for it hears that the pipeline ends.
         self.swap = None;
+        self.trial = None;
         let receivers = self.receivers.as_mut().expect("receivers are started before they are closed");
         receivers.close(&self.stop).await
     }
@@ -322,10 +333,12 @@ impl Run {
     fn show(&self) {
         let queued = self.queue.len() + self.running.len() + self.ran.len();
         let receivers = self.receivers.as_ref();
+        let probation = self.trial.as_ref().map(Trial::status);
         let (lanes, trouble) = (receivers.map(Receivers::status), receivers.and_then(Receivers::trouble));
         self.processor.board.update(|status| {
             status.queued_batches = queued + usize::from(self.committing.is_some());
             status.receivers = lanes.unwrap_or_default();
+            status.probation = probation;
             status.log_bytes = self.processor.wal.as_ref().map(millstream_journal::Wal::bytes);
             if trouble.is_some() {
                 status.trouble = trouble;

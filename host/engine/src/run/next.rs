@@ -30,6 +30,8 @@ pub(super) enum Event {
     Asked(Asked),
     Opened(Result<Code, EngineError>),
     Retired,
+    /// Code on probation has failed.
+    Lost,
 }
 
 impl Run {
@@ -44,6 +46,7 @@ impl Run {
         // One at a time: receivers make way for others, or for a while.
         let may_pause = self.swap.is_none();
         let may_ask = self.swap.is_none() && !closed;
+        let lost = self.trial.as_ref().map(|trial| Box::pin(trial.lost()));
         let opening = match &mut self.swap {
             Some(Swap { stage: Stage::Opening(opening), .. }) => Some(opening),
             _ => None,
@@ -62,6 +65,7 @@ impl Run {
             () = self.stop.told_now() => Event::ToldNow,
             () = self.stop.told(), if !closed || self.paused.is_some() => Event::Told,
             wanted = self.stop.pause_other_than(self.paused), if may_pause => Event::Pause(wanted),
+            Some(()) = wait(lost) => Event::Lost,
             Some((committer, done)) = wait(self.committing.as_mut()) => {
                 self.committing = None;
                 Event::Committed(committer, done)
@@ -79,7 +83,7 @@ impl Run {
 }
 
 /// Waits for what is there; where nothing is, says so at once.
-async fn wait<F: Future + Unpin>(future: Option<&mut F>) -> Option<F::Output> {
+async fn wait<F: Future + Unpin>(future: Option<F>) -> Option<F::Output> {
     match future {
         Some(future) => Some(future.await),
         None => None,

@@ -8,6 +8,7 @@ mod lab;
 mod letters;
 mod life;
 mod pause;
+mod probation;
 mod receive;
 mod recovery;
 mod simulation;

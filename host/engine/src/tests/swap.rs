@@ -16,13 +16,14 @@ async fn ask(lab: &Lab, life: &Life) -> JoinHandle<Result<Swapped, UpgradeError>
     let upgrade = Upgrade {
         code: lab.code(std::sync::Arc::clone(&life.source)).await,
         adopt: std::future::ready(Ok(())).boxed(),
+        probation: None,
     };
     let upgrader = life.upgrader.clone();
     tokio::spawn(async move { upgrader.swap(upgrade).await })
 }
 
 /// Lets a batch have a block, and waits until it is done.
-async fn batch(lab: &Lab, life: &mut Life, text: &str, number: usize) {
+pub(super) async fn batch(lab: &Lab, life: &mut Life, text: &str, number: usize) {
     life.feed(text);
     life.sent(number).await;
     lab.clock.advance(Duration::from_secs(1));
@@ -30,7 +31,7 @@ async fn batch(lab: &Lab, life: &mut Life, text: &str, number: usize) {
 }
 
 /// The names of the versions that computed the batches.
-async fn versions(lab: &Lab) -> Vec<String> {
+pub(super) async fn versions(lab: &Lab) -> Vec<String> {
     let archive = lab.archive().await;
     let of = |time| archive.batch(time).map(|(manifest, _)| manifest.version.pipeline.clone());
     archive.batches().filter_map(of).collect()
@@ -90,7 +91,7 @@ async fn an_upgrade_that_cannot_be_written_down_does_not_happen() {
     lab.identity = "another source".to_owned();
     let code = lab.code(std::sync::Arc::clone(&life.source)).await;
     let adopt = std::future::ready(Err("no room".to_owned())).boxed();
-    let refused = life.upgrader.swap(Upgrade { code, adopt }).await;
+    let refused = life.upgrader.swap(Upgrade { code, adopt, probation: None }).await;
     assert!(matches!(refused, Err(UpgradeError::Refused(reason)) if reason.contains("no room")));
     batch(&lab, &mut life, "b\n", 2).await;
     life.stop().await.unwrap();
@@ -157,5 +158,5 @@ async fn a_pipeline_that_ends_says_so_to_whoever_asks() {
     let upgrader: Upgrader = life.upgrader.clone();
     life.stop().await.unwrap();
     let adopt = std::future::ready(Ok(())).boxed();
-    assert_eq!(upgrader.swap(Upgrade { code, adopt }).await, Err(UpgradeError::Ended));
+    assert_eq!(upgrader.swap(Upgrade { code, adopt, probation: None }).await, Err(UpgradeError::Ended));
 }

@@ -2,6 +2,7 @@
 
 mod adopted;
 mod changes;
+mod returning;
 mod running;
 mod watch;
 
@@ -20,6 +21,7 @@ use crate::run::parse_override;
 use crate::target::Target;
 
 pub(crate) use adopted::{Adopted, Files};
+pub(crate) use returning::Returned;
 pub(crate) use running::{Loaded, Running, choose};
 pub(crate) use watch::watch;
 
@@ -39,6 +41,12 @@ pub(crate) struct Options {
     /// What components may import that those before them did not: network, http, folders, environment
     #[arg(long, value_name = "WHAT", value_parser = ["network", "http", "folders", "environment"])]
     allow_import: Vec<String>,
+    /// Take it back if it fails within so many batches, whatever the pipeline file says; 0: never
+    #[arg(long, value_name = "BATCHES")]
+    probation: Option<u32>,
+    /// How often it may fail within them
+    #[arg(long, value_name = "FAILURES")]
+    max_failures: Option<u64>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -56,6 +64,11 @@ pub(crate) struct Request {
     pub(crate) allowed: Allowed,
     /// The ways outside that imports may be new for.
     pub(crate) allow_imports: Vec<String>,
+    /// How it is tried out, where that is not as its pipeline file says.
+    #[serde(default)]
+    pub(crate) probation: Option<u32>,
+    #[serde(default)]
+    pub(crate) max_failures: Option<u64>,
     /// The version before is wanted, and nothing of the above.
     pub(crate) back: bool,
 }
@@ -84,6 +97,8 @@ pub(crate) fn upgrade(options: &Options) -> Result<()> {
         file: options.file.as_deref().map(found).transpose()?,
         allowed: options.allowed.clone(),
         allow_imports: options.allow_import.clone(),
+        probation: options.probation,
+        max_failures: options.max_failures,
         back: false,
     };
     ask(&options.target, request, options.json)

@@ -1,18 +1,21 @@
 //! The side of the running pipeline: loads what is asked for beside what runs, and goes over to it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use anyhow::Result;
 use millstream_connectors::{Handover, Screen};
 use millstream_engine::{Upgrade, UpgradeError, Upgrader};
+use millstream_model::pipeline::Probation;
 use millstream_model::{BatchTime, Version};
 use millstream_pipeline::{Checked, SELF};
 use millstream_platform::crash_point;
 use millstream_plugins::Cache;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::changes::{changes, fixed, wider};
-use super::{Adopted, Files, Report, Request};
+use super::returning::Return;
+use super::{Adopted, Files, Report, Request, Returned};
 use crate::allowed::Allowed;
 use crate::load::{Overrides, Refused, check_components, check_text};
 use crate::target::{Read, Target};
@@ -20,6 +23,9 @@ use crate::versions::Store;
 use crate::wire::{version, wire};
 
 type BoxFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// Of a version that ran before.
+const NO_PROBATION: Probation = Probation { batches: 0, failures_max: 0 };
 
 /// A version of a pipeline, with the files that its components were loaded from.
 pub(crate) struct Loaded {
@@ -45,8 +51,9 @@ pub(crate) struct Running {
     pub(crate) store: Option<Store>,
     pub(crate) compiled: Option<Cache>,
     pub(crate) upgrader: Upgrader,
-    /// The version that runs.
-    pub(crate) current: Mutex<Loaded>,
+    /// The version that runs, unless another has returned since.
+    pub(crate) current: Mutex<Arc<Loaded>>,
+    pub(crate) returned: Returned,
 }
 
 impl Loaded {
@@ -69,12 +76,17 @@ impl Running {
     /// The pipeline goes on as it was, and why.
     pub(crate) async fn upgrade(&self, request: Request) -> Result<Report> {
         // One after the other.
-        let mut current = self.current.lock().await;
+        let mut current = self.current().await;
         match request.back {
-            true => self.go_over(&mut current, self.before().await?, None).await,
+            true => self.go_over(&mut current, self.before().await?, None, NO_PROBATION).await,
             false => {
                 let next = self.load(&current, &request).await?;
-                self.go_over(&mut current, next, Some(&request.allow_imports)).await
+                let Probation { batches, failures_max } = next.checked.pipeline.probation;
+                let probation = Probation {
+                    batches: request.probation.unwrap_or(batches),
+                    failures_max: request.max_failures.unwrap_or(failures_max),
+                };
+                self.go_over(&mut current, next, Some(&request.allow_imports), probation).await
             }
         }
     }
@@ -84,21 +96,32 @@ impl Running {
     /// # Errors
     /// The pipeline goes on as it was, and why.
     pub(crate) async fn refresh(&self) -> Result<Report> {
-        let mut current = self.current.lock().await;
+        let mut current = self.current().await;
         let (read, overrides) = (self.target.read().await?, self.given.clone());
         let compiled = self.compiled.clone();
         let checked = check_components(&read, &self.allowed, overrides.clone(), compiled).await?;
         let is_carried = read.carrier.is_some();
-        self.go_over(&mut current, Loaded { text: read.text, is_carried, overrides, checked }, Some(&[]))
-            .await
+        let next = Loaded { text: read.text, is_carried, overrides, checked };
+        let probation = next.checked.pipeline.probation;
+        self.go_over(&mut current, next, Some(&[]), probation).await
+    }
+
+    /// The version that runs.
+    async fn current(&self) -> MutexGuard<'_, Arc<Loaded>> {
+        let mut current = self.current.lock().await;
+        if let Some(returned) = self.returned.take() {
+            *current = returned;
+        }
+        current
     }
 
     /// Goes over to `next`, which may ask for what it is granted, `allowed`, or anything at all.
     async fn go_over(
         &self,
-        current: &mut Loaded,
+        current: &mut Arc<Loaded>,
         next: Loaded,
         allowed: Option<&[String]>,
+        probation: Probation,
     ) -> Result<Report> {
         let (from, to) = (current.version(), next.version());
         if from == to {
@@ -111,25 +134,52 @@ impl Running {
         let changes = changes(&current.checked, &next.checked);
         let concurrent = next.checked.pipeline.concurrent_batches;
         let code = wire(&next.text, &next.checked, &self.screen, &self.handover, concurrent).await?;
-        let adopt: BoxFuture = match self.store.clone() {
-            None => Box::pin(async { Ok(()) }),
-            Some(store) => {
-                store.keep(&next.text, &next.checked, &next.overrides)?;
-                crash_point("version-kept");
-                let files = Files::now(&self.target.read().await?, &self.given)?;
-                let adopted = Adopted { version: to, before: from, files };
-                Box::pin(async move { store.adopt(&adopted).map_err(|error| format!("{error:#}")) })
-            }
+        let earlier = self.store.as_ref().map(Store::adopted).transpose()?.flatten();
+        let way_back = Return {
+            returned: self.returned.clone(),
+            target: self.target.clone(),
+            given: self.given.clone(),
+            store: self.store.clone(),
+            to: Arc::clone(current),
+            before: earlier.filter(|adopted| adopted.version == from).and_then(|adopted| adopted.before),
         };
-        let swapped = self.upgrader.swap(Upgrade { code, adopt }).await;
+        let Probation { batches, failures_max } = probation;
+        let probation =
+            millstream_engine::Probation { batches, failures_max, go_back: Box::pin(way_back.make()) };
+        let adopt = self.adopt(&next, from, to).await?;
+        let swapped = self.upgrader.swap(Upgrade { code, adopt, probation: Some(probation) }).await;
         let swapped = swapped.map_err(|error| match error {
             UpgradeError::Refused(reason) => anyhow::Error::from(Refused(reason)),
             UpgradeError::Ended => error.into(),
         })?;
         tracing::info!("upgraded: {}", changes.join("; "));
-        *current = next;
+        *current = Arc::new(next);
         let after = swapped.after.map(BatchTime::as_ms);
         Ok(Report { changes, after, reassigned: swapped.reassigned })
+    }
+
+    /// Keeps the version `to`, and gives what makes it the pipeline's own.
+    async fn adopt(&self, next: &Loaded, from: Version, to: Version) -> Result<BoxFuture> {
+        let store = self.store.clone();
+        let adopted = match &store {
+            None => None,
+            Some(store) => {
+                store.keep(&next.text, &next.checked, &next.overrides)?;
+                crash_point("version-kept");
+                let files = Files::now(&self.target.read().await?, &self.given)?;
+                Some(Adopted { version: to, before: Some(from), files })
+            }
+        };
+        let returned = self.returned.clone();
+        let adopt = async move {
+            if returned.is_there() {
+                let reason = "the version before came back by itself meanwhile: `millstream status` says why";
+                return Err(reason.to_owned());
+            }
+            let Some((store, adopted)) = store.zip(adopted) else { return Ok(()) };
+            store.adopt(&adopted).map_err(|error| format!("{error:#}"))
+        };
+        Ok(Box::pin(adopt))
     }
 
     /// What is asked for; what is not spoken of is as it is.
@@ -184,10 +234,10 @@ impl Running {
 
     /// The version before the one that runs.
     async fn before(&self) -> Result<Loaded> {
-        let none = || Refused("the pipeline was not upgraded; there is nothing to go back to".to_owned());
+        let none = || Refused("no version ran before this one; there is nothing to go back to".to_owned());
         let store = self.store.as_ref().ok_or_else(none)?;
-        let adopted = store.adopted()?.ok_or_else(none)?;
-        Loaded::kept(store, &adopted.before).await
+        let before = store.adopted()?.and_then(|adopted| adopted.before).ok_or_else(none)?;
+        Loaded::kept(store, &before).await
     }
 }
 

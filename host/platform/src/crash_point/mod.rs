@@ -35,8 +35,16 @@ pub const TAKEOVER_POINTS: &[&str] = &[
 ];
 
 /// Every place that an upgrade passes.
-pub const UPGRADE_POINTS: &[&str] =
-    &["version-kept", "upgrade-ready", "version-adopted", "upgrade-adopted", "batch-reassigned", "upgraded"];
+pub const UPGRADE_POINTS: &[&str] = &[
+    "version-kept",
+    "upgrade-ready",
+    "version-adopted",
+    "upgrade-adopted",
+    "batch-reassigned",
+    "upgraded",
+    "going-back",
+    "went-back",
+];
 
 /// Passes a place where the process can be made to end.
 ///
