@@ -24,7 +24,7 @@ const REASON_BYTES_MAX: usize = 1_000;
 
 /// How other code is tried out.
 pub struct Probation {
-    /// So many batches of it are committed before it has passed. With none it is not tried out.
+    /// So many batches of it with records are committed before it has passed. With none it is not tried out.
     pub batches: u32,
     /// So often it may fail until then: rows that its functions break on, attempts at a batch, and tries of a function that
     /// cannot do its work. A batch that fails for good is one failure too many in any case.
@@ -36,7 +36,7 @@ pub struct Probation {
 /// Code on probation.
 pub(crate) struct Trial {
     before: Arc<Code>,
-    /// Its batches that are not committed yet.
+    /// Its batches with records that are to be committed yet.
     batches_left: u32,
     failures: Failures,
     go_back: BoxFuture<'static, Result<(), String>>,
@@ -141,9 +141,10 @@ impl Run {
         trial.map(|trial| trial.failures.clone())
     }
 
-    /// A batch is about to be committed. The last one that is on probation ends it.
+    /// A batch is about to be committed. The last one that is on probation ends it. One without records proves nothing.
     pub(crate) fn pass(&mut self, ran: &Ran) {
-        let Some(trial) = self.trial.as_mut().filter(|_| Arc::ptr_eq(&ran.code, &self.code)) else { return };
+        let counts = ran.batch.records() > 0 && Arc::ptr_eq(&ran.code, &self.code);
+        let Some(trial) = self.trial.as_mut().filter(|_| counts) else { return };
         trial.batches_left -= 1;
         if trial.batches_left == 0 {
             self.trial = None;

@@ -62,7 +62,7 @@ pub struct Status {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ProbationStatus {
-    /// Batches of it that are to be committed until it has passed.
+    /// Batches of it with records that are to be committed until it has passed.
     pub batches_left: u32,
     /// How often it has failed so far.
     pub failures: u64,

@@ -1,6 +1,7 @@
 //! Other code for pipelines that run, through the real program.
 
 mod crashes;
+mod probation;
 mod refusals;
 
 use std::path::PathBuf;

@@ -108,7 +108,7 @@ pub struct Pipeline {
 /// `[upgrade]`: how a version is tried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probation {
-    /// So many of its first batches; 0: it is not tried out.
+    /// So many of its first batches that have records; 0: it is not tried out.
     pub batches: u32,
     /// So often it may fail in them.
     pub failures_max: u64,
