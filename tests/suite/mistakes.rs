@@ -51,6 +51,8 @@ const FORM: &[Mistake] = &[
     ("\"1s\"", "\"1 second\"", (2, 18), "10ms, 1s or 5m"),
     ("\"1s\"", "1", (2, 18), "integer"),
     ("\"1s\"", "\"0s\"", (2, 18), ""),
+    ("[plugins.text]", "[upgrade]\nmax-failure = 1\n[plugins.text]", (5, 1), "did you mean \"max-failures\""),
+    ("[plugins.text]", "[upgrade]\nprobation = \"5\"\n[plugins.text]", (5, 13), "found a string"),
     ("type = \"files\"\npath = \"in\"", "type = \"file\"\npath = \"in\"", (8, 8), "did you mean \"files\""),
     ("path = \"in\"\n", "", (7, 10), "lacks \"path\""),
     ("format = \"json\"", "format = \"jsonl\"", (14, 10), "did you mean \"json\""),

@@ -75,6 +75,20 @@ pub enum Event {
     /// A batch is committed and visible, and what it took is known; or it failed, gave nothing, and the pipeline goes on. Of
     /// one that stops the pipeline nothing more is told.
     BatchCompleted(BatchStatus),
+    /// Batches are cut for another version from now on.
+    Upgraded {
+        /// The last batch before.
+        after: Option<BatchTime>,
+        /// Batches that had begun with the version before, and were given to this one.
+        reassigned: usize,
+    },
+    /// The version failed on probation, and the one before it is back.
+    WentBack {
+        /// What failed first.
+        reason: String,
+        /// Batches that had begun with the version that failed, and were given to the one before.
+        reassigned: usize,
+    },
     /// The listener was too slow.
     Missed {
         /// What it did not hear since the event before.

@@ -26,6 +26,7 @@ mod losses;
 mod migrate;
 mod output;
 mod pause;
+mod probation;
 mod process;
 mod publish;
 mod quarantine;
@@ -59,6 +60,7 @@ pub use engine::{Engine, Mode, Summary};
 pub use error::EngineError;
 pub use events::{Event, Listener};
 pub use migrate::{MigrateError, MigratedTable};
+pub use probation::Probation;
 pub use receive::{
     CLOSE_TIME_MAX, Closed, Cut, Inlet, InletSettings, LaneStart, Outlet, PidError, PidSettings, Receipt,
     Storage, Taken,
@@ -68,7 +70,8 @@ pub use shadow::{Captured, DifferingRow, ShadowReport, Side, SinkDifferences, co
 pub use sink::{Recovery, Sink, SinkBatch, SinkError};
 pub use source::{Decoder, Direct, Source, SourceError};
 pub use status::{
-    BatchStatus, Board, Phase, QuarantineStatus, ReceiverState, ReceiverStatus, Status, UpgradeStage,
+    BatchStatus, Board, Phase, ProbationStatus, QuarantineStatus, ReceiverState, ReceiverStatus, Status,
+    TakenBack, UpgradeStage,
 };
 pub use stop::{Pause, Stop, StopHandle};
 pub use table::{Table, TableBinding, TableError, TableRows, Tables};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use millstream_journal::Wal;
 use millstream_model::BatchTime;
 use millstream_platform::{Backoff, Clock, Randomness, crash_point};
-use millstream_query::{Chunks, Output, Poisoned, Program, QueryError, Stopwatch};
+use millstream_query::{Broken, Chunks, Output, Poisoned, Program, QueryError, Stopwatch};
 use millstream_state::Change;
 
 use crate::application::{Code, OnFailure, Policy};
@@ -16,6 +16,7 @@ use crate::chunks::{BlockChunks, Rejected};
 use crate::events::Events;
 use crate::letter::Letter;
 use crate::output::{Prepared, SinkFault, Staged};
+use crate::probation::Failures;
 use crate::quarantine::{self, Quarantine};
 use crate::shadow::Captured;
 use crate::status::Board;
@@ -46,6 +47,8 @@ pub(crate) struct Processor {
     pub(crate) captures: bool,
     /// What the batches waited that this one runs or commits.
     pub(crate) waited: Waited,
+    /// Counts what fails, where the code is on probation.
+    pub(crate) failures: Option<Failures>,
 }
 
 /// A batch that was run.
@@ -66,6 +69,8 @@ pub(crate) struct Outcome {
     pub(crate) prepared: Prepared,
     pub(crate) accumulated: BTreeMap<String, i64>,
     pub(crate) rejected: Rejected,
+    /// The rows that functions broke on.
+    pub(crate) broken: Option<Broken>,
     /// What it does to the states, where its streams keep any.
     pub(crate) change: Option<Change>,
     /// What its sinks were given, where that is wanted.
@@ -80,6 +85,9 @@ impl Processor {
         let (time, records) = (batch.time(), batch.records());
         self.events.tell(|| Event::BatchStarted { time, records });
         let result = self.run(&code, &batch, |_| self.writes).await;
+        if let Some(failures) = &self.failures {
+            failures.note_end(&result);
+        }
         let took = self.clock.elapsed().saturating_sub(started).saturating_sub(self.waited.total());
         Ran { code, batch, result, started, took }
     }
@@ -124,6 +132,9 @@ impl Processor {
                 }
                 Err(error) => error,
             };
+            if let Some(failures) = &self.failures {
+                failures.note_attempt(&error);
+            }
             let fate = self.fate(&error);
             failures += u32::from(fate.counts(self.policy.on_failure));
             if failures >= self.policy.attempts.max(1) {
@@ -195,11 +206,11 @@ impl Processor {
         inputs.iter().for_each(|(_, chunks)| rejected.add(chunks.take_rejected()));
         rejected.uncounted += computed.more_poison;
         letters(time, &inputs, computed.poison).for_each(|letter| rejected.push(letter));
-        let accumulated = computed.accumulated;
+        let (accumulated, broken) = (computed.accumulated, computed.broken);
         let captured = staged.take_captured();
         let prepared = staged.prepare().await.map_err(|fault| sink_error(time, fault))?;
         let change = code.states.take();
-        Ok(Outcome { prepared, accumulated, rejected, change, captured })
+        Ok(Outcome { prepared, accumulated, rejected, broken, change, captured })
     }
 }
 

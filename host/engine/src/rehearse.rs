@@ -126,7 +126,7 @@ impl Run {
     /// Takes an upgrade up that was rehearsed, if that is wanted of what was seen.
     async fn end_rehearsal(&mut self, progress: Progress) {
         self.processor.captures = false;
-        let Some(Swap { stage: Stage::Rehearsing(rehearsing), adopt, answer }) = self.swap.take() else {
+        let Some(Swap { stage: Stage::Rehearsing(rehearsing), adopt, purpose }) = self.swap.take() else {
             return;
         };
         let Rehearsing { code, shadow, plan, understudy } = rehearsing;
@@ -145,9 +145,8 @@ impl Run {
             understudy.discard().await;
         }
         if is_wanted {
-            return self.retire(Retiring { code, understudy: goes_on, upgraded }, adopt, answer);
+            return self.retire(Retiring { code, understudy: goes_on, upgraded }, adopt, purpose);
         }
-        // Whoever asked may be gone.
-        drop(answer.send(Ok(upgraded)));
+        purpose.answer(Ok(upgraded));
     }
 }

@@ -53,6 +53,12 @@ pub struct Status {
     /// How far the upgrade is that was asked for.
     #[serde(default)]
     pub upgrade: Option<UpgradeStage>,
+    /// How the version that runs is tried out, while it is.
+    #[serde(default)]
+    pub probation: Option<ProbationStatus>,
+    /// That the last upgrade was taken back.
+    #[serde(default)]
+    pub taken_back: Option<TakenBack>,
 }
 
 /// How far an upgrade is.
@@ -74,6 +80,30 @@ pub enum UpgradeStage {
     CatchingUp,
     /// Receivers make way.
     Switching,
+}
+
+/// A version that is tried out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ProbationStatus {
+    /// Batches of it with records that are to be committed until it has passed.
+    pub batches_left: u32,
+    /// How often it has failed so far.
+    pub failures: u64,
+    /// How often it may fail.
+    pub failures_max: u64,
+}
+
+/// An upgrade that was taken back, since the version failed on probation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TakenBack {
+    /// What failed first.
+    pub reason: String,
+    /// The last batch that had been cut until the version before was back.
+    pub after: Option<BatchTime>,
+    /// Batches that had begun with the version that failed, and were given to the one before.
+    pub reassigned: usize,
 }
 
 /// A function that is left alone for a while, since it cannot do its work.

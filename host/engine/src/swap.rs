@@ -8,6 +8,8 @@
 //!
 //! Only where a function cannot do its work, and batches wait for it, they are given to the other code: it may have been
 //! asked for because of that.
+//!
+//! The code before comes back in the same way where other code fails on [probation](crate::probation).
 
 use std::sync::Arc;
 
@@ -21,18 +23,27 @@ use tokio::sync::oneshot;
 use crate::application::{Code, SourceBinding};
 use crate::losses;
 use crate::migrate::{self, Plan};
+use crate::probation::{Probation, Return, Trial};
 use crate::receive::Receivers;
 use crate::rehearse::Rehearsing;
 use crate::run::{Job, Run};
 use crate::understudy::Understudy;
 use crate::upgrade::{Asked, Shadow, Swapped, Upgrade, UpgradeError, Upgraded};
-use crate::{EngineError, UpgradeStage, commit, recover};
+use crate::{EngineError, Event, UpgradeStage, commit, recover};
 
 /// An upgrade on its way.
 pub(crate) struct Swap {
     pub(crate) stage: Stage,
     pub(crate) adopt: Adopt,
-    pub(crate) answer: Answer,
+    pub(crate) purpose: Purpose,
+}
+
+/// Why it is made.
+pub(crate) enum Purpose {
+    /// It was asked for.
+    Upgrade { answer: Answer, probation: Option<Probation> },
+    /// What was asked for before has failed.
+    GoBack(Return),
 }
 
 pub(crate) type Adopt = BoxFuture<'static, Result<(), String>>;
@@ -66,14 +77,50 @@ pub(crate) struct Retiring {
     pub(crate) upgraded: Upgraded,
 }
 
+impl Retiring {
+    /// Code that is about to be the pipeline's with the states as they are.
+    pub(crate) fn at_once(code: Arc<Code>) -> Self {
+        Self { code, understudy: None, upgraded: Upgraded::default() }
+    }
+}
+
+impl Purpose {
+    /// Who waits for it.
+    pub(crate) fn asker(&mut self) -> Option<&mut Answer> {
+        match self {
+            Self::Upgrade { answer, .. } => Some(answer),
+            Self::GoBack(_) => None,
+        }
+    }
+
+    /// The pipeline goes on as it was.
+    pub(crate) fn refuse(self, reason: &str) {
+        self.answer(Err(UpgradeError::Refused(reason.to_owned())));
+    }
+
+    /// Tells what came of it.
+    pub(crate) fn answer(self, told: Result<Upgraded, UpgradeError>) {
+        if let Err(reason) = &told {
+            tracing::warn!("the upgrade is refused: {reason}");
+        }
+        if let Self::Upgrade { answer, .. } = self {
+            // Whoever asked may be gone.
+            drop(answer.send(told));
+        }
+    }
+}
+
 impl Swap {
-    /// How far it is, for people.
-    pub(crate) fn stage(&self) -> UpgradeStage {
-        match &self.stage {
+    /// How far it is, for people; nothing, where nobody has asked for it.
+    pub(crate) fn stage(&self) -> Option<UpgradeStage> {
+        if let Purpose::GoBack(_) = self.purpose {
+            return None;
+        }
+        Some(match &self.stage {
             Stage::Opening(_) => UpgradeStage::Opening,
             Stage::Rehearsing(rehearsing) => rehearsing.stage(),
             Stage::Retiring(_) => UpgradeStage::Switching,
-        }
+        })
     }
 }
 
@@ -132,10 +179,11 @@ impl Run {
 
     /// Takes up an upgrade, or refuses it.
     pub(crate) async fn take_up(&mut self, asked: Asked) {
-        let Asked { upgrade: Upgrade { mut code, adopt, shadow }, answer } = asked;
+        let Asked { upgrade: Upgrade { mut code, adopt, shadow, probation }, answer } = asked;
+        let purpose = Purpose::Upgrade { answer, probation };
         let plan = match self.check(&code).await {
             Ok(plan) => plan,
-            Err(reason) => return refuse(answer, reason),
+            Err(reason) => return purpose.refuse(&reason),
         };
         inherit(&mut code, &self.code);
         let now = BatchTime::from_ms(self.processor.clock.now_ms());
@@ -147,37 +195,35 @@ impl Run {
             Ok(Opened { code: Arc::new(code), shadow, plan })
         };
         let stage = Stage::Opening(Task::spawn(&Handle::current(), opening));
-        self.swap = Some(Swap { stage, adopt, answer });
+        self.swap = Some(Swap { stage, adopt, purpose });
+        // Whoever asks for something else does not ask for what was before.
+        self.trial = None;
     }
 
     /// Goes on with an upgrade whose tables were read.
     pub(crate) fn opened(&mut self, opened: Result<Opened, EngineError>) {
-        let Some(Swap { adopt, answer, .. }) = self.swap.take() else { return };
+        let Some(Swap { adopt, purpose, .. }) = self.swap.take() else { return };
         let Opened { code, shadow, plan } = match opened {
             Ok(opened) => opened,
-            Err(error) => return refuse(answer, error.to_string()),
+            Err(error) => return purpose.refuse(&error.to_string()),
         };
         if shadow.is_none() && plan.is_none() {
-            let retiring = Retiring { code, understudy: None, upgraded: Upgraded::default() };
-            return self.retire(retiring, adopt, answer);
+            return self.retire(Retiring::at_once(code), adopt, purpose);
         }
         let rehearsing = Rehearsing { code, shadow, plan, understudy: None };
         if let Some(source) = rehearsing.stranger(&self.code) {
-            return refuse(
-                answer,
-                format!(
+            return purpose.refuse(&format!(
                     "source \"{source}\" gives records that the version which runs does not read, or reads otherwise, so the new one cannot run beside it; change the source in an upgrade of its own"
-                ),
-            );
+            ));
         }
-        self.swap = Some(Swap { stage: Stage::Rehearsing(rehearsing), adopt, answer });
+        self.swap = Some(Swap { stage: Stage::Rehearsing(rehearsing), adopt, purpose });
     }
 
     /// Lets the receivers make way for those of code that is about to be the pipeline's.
-    pub(crate) fn retire(&mut self, retiring: Retiring, adopt: Adopt, answer: Answer) {
+    pub(crate) fn retire(&mut self, retiring: Retiring, adopt: Adopt, purpose: Purpose) {
         let receivers = self.receivers.as_mut().expect("upgrades come to running pipelines");
         receivers.retire(&retiring.code.sources);
-        self.swap = Some(Swap { stage: Stage::Retiring(retiring), adopt, answer });
+        self.swap = Some(Swap { stage: Stage::Retiring(retiring), adopt, purpose });
     }
 
     /// What of other code does not go with what this pipeline has, and what can be made to.
@@ -214,11 +260,15 @@ impl Run {
         if !is_ready {
             return Ok(());
         }
-        let Some(Swap { stage: Stage::Retiring(retiring), adopt, answer }) = self.swap.take() else {
+        let Some(Swap { stage: Stage::Retiring(retiring), adopt, purpose }) = self.swap.take() else {
             return Ok(());
         };
-        crash_point("upgrade-ready");
         let Retiring { code, understudy, mut upgraded } = retiring;
+        let (answer, probation) = match purpose {
+            Purpose::Upgrade { answer, probation } => (answer, probation),
+            Purpose::GoBack(back) => return self.come_back(code, adopt, back).await,
+        };
+        crash_point("upgrade-ready");
         // Batches of the code before may have kept what there was nothing of.
         let refusal = match understudy {
             Some(_) => None,
@@ -234,7 +284,7 @@ impl Run {
                 if understudy.is_none() {
                     losses::take_hold(&code.states, &self.states)?;
                 }
-                upgraded.swapped = Some(self.go_on_with(code).await?);
+                upgraded.swapped = Some(self.go_on_with(code, probation).await?);
                 // Whoever asked may be gone.
                 drop(answer.send(Ok(upgraded)));
             }
@@ -244,7 +294,7 @@ impl Run {
                 }
                 let code = Arc::clone(&self.code);
                 self.succeed(&code).await?;
-                refuse(answer, reason);
+                Purpose::Upgrade { answer, probation: None }.refuse(&reason);
             }
         }
         Ok(())
@@ -252,9 +302,9 @@ impl Run {
 
     /// Goes on as before with an upgrade that is on its way and cannot be.
     pub(crate) async fn give_up(&mut self, reason: &str) -> Result<(), EngineError> {
-        let Some(Swap { stage, answer, .. }) = self.swap.take() else { return Ok(()) };
+        let Some(Swap { stage, purpose, .. }) = self.swap.take() else { return Ok(()) };
         self.processor.captures = false;
-        refuse(answer, reason.to_owned());
+        purpose.refuse(reason);
         let understudy = match stage {
             Stage::Opening(_) => None,
             Stage::Rehearsing(rehearsing) => rehearsing.understudy,
@@ -271,25 +321,35 @@ impl Run {
     }
 
     /// Everything that comes is this code's.
-    async fn go_on_with(&mut self, code: Arc<Code>) -> Result<Swapped, EngineError> {
+    async fn go_on_with(
+        &mut self,
+        code: Arc<Code>,
+        probation: Option<Probation>,
+    ) -> Result<Swapped, EngineError> {
         let would_reassign = self.would_reassign(&code);
-        self.code = Arc::clone(&code);
-        if let Some(states) = code.states.tables().filter(|states| !Arc::ptr_eq(states, &self.states)) {
+        let before = std::mem::replace(&mut self.code, Arc::clone(&code));
+        let other = code.states.tables().filter(|states| !Arc::ptr_eq(states, &self.states));
+        // The states of the code before stay behind, and it cannot come back to them.
+        let probation = probation.filter(|_| other.is_none());
+        if let Some(states) = other {
             self.states = Arc::clone(states);
         }
         let reassigned = match would_reassign {
-            true => self.reassign().await?,
+            true => self.hand_over_begun().await?,
             false => 0,
         };
         self.succeed(&code).await?;
         crash_point("upgraded");
+        self.trial = Trial::new(probation, before);
         let after = self.ticks.last();
+        self.processor.board.update(|status| status.taken_back = None);
+        self.processor.events.tell(|| Event::Upgraded { after, reassigned });
         tracing::info!(reassigned, "the pipeline goes on with other code");
         Ok(Swapped { after, reassigned })
     }
 
     /// Starts the receivers of `code` that do not run.
-    async fn succeed(&mut self, code: &Code) -> Result<(), EngineError> {
+    pub(crate) async fn succeed(&mut self, code: &Code) -> Result<(), EngineError> {
         let mut starts = match &self.journal {
             Some(journal) => journal.log.peek(|ledger| recover::lane_starts(ledger, &journal.wal)).await,
             None => Default::default(),
@@ -299,33 +359,42 @@ impl Run {
     }
 
     /// Gives the batches that have not come to their end to the code that is the pipeline's own now.
-    async fn reassign(&mut self) -> Result<usize, EngineError> {
+    async fn hand_over_begun(&mut self) -> Result<usize, EngineError> {
         let mut begun = Vec::new();
         for (job, task) in std::mem::take(&mut self.running) {
             task.cut_off().await;
             begun.push(job);
         }
         begun.extend(self.queue.drain(..));
-        let reassigned = begun.len();
-        for Job { batch, .. } in begun {
-            self.processor.quarantine.release(batch.time());
-            let batch = Arc::new(batch.by(&self.code.version));
+        let code = Arc::clone(&self.code);
+        self.reassign(begun, &code, |_| true).await
+    }
+
+    /// Queues `begun`, which are all that wait; those that `are` to go to `code` are its own from now on. Gives how many these are.
+    pub(crate) async fn reassign(
+        &mut self,
+        begun: Vec<Job>,
+        code: &Arc<Code>,
+        are: impl Fn(&Job) -> bool,
+    ) -> Result<usize, EngineError> {
+        let mut reassigned = 0;
+        for job in begun {
+            if !are(&job) {
+                self.queue.push_back(job);
+                continue;
+            }
+            self.processor.quarantine.release(job.batch.time());
+            let batch = Arc::new(job.batch.by(&code.version));
             if let Some(journal) = &self.journal {
                 commit::reassign(&self.processor, &journal.log, &batch.manifest).await?;
             }
-            self.queue.push_back(Job { code: Arc::clone(&self.code), batch });
+            self.queue.push_back(Job { code: Arc::clone(code), batch });
+            reassigned += 1;
         }
         let status = self.processor.quarantine.status();
         self.processor.board.update(|board| board.quarantine = status);
         Ok(reassigned)
     }
-}
-
-/// The pipeline goes on as it was.
-pub(crate) fn refuse(answer: Answer, reason: String) {
-    tracing::warn!("the upgrade is refused: {reason}");
-    // Whoever asked may be gone.
-    drop(answer.send(Err(UpgradeError::Refused(reason))));
 }
 
 /// Lets other code go on with those connectors that are the same.

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::application::Code;
 use crate::migrate::MigratedTable;
+use crate::probation::Probation;
 use crate::shadow::ShadowReport;
 
 /// Other code for a pipeline that runs.
@@ -20,6 +21,8 @@ pub struct Upgrade {
     pub adopt: BoxFuture<'static, Result<(), String>>,
     /// How it is compared with the version that runs, before; none: not at all.
     pub shadow: Option<Shadow>,
+    /// How it is tried out, afterwards; none: not at all.
+    pub probation: Option<Probation>,
 }
 
 /// A comparison of other code with that of a pipeline that runs, on the same batches and beside it.

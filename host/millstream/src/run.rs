@@ -27,7 +27,7 @@ use crate::status::VersionStatus;
 use crate::supervise::supervise;
 use crate::takeover::{Giving, take_over};
 use crate::target::{Read, Target};
-use crate::upgrade::{Adopted, Drops, Loaded, Running, choose, watch};
+use crate::upgrade::{Adopted, Drops, Loaded, Returned, Running, choose, watch};
 use crate::versions::Store;
 use crate::wire::{
     close_unclaimed, dead_letters, dead_letters_file, names, policy, state_limits, threads, wire,
@@ -115,7 +115,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             store,
             compiled: compiled.clone(),
             upgrader,
-            current: Mutex::new(loaded),
+            current: Mutex::new(Arc::new(loaded)),
+            returned: Returned::default(),
             version: watched::Sender::new(version.unwrap_or_default()),
         });
         let serve = |folder: &Path| control::serve(folder, board.clone(), Arc::clone(&running), giving);

@@ -77,6 +77,17 @@ pub(crate) struct PoisonRows {
     bytes: usize,
     /// How many more there were than are kept.
     pub(crate) more: u64,
+    /// Those, and the ones that are skipped, that functions did not refuse, but broke on.
+    pub(crate) broken: Option<Broken>,
+}
+
+/// Rows that functions broke on: they trapped, ran out of time or went beyond a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// How many.
+    pub rows: u64,
+    /// What one of them ended with.
+    pub error: String,
 }
 
 /// A row to be put aside.
@@ -166,6 +177,9 @@ impl Run {
         error: &FunctionError,
         aside: Aside<'_>,
     ) -> Result<(), QueryError> {
+        if matches!(error, FunctionError::Broken { .. }) {
+            self.note_broken(error);
+        }
         if caller.on_error == OnError::Skip {
             return self.add(Accumulated::from([(format!("{}.skipped", caller.function), 1)]));
         }
@@ -180,6 +194,12 @@ impl Run {
         poison.bytes += row.size_bytes();
         poison.rows.push((row, aside.origin));
         Ok(())
+    }
+
+    fn note_broken(&self, error: &FunctionError) {
+        let mut poison = self.poison.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = || Broken { rows: 0, error: error.to_string() };
+        poison.broken.get_or_insert_with(first).rows += 1;
     }
 
     /// The rows that were put aside.

@@ -29,7 +29,7 @@ mod stage;
 mod tests;
 
 pub use aggregation::Aggregation;
-pub use batch::Stopwatch;
+pub use batch::{Broken, Stopwatch};
 pub use caller::Caller;
 pub use condition::Condition;
 pub use error::QueryError;

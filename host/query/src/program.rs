@@ -12,7 +12,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use millstream_model::{Accumulated, BatchTime, PoisonRow};
 
-use crate::batch::{CurrentBatch, PoisonRows, Run, Stopwatch};
+use crate::batch::{Broken, CurrentBatch, PoisonRows, Run, Stopwatch};
 use crate::compile::compile;
 use crate::input::{Chunks, Slot};
 use crate::origin::{Origin, decode};
@@ -48,6 +48,8 @@ pub struct Computed {
     pub poison: Vec<Poisoned>,
     /// How many more there were than are kept.
     pub more_poison: u64,
+    /// The rows that functions broke on, if there are any; skipped ones are among them.
+    pub broken: Option<Broken>,
 }
 
 /// A row that a function failed on.
@@ -102,7 +104,7 @@ impl Program {
         self.stages.iter().filter_map(|stage| stage.slot.as_ref()).for_each(Slot::clear);
         result?;
         let accumulated = run.accumulated()?;
-        let PoisonRows { rows, more, .. } = run.poison();
+        let PoisonRows { rows, more, broken, .. } = run.poison();
         let poisoned = |(row, code): (PoisonRow, Option<u64>)| Poisoned {
             row,
             origin: code.map(|code| self.origin(code)),
@@ -112,7 +114,7 @@ impl Program {
         poison.sort_by_cached_key(|poisoned| {
             (poisoned.origin.clone(), poisoned.row.stream.clone(), format!("{:?}", poisoned.row.row))
         });
-        Ok(Computed { accumulated, poison, more_poison: more })
+        Ok(Computed { accumulated, poison, more_poison: more, broken })
     }
 
     fn origin(&self, code: u64) -> Origin {

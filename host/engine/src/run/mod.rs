@@ -19,6 +19,7 @@ use crate::application::{Application, Checkpoint, Code, Policy};
 use crate::batch::Batch;
 use crate::commit::{self, Committer, Done, SharedLog};
 use crate::events::{self, Events};
+use crate::probation::Trial;
 use crate::process::{Processor, Ran};
 use crate::quarantine::Quarantine;
 use crate::receive::{Receivers, Surroundings};
@@ -72,12 +73,14 @@ pub(crate) struct Run {
     upgrades: Upgrades,
     /// The upgrade that is on its way.
     pub(crate) swap: Option<Swap>,
+    /// What is tried out of the code, while it is.
+    pub(crate) trial: Option<Trial>,
     /// Cut, and not running yet.
     pub(crate) queue: VecDeque<Job>,
     /// In their order.
     pub(crate) running: VecDeque<(Job, Task<Ran>)>,
     /// Run, and not committed yet.
-    ran: VecDeque<Ran>,
+    pub(crate) ran: VecDeque<Ran>,
     /// None while it commits.
     committer: Option<Committer>,
     committing: Option<Task<(Committer, Result<Done, EngineError>)>>,
@@ -134,6 +137,7 @@ impl Run {
             backlog: Backlog::default(),
             writes: true,
             captures: false,
+            failures: None,
         };
         Ok(Self {
             name,
@@ -150,6 +154,7 @@ impl Run {
             receivers: None,
             upgrades,
             swap: None,
+            trial: None,
             queue: VecDeque::new(),
             running: VecDeque::new(),
             ran: VecDeque::new(),
@@ -206,6 +211,7 @@ impl Run {
     /// Runs batch after batch to the end.
     pub(crate) async fn run(mut self) -> Result<Summary, EngineError> {
         loop {
+            self.judge().await?;
             self.switch().await?;
             self.run_batches();
             self.commit_batches();
@@ -239,6 +245,7 @@ impl Run {
                 Event::Rehearsed => self.rehearsed().await?,
                 Event::Left => self.give_up("nobody waits for it any more").await?,
                 Event::Retired => self.cut_off_receivers(),
+                Event::Lost => {}
             }
         }
     }
@@ -283,7 +290,7 @@ impl Run {
         let time = self.ticks.next();
         self.has_cut = true;
         let due = self.processor.clock.elapsed().saturating_sub(self.ticks.late(time));
-        let batch = Arc::new(Batch::new(time, self.code.version.clone(), cuts, due));
+        let Job { code, batch } = self.assign(Batch::new(time, self.code.version.clone(), cuts, due));
         if let Some(journal) = &self.journal {
             tokio::select! {
                 biased;
@@ -296,7 +303,7 @@ impl Run {
         }
         let (time, records) = (batch.time(), batch.records());
         self.processor.events.tell(|| events::Event::BatchSubmitted { time, records });
-        self.queue.push_back(Job { code: Arc::clone(&self.code), batch });
+        self.queue.push_back(Job { code, batch });
         Ok(())
     }
 
@@ -308,7 +315,9 @@ impl Run {
             running < code.programs.count() && (code.states.is_empty() || (is_free && running == 0))
         };
         while let Some(job) = self.queue.pop_front_if(|job| may_run(&job.code, self.running.len())) {
-            let process = self.processor.clone().process(Arc::clone(&job.code), Arc::clone(&job.batch));
+            let failures = self.failures_of(&job.code);
+            let processor = Processor { failures, ..self.processor.clone() };
+            let process = processor.process(Arc::clone(&job.code), Arc::clone(&job.batch));
             self.running.push_back((job, Task::spawn(&self.compute, process)));
         }
     }
@@ -319,6 +328,7 @@ impl Run {
             return;
         }
         let Some(ran) = self.ran.pop_front() else { return };
+        self.pass(&ran);
         let mut committer = self.committer.take().expect("no batch is being committed");
         let ending = async move {
             let done = committer.end(ran).await;
@@ -333,6 +343,7 @@ impl Run {
         self.paused = None;
         // Whoever asked for it hears that the pipeline ends.
         self.swap = None;
+        self.trial = None;
         let receivers = self.receivers.as_mut().expect("receivers are started before they are closed");
         receivers.close(&self.stop).await
     }
@@ -352,12 +363,14 @@ impl Run {
     fn show(&self) {
         let queued = self.queue.len() + self.running.len() + self.ran.len();
         let receivers = self.receivers.as_ref();
-        let upgrade = self.swap.as_ref().map(Swap::stage);
+        let upgrade = self.swap.as_ref().and_then(Swap::stage);
+        let probation = self.trial.as_ref().map(Trial::status);
         let (lanes, trouble) = (receivers.map(Receivers::status), receivers.and_then(Receivers::trouble));
         self.processor.board.update(|status| {
             status.upgrade = upgrade;
             status.queued_batches = queued + usize::from(self.committing.is_some());
             status.receivers = lanes.unwrap_or_default();
+            status.probation = probation;
             status.log_bytes = self.processor.wal.as_ref().map(millstream_journal::Wal::bytes);
             if trouble.is_some() {
                 status.trouble = trouble;

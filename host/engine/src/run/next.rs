@@ -33,6 +33,8 @@ pub(super) enum Event {
     /// Nobody waits for the rehearsal any more.
     Left,
     Retired,
+    /// Code on probation has failed.
+    Lost,
 }
 
 impl Run {
@@ -47,28 +49,19 @@ impl Run {
         let receivers = self.receivers.as_mut().expect("receivers are started before batches are cut");
         let closed = receivers.are_closed();
         let may_ask = self.swap.is_none() && !closed;
+        let lost = self.trial.as_ref().map(|trial| Box::pin(trial.lost()));
         let (mut opening, mut understudy, mut asker) = (None, None, None);
-        if let Some(Swap { stage, answer, .. }) = &mut self.swap {
+        if let Some(Swap { stage, purpose, .. }) = &mut self.swap {
             match stage {
                 Stage::Opening(task) => opening = Some(task),
                 Stage::Rehearsing(rehearsing) => {
-                    (understudy, asker) = (rehearsing.understudy.as_mut(), Some(answer));
+                    (understudy, asker) = (rehearsing.understudy.as_mut(), purpose.asker());
                 }
                 Stage::Retiring(retiring) => understudy = retiring.understudy.as_mut(),
             }
         }
-        let left = async {
-            match asker {
-                Some(asker) => asker.closed().await,
-                None => std::future::pending().await,
-            }
-        };
-        let further = async {
-            match understudy {
-                Some(understudy) => understudy.is_further().await,
-                None => std::future::pending().await,
-            }
-        };
+        let left = asker.map(|asker| Box::pin(asker.closed()));
+        let further = understudy.map(|understudy| Box::pin(understudy.is_further()));
         let (full, failed, retired) = receivers.events();
         let due = async {
             match mode {
@@ -83,6 +76,7 @@ impl Run {
             () = self.stop.told_now() => Event::ToldNow,
             () = self.stop.told(), if !closed || self.paused.is_some() => Event::Told,
             wanted = self.stop.pause_other_than(self.paused), if may_pause => Event::Pause(wanted),
+            Some(()) = wait(lost) => Event::Lost,
             Some((committer, done)) = wait(self.committing.as_mut()) => {
                 self.committing = None;
                 Event::Committed(committer, done)
@@ -90,8 +84,8 @@ impl Run {
             Some(ran) = wait(self.running.front_mut().map(|(_, task)| task)) => Event::Ran(ran),
             Some(ended) = wait(writer) => Event::LogEnded(ended.unwrap_or(Err(JournalError::Closed))),
             error = failed => Event::ReceiverFailed(error),
-            () = further => Event::Rehearsed,
-            () = left => Event::Left,
+            Some(()) = wait(further) => Event::Rehearsed,
+            Some(()) = wait(left) => Event::Left,
             Some(opened) = wait(opening) => Event::Opened(opened),
             () = retired, if is_retiring => Event::Retired,
             () = due, if may_cut => Event::Due,
@@ -102,7 +96,7 @@ impl Run {
 }
 
 /// Waits for what is there; where nothing is, says so at once.
-async fn wait<F: Future + Unpin>(future: Option<&mut F>) -> Option<F::Output> {
+async fn wait<F: Future + Unpin>(future: Option<F>) -> Option<F::Output> {
     match future {
         Some(future) => Some(future.await),
         None => None,

@@ -24,7 +24,11 @@ fn tally(version: u32) -> Option<(&'static str, KeyedSpec)> {
 async fn ask(lab: &Lab, life: &Life) -> JoinHandle<Result<Swapped, UpgradeError>> {
     let code = lab.code(Arc::clone(&life.source)).await;
     let (upgrader, adopt) = (life.upgrader.clone(), std::future::ready(Ok(())).boxed());
-    tokio::spawn(async move { upgrader.swap(Upgrade { code, adopt }).await })
+    let upgrade = Upgrade { code, adopt, shadow: None, probation: None };
+    tokio::spawn(async move {
+        let upgraded = upgrader.swap(upgrade).await?;
+        Ok(upgraded.swapped.expect("it was not only compared"))
+    })
 }
 
 /// A pipeline that keeps a tally, whose first batch waits for the gate while other code is asked for.

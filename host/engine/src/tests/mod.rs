@@ -9,6 +9,7 @@ mod letters;
 mod life;
 mod losses;
 mod pause;
+mod probation;
 mod receive;
 mod recovery;
 mod shadow;

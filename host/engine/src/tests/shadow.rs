@@ -17,7 +17,7 @@ async fn ask(lab: &Lab, life: &Life, promote: Option<u64>) -> JoinHandle<Result<
     let code = || lab.code(Arc::clone(&life.source));
     let shadow = Shadow { code: Arc::new(code().await), batches: 2, promote };
     let adopt = std::future::ready(Ok(())).boxed();
-    let upgrade = Upgrade { code: code().await, adopt, shadow: Some(shadow) };
+    let upgrade = Upgrade { code: code().await, adopt, shadow: Some(shadow), probation: None };
     let upgrader = life.upgrader.clone();
     tokio::spawn(async move { upgrader.swap(upgrade).await })
 }

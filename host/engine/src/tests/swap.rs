@@ -17,6 +17,7 @@ async fn ask(lab: &Lab, life: &Life) -> JoinHandle<Result<Swapped, UpgradeError>
         code: lab.code(std::sync::Arc::clone(&life.source)).await,
         adopt: std::future::ready(Ok(())).boxed(),
         shadow: None,
+        probation: None,
     };
     let upgrader = life.upgrader.clone();
     tokio::spawn(async move {
@@ -26,7 +27,7 @@ async fn ask(lab: &Lab, life: &Life) -> JoinHandle<Result<Swapped, UpgradeError>
 }
 
 /// Lets a batch have a block, and waits until it is done.
-async fn batch(lab: &Lab, life: &mut Life, text: &str, number: usize) {
+pub(super) async fn batch(lab: &Lab, life: &mut Life, text: &str, number: usize) {
     life.feed(text);
     life.sent(number).await;
     lab.clock.advance(Duration::from_secs(1));
@@ -94,7 +95,7 @@ async fn an_upgrade_that_cannot_be_written_down_does_not_happen() {
     lab.identity = "another source".to_owned();
     let code = lab.code(std::sync::Arc::clone(&life.source)).await;
     let adopt = std::future::ready(Err("no room".to_owned())).boxed();
-    let refused = life.upgrader.swap(Upgrade { code, adopt, shadow: None }).await;
+    let refused = life.upgrader.swap(Upgrade { code, adopt, shadow: None, probation: None }).await;
     assert!(matches!(refused, Err(UpgradeError::Refused(reason)) if reason.contains("no room")));
     batch(&lab, &mut life, "b\n", 2).await;
     life.stop().await.unwrap();
@@ -161,6 +162,6 @@ async fn a_pipeline_that_ends_says_so_to_whoever_asks() {
     let upgrader: Upgrader = life.upgrader.clone();
     life.stop().await.unwrap();
     let adopt = std::future::ready(Ok(())).boxed();
-    let ended = upgrader.swap(Upgrade { code, adopt, shadow: None }).await;
+    let ended = upgrader.swap(Upgrade { code, adopt, shadow: None, probation: None }).await;
     assert_eq!(ended.err(), Some(UpgradeError::Ended));
 }

@@ -193,6 +193,7 @@ fn beside(processor: &Processor, captures: bool) -> Processor {
     beside.policy.quarantine = false;
     beside.writes = false;
     beside.captures = captures;
+    beside.failures = None;
     beside
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use millstream_engine::{Phase, QuarantineStatus, ReceiverStatus, Status};
+use millstream_engine::{Phase, ProbationStatus, QuarantineStatus, ReceiverStatus, Status, TakenBack};
 use millstream_journal::Archive;
 use millstream_model::BatchTime;
 use millstream_platform::SystemDisk;
@@ -91,6 +91,12 @@ fn text(running: Option<u32>, status: &Status, version: Option<&VersionStatus>) 
     for (name, total) in &status.accumulators {
         line("counter", format!("{name} = {total}"));
     }
+    if let Some(probation) = &status.probation {
+        line("probation", probation_text(probation));
+    }
+    if let Some(taken_back) = &status.taken_back {
+        line("TAKEN BACK", taken_back_text(taken_back));
+    }
     for confined in &status.quarantine {
         line("QUARANTINE", quarantine_text(confined));
     }
@@ -114,6 +120,17 @@ fn text(running: Option<u32>, status: &Status, version: Option<&VersionStatus>) 
         );
     }
     text
+}
+
+fn probation_text(probation: &ProbationStatus) -> String {
+    let ProbationStatus { batches_left, failures, failures_max } = probation;
+    format!("{batches_left} batches left, {failures} failures of at most {failures_max}")
+}
+
+fn taken_back_text(taken_back: &TakenBack) -> String {
+    let TakenBack { reason, after, reassigned } = taken_back;
+    let after = after.map_or(String::new(), |after| format!(" after batch {after}"));
+    format!("the upgrade, with {reassigned} batches that are run again{after}: {reason}")
 }
 
 fn quarantine_text(confined: &QuarantineStatus) -> String {

@@ -29,7 +29,7 @@ impl VersionStatus {
             |time: &BatchTime| archive.batch(*time).is_some_and(|(manifest, _)| manifest.version != version);
         let after = times.into_iter().rev().find(is_other);
         let adopted = adopted.filter(|adopted| adopted.version == version);
-        Self { after, before: adopted.map(|adopted| adopted.before.clone()), runs: version }
+        Self { after, before: adopted.and_then(|adopted| adopted.before.clone()), runs: version }
     }
 
     /// That of a pipeline that does not run; none, of one that never had a batch.

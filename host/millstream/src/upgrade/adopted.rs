@@ -23,8 +23,8 @@ use crate::target::Read;
 pub(crate) struct Adopted {
     /// The version.
     pub(crate) version: Version,
-    /// The one that it took the place of.
-    pub(crate) before: Version,
+    /// The one to go back to, if there is one.
+    pub(crate) before: Option<Version>,
     /// The files that the pipeline would start from, as they were.
     pub(crate) files: Files,
     /// What a pipeline that a component carries may use, by what was allowed at the start and since.

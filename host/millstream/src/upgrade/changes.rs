@@ -132,6 +132,7 @@ fn lasting(pipeline: &Pipeline) -> [(&'static str, String); 10] {
         streams: _,
         sinks: _,
         tests: _,
+        probation: _,
     } = pipeline;
     [
         ("name", format!("{name:?}")),

@@ -2,6 +2,7 @@
 
 mod adopted;
 mod changes;
+mod returning;
 mod running;
 mod shadow;
 mod watch;
@@ -24,6 +25,7 @@ use crate::run::parse_override;
 use crate::target::Target;
 
 pub(crate) use adopted::{Adopted, Files};
+pub(crate) use returning::Returned;
 pub(crate) use running::{Loaded, Running, choose};
 pub(crate) use shadow::{ShadowRequest, Shadowed};
 pub(crate) use watch::watch;
@@ -48,6 +50,12 @@ pub(crate) struct Options {
     shadow: shadow::ShadowOptions,
     #[command(flatten)]
     drops: Drops,
+    /// Take it back if it fails within so many batches, whatever the pipeline file says; 0: never
+    #[arg(long, value_name = "BATCHES")]
+    probation: Option<u32>,
+    /// How often it may fail within them
+    #[arg(long, value_name = "FAILURES")]
+    max_failures: Option<u64>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -76,6 +84,11 @@ pub(crate) struct Request {
     /// The streams whose states may be lost.
     #[serde(default)]
     pub(crate) drop_states: Vec<String>,
+    /// How it is tried out, where that is not as its pipeline file says.
+    #[serde(default)]
+    pub(crate) probation: Option<u32>,
+    #[serde(default)]
+    pub(crate) max_failures: Option<u64>,
     /// The version before is wanted, and nothing of the above.
     pub(crate) back: bool,
     /// The new version is to run beside the one that runs first.
@@ -115,6 +128,8 @@ pub(crate) fn upgrade(options: &Options) -> Result<()> {
         allowed: options.allowed.clone(),
         allow_imports: options.allow_import.clone(),
         drop_states: options.drops.drop_state.clone(),
+        probation: options.probation,
+        max_failures: options.max_failures,
         back: false,
         shadow: options.shadow.request(),
     };

@@ -1,19 +1,22 @@
 //! The side of the running pipeline: loads what is asked for beside what runs, and goes over to it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use anyhow::Result;
 use millstream_connectors::{Handover, Screen};
 use millstream_engine::{Code, Upgrade, UpgradeError, Upgraded, Upgrader};
+use millstream_model::pipeline::Probation;
 use millstream_model::{BatchTime, Version};
 use millstream_pipeline::{Checked, SELF};
 use millstream_platform::crash_point;
 use millstream_plugins::Cache;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::changes::{changes, fixed, wider};
+use super::returning::Return;
 use super::shadow::Shadowed;
-use super::{Adopted, Files, Report, Request};
+use super::{Adopted, Files, Report, Request, Returned};
 use crate::allowed::Allowed;
 use crate::load::{Overrides, Refused, check_components, check_text};
 use crate::status::VersionStatus;
@@ -22,6 +25,9 @@ use crate::versions::Store;
 use crate::wire::{close_unclaimed, names, version, wire};
 
 type BoxFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// Of a version that ran before.
+const NO_PROBATION: Probation = Probation { batches: 0, failures_max: 0 };
 
 /// A version of a pipeline, with the files that its components were loaded from.
 pub(crate) struct Loaded {
@@ -47,8 +53,9 @@ pub(crate) struct Running {
     pub(crate) store: Option<Store>,
     pub(crate) compiled: Option<Cache>,
     pub(crate) upgrader: Upgrader,
-    /// The version that runs.
-    pub(crate) current: Mutex<Loaded>,
+    /// The version that runs, unless another has returned since.
+    pub(crate) current: Mutex<Arc<Loaded>>,
+    pub(crate) returned: Returned,
     /// What is shown of it, also while the next is on its way; nothing, without a checkpoint folder.
     pub(crate) version: watch::Sender<VersionStatus>,
 }
@@ -73,7 +80,7 @@ impl Running {
     /// The pipeline goes on as it was, and why.
     pub(crate) async fn upgrade(&self, request: Request) -> Result<Report> {
         // One after the other.
-        let mut current = self.current.lock().await;
+        let mut current = self.current().await;
         let (next, twin) = match request.back {
             true => (self.before(&current).await?, None),
             false => {
@@ -93,7 +100,7 @@ impl Running {
     /// # Errors
     /// The pipeline goes on as it was, and why.
     pub(crate) async fn refresh(&self) -> Result<Report> {
-        let mut current = self.current.lock().await;
+        let mut current = self.current().await;
         let (read, overrides, allowed) =
             (self.target.read().await?, self.given.clone(), current.allowed.clone());
         let compiled = self.compiled.clone();
@@ -103,11 +110,20 @@ impl Running {
         self.go_over(&mut current, next, &Request::default(), None).await
     }
 
+    /// The version that runs.
+    async fn current(&self) -> MutexGuard<'_, Arc<Loaded>> {
+        let mut current = self.current.lock().await;
+        if let Some(returned) = self.returned.take() {
+            *current = returned;
+        }
+        current
+    }
+
     /// Goes over to `next`, which is what was asked for. It may ask for what it is granted and what is allowed; the version
     /// before, for anything at all. Where that is asked for, its `twin` runs beside the stream first.
     async fn go_over(
         &self,
-        current: &mut Loaded,
+        current: &mut Arc<Loaded>,
         next: Loaded,
         request: &Request,
         twin: Option<Loaded>,
@@ -134,21 +150,11 @@ impl Running {
             }
             _ => None,
         };
-        let adopt: BoxFuture = match self.store.clone() {
-            None => Box::pin(async { Ok(()) }),
-            Some(store) => {
-                store.keep(&next.text, &next.checked, &next.overrides)?;
-                crash_point("version-kept");
-                let files = Files::now(&self.target.read().await?, &self.given)?;
-                let (allowed, drop_states) = (next.allowed.clone(), request.drop_states.clone());
-                let adopted =
-                    Adopted { version: to.clone(), before: from.clone(), files, allowed, drop_states };
-                Box::pin(async move { store.adopt(&adopted).map_err(|error| format!("{error:#}")) })
-            }
-        };
+        let probation = Some(self.probation(current, &next, request)?);
+        let adopt = self.adopt(&next, from.clone(), to.clone(), request).await?;
         // Connections of sources that differ go to those in their place, or back.
         let (wanted, started) = (self.handover.want(), names(&code.sources));
-        let upgraded = self.upgrader.swap(Upgrade { code, adopt, shadow }).await;
+        let upgraded = self.upgrader.swap(Upgrade { code, adopt, shadow, probation }).await;
         drop(wanted);
         if upgraded.as_ref().is_ok_and(|upgraded| upgraded.swapped.is_some()) {
             close_unclaimed(&self.handover, &next.checked.pipeline, &started);
@@ -163,7 +169,7 @@ impl Running {
         let Upgraded { swapped, shadow, migrated } = upgraded;
         if let Some(swapped) = &swapped {
             tracing::info!("upgraded: {}", changes.join("; "));
-            *current = next;
+            *current = Arc::new(next);
             self.settle(VersionStatus { runs: to, after: swapped.after, before: Some(from) }).await;
         }
         let after = swapped.and_then(|swapped| swapped.after).map(BatchTime::as_ms);
@@ -181,6 +187,35 @@ impl Running {
         wire(&loaded.text, &loaded.checked, &self.screen, &self.handover, concurrent).await
     }
 
+    /// How `next` is tried out: as its file says, or as was asked for. A version that ran before is not.
+    fn probation(
+        &self,
+        current: &Arc<Loaded>,
+        next: &Loaded,
+        request: &Request,
+    ) -> Result<millstream_engine::Probation> {
+        let Probation { batches, failures_max } = match request.back {
+            true => NO_PROBATION,
+            false => next.checked.pipeline.probation,
+        };
+        let from = current.version();
+        let earlier = self.store.as_ref().map(Store::adopted).transpose()?.flatten();
+        let way_back = Return {
+            returned: self.returned.clone(),
+            shown: self.version.clone(),
+            target: self.target.clone(),
+            given: self.given.clone(),
+            store: self.store.clone(),
+            to: Arc::clone(current),
+            adopted: earlier.filter(|adopted| adopted.version == from),
+        };
+        Ok(millstream_engine::Probation {
+            batches: request.probation.unwrap_or(batches),
+            failures_max: request.max_failures.unwrap_or(failures_max),
+            go_back: Box::pin(way_back.make()),
+        })
+    }
+
     /// Shows the version that runs now, and lets go of those that nobody needs.
     async fn settle(&self, version: VersionStatus) {
         let Some(store) = &self.store else { return };
@@ -191,6 +226,31 @@ impl Running {
             tracing::warn!("removing versions that are not needed any more: {error:#}");
         }
         self.version.send_replace(version);
+    }
+
+    /// Keeps the version `to`, and gives what makes it the pipeline's own.
+    async fn adopt(&self, next: &Loaded, from: Version, to: Version, request: &Request) -> Result<BoxFuture> {
+        let store = self.store.clone();
+        let adopted = match &store {
+            None => None,
+            Some(store) => {
+                store.keep(&next.text, &next.checked, &next.overrides)?;
+                crash_point("version-kept");
+                let files = Files::now(&self.target.read().await?, &self.given)?;
+                let (allowed, drop_states) = (next.allowed.clone(), request.drop_states.clone());
+                Some(Adopted { version: to, before: Some(from), files, allowed, drop_states })
+            }
+        };
+        let returned = self.returned.clone();
+        let adopt = async move {
+            if returned.is_there() {
+                let reason = "the version before came back by itself meanwhile: `millstream status` says why";
+                return Err(reason.to_owned());
+            }
+            let Some((store, adopted)) = store.zip(adopted) else { return Ok(()) };
+            store.adopt(&adopted).map_err(|error| format!("{error:#}"))
+        };
+        Ok(Box::pin(adopt))
     }
 
     /// What is asked for; what is not spoken of is as it is.
@@ -246,10 +306,10 @@ impl Running {
 
     /// The version before the one that runs.
     async fn before(&self, current: &Loaded) -> Result<Loaded> {
-        let none = || Refused("the pipeline was not upgraded; there is nothing to go back to".to_owned());
+        let none = || Refused("no version ran before this one; there is nothing to go back to".to_owned());
         let store = self.store.as_ref().ok_or_else(none)?;
-        let adopted = store.adopted()?.ok_or_else(none)?;
-        Loaded::kept(store, &adopted.before, current.allowed.clone()).await
+        let before = store.adopted()?.and_then(|adopted| adopted.before).ok_or_else(none)?;
+        Loaded::kept(store, &before, current.allowed.clone()).await
     }
 }
 

@@ -83,6 +83,8 @@ pub struct Pipeline {
     pub every_missed_batch: bool,
     /// How receivers are slowed down when batches are behind, before memory is full.
     pub backpressure: Option<Backpressure>,
+    /// How a version is tried out that the pipeline is given while it runs.
+    pub probation: Probation,
     /// Bytes of the log of finished batches that are kept, to run them again.
     pub history_bytes: u64,
     /// Bytes of memory that states and windows may take.
@@ -101,6 +103,21 @@ pub struct Pipeline {
     pub sinks: Vec<SinkSpec>,
     /// What `millstream test` runs.
     pub tests: Vec<TestSpec>,
+}
+
+/// `[upgrade]`: how a version is tried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probation {
+    /// So many of its first batches that have records; 0: it is not tried out.
+    pub batches: u32,
+    /// So often it may fail in them.
+    pub failures_max: u64,
+}
+
+impl Default for Probation {
+    fn default() -> Self {
+        Self { batches: 20, failures_max: 0 }
+    }
 }
 
 /// Settings of the estimator of the rate that batches can keep up with.

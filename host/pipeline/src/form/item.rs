@@ -84,12 +84,20 @@ impl<'f> Item<'f> {
 
     /// A whole number above zero.
     pub(super) fn count(self) -> Option<u64> {
-        let expected = "a whole number above zero";
+        self.at_least(1, "a whole number above zero")
+    }
+
+    /// A whole number that may be zero.
+    pub(super) fn count_or_none(self) -> Option<u64> {
+        self.at_least(0, "a whole number that is not below zero")
+    }
+
+    fn at_least(self, least: u64, expected: &str) -> Option<u64> {
         let Some(digits) = self.value.as_integer() else {
             return self.wrong(expected);
         };
         match u64::from_str_radix(digits.as_str(), digits.radix()) {
-            Ok(count) if count > 0 => Some(count),
+            Ok(count) if count >= least => Some(count),
             _ => {
                 self.report(format!("\"{}\": expected {expected}, found {digits}", self.key));
                 None

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millstream_model::pipeline::{Backpressure, Pipeline};
+use millstream_model::pipeline::{Backpressure, Pipeline, Probation};
 
 use super::item::Item;
 use super::section::Section;
@@ -11,6 +11,8 @@ const BLOCK_INTERVAL_MAX: Duration = Duration::from_millis(200);
 /// More batches at once take more memory and are no faster.
 const CONCURRENT_BATCHES_MAX: u64 = 64;
 const ATTEMPTS_MAX: u64 = 1_000;
+/// A version that is tried out for longer than this takes its memory for longer than it can be of use.
+const PROBATION_MAX: u64 = 1_000_000;
 
 /// The pipeline of a file that says nothing: no name, nothing in it, and every setting at its default.
 pub fn defaults() -> Pipeline {
@@ -28,6 +30,7 @@ pub fn defaults() -> Pipeline {
         continue_on_failure: false,
         every_missed_batch: false,
         backpressure: None,
+        probation: Probation::default(),
         history_bytes: 256 << 20,
         state_memory_bytes: 1 << 30,
         table_memory_bytes: 256 << 20,
@@ -87,6 +90,7 @@ fn scheduling(root: &mut Section<'_>, pipeline: &mut Pipeline) {
     let ways = [("one-batch", false), ("every-batch", true)];
     let catch_up = root.optional("catch-up").and_then(|item| item.choice("way to catch up", &ways));
     set(&mut pipeline.every_missed_batch, catch_up);
+    set(&mut pipeline.probation, root.optional("upgrade").and_then(probation));
 }
 
 fn set<T>(setting: &mut T, value: Option<T>) {
@@ -95,13 +99,29 @@ fn set<T>(setting: &mut T, value: Option<T>) {
     }
 }
 
+/// A count that is not above `most`.
 fn at_most(item: Item<'_>, most: u64) -> Option<u32> {
-    let count = item.count()?;
+    within(item, item.count()?, most)
+}
+
+fn within(item: Item<'_>, count: u64, most: u64) -> Option<u32> {
     let fits = u32::try_from(count).ok().filter(|_| count <= most);
     if fits.is_none() {
         item.report(format!("\"{}\" is at most {most}, and not {count}", item.key));
     }
     fits
+}
+
+/// `[upgrade]`
+fn probation(item: Item<'_>) -> Option<Probation> {
+    let mut section = item.section("\"upgrade\"".to_owned(), item.place)?;
+    let mut settings = Probation::default();
+    let batches =
+        section.optional("probation").and_then(|item| within(item, item.count_or_none()?, PROBATION_MAX));
+    set(&mut settings.batches, batches);
+    set(&mut settings.failures_max, section.optional("max-failures").and_then(Item::count_or_none));
+    section.finish();
+    Some(settings)
 }
 
 /// `true`, `false`, or the estimator's settings.

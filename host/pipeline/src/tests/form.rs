@@ -19,6 +19,12 @@ async fn settings() {
         ("catch-up = \"none\"\n", &["1:12 no way to catch up"]),
         ("block-interval = \"0ms\"\n", &["1:18 more than nothing"]),
         ("dead-letters = \"\"\n", &["1:16 is empty"]),
+        ("upgrade = 5\n", &["1:11 expected a table of \"upgrade\"'s keys"]),
+        ("[upgrade]\nprobation = 2000000\n", &["2:13 at most 1000000"]),
+        (
+            "[upgrade]\nprobations = 1\nmax-failures = -1\n",
+            &["2:1 did you mean \"probation\"?", "3:16 not below zero"],
+        ),
         ("streams = 5\n", &["1:11 expected tables of the form [streams.NAME]"]),
     ];
     for (fragment, expected) in cases {

@@ -124,6 +124,7 @@ async fn settings_of_receiving_and_scheduling_pass() {
     let fragments = [
         "backpressure = true\n",
         "backpressure = { proportional = 1, integral = 0.5, derivative = 0.0, min-rate = 10 }\n",
+        "[upgrade]\nprobation = 0\nmax-failures = 5\n",
         "block-interval = \"50ms\"\nreceive-disk = \"1GiB\"\nhistory = \"64MiB\"\n",
         "concurrent-batches = 4\nattempts = 3\non-failure = \"continue\"\ncatch-up = \"every-batch\"\n",
         "[sources.s]\ntype = \"socket\"\naddress = \"a:1\"\nparallelism = 3\n",

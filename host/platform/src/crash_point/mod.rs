@@ -35,8 +35,16 @@ pub const TAKEOVER_POINTS: &[&str] = &[
 ];
 
 /// Every place that an upgrade passes.
-pub const UPGRADE_POINTS: &[&str] =
-    &["version-kept", "upgrade-ready", "version-adopted", "upgrade-adopted", "batch-reassigned", "upgraded"];
+pub const UPGRADE_POINTS: &[&str] = &[
+    "version-kept",
+    "upgrade-ready",
+    "version-adopted",
+    "upgrade-adopted",
+    "batch-reassigned",
+    "upgraded",
+    "going-back",
+    "went-back",
+];
 
 /// Every place that a migration of states passes when a pipeline starts.
 pub const MIGRATION_POINTS: &[&str] = &["states-copied", "states-migrated", "generation-committed"];

@@ -1,0 +1,200 @@
+//! Versions that fail soon after an upgrade, and the way back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use futures::FutureExt;
+use millstream_model::pipeline::OnError;
+
+use super::lab::{Counting, LETTERS, Lab, Life, rows, until, version};
+use super::swap::{batch, versions};
+use crate::{Event, OnFailure, Probation, Upgrade};
+
+/// Goes over to a version, named "other", that breaks on rows "crash" and whose rows "away" cannot be processed. Gives
+/// whether the version before is known to be the pipeline's own again.
+async fn upgrade(lab: &mut Lab, life: &Life, batches: u32, failures_max: u64) -> Arc<AtomicBool> {
+    lab.version = version("other");
+    lab.counting = Counting::new();
+    lab.counting.ails.store(true, Ordering::SeqCst);
+    let is_back = Arc::new(AtomicBool::new(false));
+    let noted = Arc::clone(&is_back);
+    let go_back = async move {
+        noted.store(true, Ordering::SeqCst);
+        Ok(())
+    };
+    let probation = Some(Probation { batches, failures_max, go_back: go_back.boxed() });
+    let code = lab.code(Arc::clone(&life.source)).await;
+    let adopt = std::future::ready(Ok(())).boxed();
+    life.upgrader.swap(Upgrade { code, adopt, shadow: None, probation }).await.unwrap();
+    is_back
+}
+
+#[tokio::test]
+async fn what_a_version_fails_on_is_run_again_by_the_one_before() {
+    let policies = [
+        (OnError::DeadLetter, "crash", 2, 0),
+        (OnError::Skip, "crash", 2, 0),
+        (OnError::Stop, "crash", 2, 0),
+        // A batch that has failed for good would be lost, or end the pipeline.
+        (OnError::Stop, "crash", 1, 10),
+        // The batch would wait.
+        (OnError::DeadLetter, "away", 2, 0),
+    ];
+    for (on_error, text, attempts, failures_max) in policies {
+        for on_failure in [OnFailure::Stop, OnFailure::Continue] {
+            let mut lab = Lab::durable().on_error(on_error);
+            (lab.policy.attempts, lab.policy.on_failure) = (attempts, on_failure);
+            let (hears, heard) = channel();
+            lab.listener.lock().unwrap().replace(hears);
+            let mut life = lab.running().await;
+            batch(&lab, &mut life, "a\n", 1).await;
+            let is_back = upgrade(&mut lab, &life, 20, failures_max).await;
+            batch(&lab, &mut life, "b\n", 2).await;
+            batch(&lab, &mut life, &format!("c\n{text}\n"), 3).await;
+            batch(&lab, &mut life, &format!("{text}\nd\n"), 4).await;
+            assert!(is_back.load(Ordering::SeqCst));
+            let taken_back = life.board.read().taken_back.unwrap();
+            assert!(taken_back.reason.contains("test.counting"), "{}", taken_back.reason);
+            assert_eq!(taken_back.reassigned, 1);
+            let summary = life.stop().await.unwrap();
+            assert_eq!(lab.kept.rows(), rows(&["a", "b", "c", text, text, "d"]));
+            assert_eq!(versions(&lab).await[..4], ["this", "other", "this", "this"]);
+            assert_eq!(summary.dead_letters, 0);
+            assert!(lab.letters(LETTERS).await.is_empty());
+            let is_told = |event: &Event| matches!(event, Event::Upgraded { .. } | Event::WentBack { .. });
+            let upgrades: Vec<_> = heard.iter().filter(is_told).collect();
+            assert!(
+                matches!(upgrades[..], [Event::Upgraded { .. }, Event::WentBack { reassigned: 1, .. }]),
+                "{upgrades:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_version_may_fail_as_often_as_it_is_let() {
+    let mut lab = Lab::durable().on_error(OnError::DeadLetter);
+    let mut life = lab.running().await;
+    let is_back = upgrade(&mut lab, &life, 20, 2).await;
+    batch(&lab, &mut life, "a\ncrash\n", 1).await;
+    batch(&lab, &mut life, "crash\nbad\nbad\nbad\n", 2).await;
+    // One without records proves nothing.
+    lab.clock.advance(Duration::from_secs(1));
+    life.board.reached(3).await;
+    assert!(!is_back.load(Ordering::SeqCst), "what the source rejects is no fault of a function");
+    let probation = life.board.read().probation.unwrap();
+    assert_eq!((probation.batches_left, probation.failures, probation.failures_max), (18, 2, 2));
+    life.feed("crash\nb\n");
+    life.sent(3).await;
+    lab.clock.advance(Duration::from_secs(1));
+    life.board.reached(4).await;
+    assert!(is_back.load(Ordering::SeqCst));
+    assert_eq!(life.board.read().probation, None);
+    life.stop().await.unwrap();
+    assert_eq!(lab.kept.rows(), rows(&["a", "crash", "b"]));
+    assert_eq!(lab.letters(LETTERS).await.len(), 5);
+    assert_eq!(versions(&lab).await[..4], ["other", "other", "other", "this"]);
+}
+
+#[tokio::test]
+async fn a_version_that_has_passed_stays() {
+    let mut lab = Lab::durable().on_error(OnError::DeadLetter);
+    for (batches, first) in [(0, "crash\n"), (1, "a\n")] {
+        let mut life = lab.running().await;
+        let is_back = upgrade(&mut lab, &life, batches, 0).await;
+        batch(&lab, &mut life, first, 1).await;
+        batch(&lab, &mut life, "crash\n", 2).await;
+        assert!(!is_back.load(Ordering::SeqCst));
+        let status = life.board.read();
+        assert_eq!((status.probation, status.taken_back), (None, None));
+        lab.kill(life).await;
+        lab = Lab::durable().on_error(OnError::DeadLetter);
+    }
+}
+
+#[tokio::test]
+async fn all_batches_that_run_and_wait_go_back_in_their_order() {
+    let mut lab = Lab::durable();
+    lab.programs = 3;
+    let mut life = lab.running().await;
+    // One of the version before runs, and waits for its gate.
+    let gate = lab.counting.gate.clone();
+    life.feed("wait\n");
+    life.sent(1).await;
+    lab.clock.advance(Duration::from_secs(1));
+    lab.kept.wait_until(|state| state.begun.contains(&11_000)).await;
+    let is_back = upgrade(&mut lab, &life, 20, 0).await;
+    for (number, text) in (2..).zip(["wait\n", "a\n", "crash\n", "b\n"]) {
+        life.feed(text);
+        life.sent(number).await;
+        lab.clock.advance(Duration::from_secs(1));
+        until(|| life.board.read().queued_batches == number).await;
+    }
+    // It does not end, and yet it is no use to wait for it any longer: the one behind it is next.
+    assert!(!is_back.load(Ordering::SeqCst));
+    gate.send_replace(true);
+    life.board.reached(5).await;
+    assert!(is_back.load(Ordering::SeqCst));
+    life.stop().await.unwrap();
+    assert_eq!(lab.kept.rows(), rows(&["wait", "wait", "a", "crash", "b"]));
+    assert_eq!(versions(&lab).await[..5], ["this"; 5]);
+}
+
+#[tokio::test]
+async fn receivers_go_back_behind_those_that_took_their_place() {
+    for format in ["lines", "other lines"] {
+        let mut lab = Lab::durable().on_error(OnError::DeadLetter);
+        let mut life = lab.running().await;
+        batch(&lab, &mut life, "a\n", 1).await;
+        (lab.identity, lab.format) = ("another source".to_owned(), format.to_owned());
+        let is_back = upgrade(&mut lab, &life, 20, 0).await;
+        batch(&lab, &mut life, "b\n", 2).await;
+        batch(&lab, &mut life, "crash\n", 3).await;
+        until(|| life.board.read().taken_back.is_some()).await;
+        assert!(is_back.load(Ordering::SeqCst));
+        batch(&lab, &mut life, "crash\n", 4).await;
+        life.stop().await.unwrap();
+        let versions = versions(&lab).await;
+        // What only the version that failed can read is ended by it.
+        let (given, third): (&[&str], _) = match format {
+            "lines" => (&["a", "b", "crash", "crash"], "this"),
+            _ => (&["a", "b", "crash"], "other"),
+        };
+        assert_eq!(lab.kept.rows(), rows(given));
+        assert_eq!(versions[..4], ["this", "other", third, "this"]);
+        assert_eq!(lab.letters(LETTERS).await.len(), usize::from(third == "other"));
+    }
+}
+
+#[tokio::test]
+async fn another_upgrade_ends_the_probation() {
+    let mut lab = Lab::durable().on_error(OnError::DeadLetter);
+    let mut life = lab.running().await;
+    let is_back = upgrade(&mut lab, &life, 20, 0).await;
+    lab.version = version("third");
+    let (code, adopt) = (lab.code(Arc::clone(&life.source)).await, std::future::ready(Ok(())).boxed());
+    life.upgrader.swap(Upgrade { code, adopt, shadow: None, probation: None }).await.unwrap();
+    batch(&lab, &mut life, "crash\n", 1).await;
+    life.stop().await.unwrap();
+    assert!(!is_back.load(Ordering::SeqCst));
+    assert_eq!(versions(&lab).await[0], "third");
+}
+
+#[tokio::test]
+async fn a_way_back_that_cannot_be_written_down_is_gone_all_the_same() {
+    let mut lab = Lab::durable();
+    let mut life = lab.running().await;
+    let go_back = std::future::ready(Err("no room".to_owned())).boxed();
+    let probation = Some(Probation { batches: 20, failures_max: 0, go_back });
+    lab.version = version("other");
+    lab.counting = Counting::new();
+    lab.counting.ails.store(true, Ordering::SeqCst);
+    let (code, adopt) = (lab.code(Arc::clone(&life.source)).await, std::future::ready(Ok(())).boxed());
+    life.upgrader.swap(Upgrade { code, adopt, shadow: None, probation }).await.unwrap();
+    batch(&lab, &mut life, "crash\n", 1).await;
+    life.stop().await.unwrap();
+    assert_eq!(lab.kept.rows(), rows(&["crash"]));
+    assert_eq!(versions(&lab).await[0], "this");
+}

@@ -1,0 +1,146 @@
+//! Versions that fail in their first batches, and what comes of them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use millstream_journal::Archive;
+use millstream_platform::SystemDisk;
+
+use crate::crash::trial::Trial;
+use crate::process::{Process, until};
+use crate::support::{Project, stderr, stdout};
+
+/// Records that come before the one which a version fails on: more than one batch has.
+const BEFORE: u64 = 4_000;
+
+/// Upgrades to a version that fails on a record which comes some batches later.
+pub(super) fn failing(trial: &Trial, options: &[&str]) {
+    let but = trial.feed.ledger().acknowledged + BEFORE;
+    let text = std::fs::read_to_string(trial.project.path("pipeline.toml")).unwrap();
+    let text = text.replace("\"hostile.count\"", "\"hostile.count-but\"");
+    let text = text.replace("[plugins.hostile]", &format!("[plugins.hostile]\nconfig = {{ but = {but} }}"));
+    trial.project.write("failing.toml", text);
+    let file = trial.project.path("failing.toml");
+    let asked = trial.project.run("upgrade", &[&["--file", file.to_str().unwrap()], options].concat());
+    assert!(asked.status.success(), "{}", stderr(&asked));
+}
+
+/// The texts' digests of the versions that computed the batches which the checkpoint folder still knows of.
+fn versions(checkpoint: &Path) -> Vec<String> {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let archive = runtime.block_on(Archive::open(Arc::new(SystemDisk), checkpoint)).unwrap();
+    let of = |time| archive.batch(time).map(|(manifest, _)| manifest.version.pipeline.clone());
+    archive.batches().filter_map(of).collect()
+}
+
+#[test]
+fn a_version_that_traps_some_batches_later_is_taken_back_and_no_record_is_lost() {
+    is_taken_back(Trial::new("", 300, 0));
+}
+
+#[test]
+fn a_version_whose_batches_run_side_by_side_is_taken_back_and_no_record_is_lost() {
+    is_taken_back(Trial::with_words("concurrent-batches = 3", 300));
+}
+
+fn is_taken_back(mut trial: Trial) {
+    let process = trial.start();
+    trial.wait_acknowledged(&process, 300);
+    failing(&trial, &[]);
+    process.wait_for("goes on with the version before");
+    let status = trial.status();
+    let reason = &status["status"]["taken-back"]["reason"];
+    assert!(reason.as_str().is_some_and(|reason| reason.contains("hostile.count-but")), "{status}");
+    assert!(status["status"]["probation"].is_null(), "{status}");
+    let shown = stdout(&trial.project.run("status", &[]));
+    assert!(shown.contains("TAKEN BACK") && shown.contains("hostile.count-but"), "{shown}");
+    let mut versions = versions(&trial.project.path("checkpoint"));
+    versions.dedup();
+    assert_eq!(versions.len(), 3, "one version, some batches of the other, and the one before: {versions:?}");
+    assert_eq!(versions[0], versions[2]);
+    trial.wait_acknowledged(&process, 300);
+    let rolled_back = trial.project.run("rollback", &[]);
+    assert_eq!(rolled_back.status.code(), Some(78));
+    assert!(stderr(&rolled_back).contains("nothing to go back to"), "{}", stderr(&rolled_back));
+    // What runs is known: the other version is one that does not run.
+    failing(&trial, &[]);
+    trial.wait_acknowledged(&process, 2 * BEFORE);
+    trial.stop(process);
+
+    let process = trial.start();
+    trial.wait_acknowledged(&process, 300);
+    let rolled_back = trial.project.run("rollback", &[]);
+    assert_eq!(rolled_back.status.code(), Some(78), "the version before is the pipeline's own");
+    trial.stop(process);
+    trial.finish();
+}
+
+const PIPELINE: &str = r#"
+name = "tried"
+batch-interval = "50ms"
+checkpoint = "checkpoint"
+
+[plugins.hostile]
+component = "{hostile}"
+
+[sources.lines]
+type = "files"
+path = "in/*.txt"
+
+[streams.words]
+from = "lines"
+map = "hostile.well"
+
+[sinks.out]
+from = "words"
+type = "files"
+path = "out"
+format = "text"
+"#;
+
+#[test]
+fn how_often_a_version_may_fail_is_said_by_its_file_and_by_the_operator() {
+    let (taken_back, stays) = (true, false);
+    let cases: [(&str, &[&str], bool); 6] = [
+        ("", &[], taken_back),
+        ("[upgrade]\nmax-failures = 1\n", &[], stays),
+        ("[upgrade]\nprobation = 0\n", &[], stays),
+        ("[upgrade]\nmax-failures = 1\n", &["--max-failures", "0"], taken_back),
+        ("", &["--max-failures", "1"], stays),
+        ("", &["--probation", "0"], stays),
+    ];
+    for (settings, options, is_taken_back) in cases {
+        let project = Project::new(PIPELINE);
+        project.write("in/a.txt", "a\n");
+        let process = Process::start(&mut project.command("run", &[]));
+        until("the first row", || {
+            (project.path("out").exists() && project.lines("out") == ["A"]).then_some(())
+        });
+        let text = std::fs::read_to_string(project.path("pipeline.toml")).unwrap();
+        project.write("new.toml", text.replace("hostile.well", "hostile.trap-on") + settings);
+        let file = project.path("new.toml");
+        let asked = project.run("upgrade", &[&["--file", file.to_str().unwrap()], options].concat());
+        assert!(asked.status.success(), "{}", stderr(&asked));
+        project.write("in/.b", "poison\nb\n");
+        std::fs::rename(project.path("in/.b"), project.path("in/b.txt")).unwrap();
+        let expected: &[&str] = if is_taken_back { &["A", "B", "POISON"] } else { &["A", "b"] };
+        let rows = || {
+            let mut rows = project.lines("out");
+            rows.sort();
+            rows
+        };
+        until("the rows of the right version", || (rows() == expected).then_some(()));
+        let letters = usize::from(!is_taken_back);
+        let shown = stdout(&project.run("status", &["--json"]));
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown["status"]["dead-letters"], letters, "{settings:?} {options:?}: {shown}");
+        assert_eq!(
+            shown["status"]["taken-back"].is_null(),
+            !is_taken_back,
+            "{settings:?} {options:?}: {shown}"
+        );
+        process.signal(rustix::process::Signal::TERM);
+        let (status, log) = process.end();
+        assert!(status.success(), "{log}");
+    }
+}
