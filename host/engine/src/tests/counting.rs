@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::lab::schema;
 
 /// Keeps all rows and counts them. A row "wait" waits for the gate, a row "poison" fails as often as it is to, a row "trap"
-/// always; and while it ails, rows "crash" and "away" do.
+/// always; and while it ails, rows "crash", "refused" and "away" do.
 #[derive(Debug)]
 pub(super) struct Counting {
     description: FunctionDescription,
@@ -49,6 +49,7 @@ impl Counting {
             }
             "trap" => Some(FunctionError::Broken { function, reason }),
             "crash" => ails.then_some(FunctionError::Broken { function, reason }),
+            "refused" => ails.then_some(FunctionError::Rejected { function, reason }),
             "away" => ails.then_some(FunctionError::Unavailable { function, reason }),
             _ => None,
         }
