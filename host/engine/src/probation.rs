@@ -189,7 +189,8 @@ impl Run {
         self.reassign(begun, before, is_readable).await
     }
 
-    /// What was just cut, for the code that computes it: while the code before is coming back for that, if it can read it.
+    /// What was just cut, for the code that computes it: while the code before is coming back that one, if it can
+    /// read it.
     pub(crate) fn assign(&self, batch: Batch) -> Job {
         if let Some(Swap {
             stage: Stage::Retiring(Retiring { code: before, .. }),
@@ -216,6 +217,9 @@ impl Run {
             );
         }
         crash_point("went-back");
+        if let Some(tables) = before.states.tables() {
+            self.states = Arc::clone(tables);
+        }
         self.code = Arc::clone(&before);
         self.succeed(&before).await?;
         let taken_back = TakenBack { reason: reason.clone(), after: self.ticks.last(), reassigned };

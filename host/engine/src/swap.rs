@@ -370,7 +370,8 @@ impl Run {
         self.reassign(begun, &code, |_| true).await
     }
 
-    /// Queues `begun`, which are all that wait; those that `are` to go to `code` are its own from now on. Gives how many these are.
+    /// Queues `begun`, which are all that wait; those that `are` to go to `code` are its own from now on. Gives how many
+    /// these are.
     pub(crate) async fn reassign(
         &mut self,
         begun: Vec<Job>,

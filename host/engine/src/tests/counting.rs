@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::lab::schema;
 
 /// Keeps all rows and counts them. A row "wait" waits for the gate, a row "poison" fails as often as it is to, a row "trap"
-/// always; and while it ails, rows "crash" and "away" do. While it is picky, it leaves rows "odd" out.
+/// always; and while it ails, rows "crash", "refused" and "away" do. While it is picky, it leaves rows "odd" out.
 #[derive(Debug)]
 pub(super) struct Counting {
     description: FunctionDescription,
@@ -52,6 +52,7 @@ impl Counting {
             }
             "trap" => Some(FunctionError::Broken { function, reason }),
             "crash" => ails.then_some(FunctionError::Broken { function, reason }),
+            "refused" => ails.then_some(FunctionError::Rejected { function, reason }),
             "away" => ails.then_some(FunctionError::Unavailable { function, reason }),
             _ => None,
         }

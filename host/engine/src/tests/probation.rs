@@ -79,11 +79,11 @@ async fn a_version_may_fail_as_often_as_it_is_let() {
     let mut life = lab.running().await;
     let is_back = upgrade(&mut lab, &life, 20, 2).await;
     batch(&lab, &mut life, "a\ncrash\n", 1).await;
-    batch(&lab, &mut life, "crash\nbad\nbad\nbad\n", 2).await;
+    batch(&lab, &mut life, "crash\nbad\nbad\nrefused\n", 2).await;
     // One without records proves nothing.
     lab.clock.advance(Duration::from_secs(1));
     life.board.reached(3).await;
-    assert!(!is_back.load(Ordering::SeqCst), "what the source rejects is no fault of a function");
+    assert!(!is_back.load(Ordering::SeqCst), "what the source or a function rejects is no failure");
     let probation = life.board.read().probation.unwrap();
     assert_eq!((probation.batches_left, probation.failures, probation.failures_max), (18, 2, 2));
     life.feed("crash\nb\n");
