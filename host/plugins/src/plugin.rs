@@ -288,7 +288,9 @@ impl pipeline::Component for Plugin {
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
     let failed = |source| PluginError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
+    let expected = file.metadata().map_err(failed)?.len().min(PluginError::COMPONENT_BYTES_MAX);
+    // One more, where the reading finds the end.
+    let mut bytes = Vec::with_capacity(expected as usize + 1);
     file.take(PluginError::COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     match bytes.len() as u64 > PluginError::COMPONENT_BYTES_MAX {
         true => Err(PluginError::TooLarge { path: path.to_owned() }),
