@@ -16,7 +16,7 @@ use millstream_pipeline::{self as pipeline, Components, LoadError};
 use sha2::{Digest, Sha256};
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 
-use crate::callee::Callee;
+use crate::callee::{Callee, shortened};
 use crate::contract::{self, DESCRIPTION, HTTP};
 use crate::description::description;
 use crate::exports::{self, Exports, export};
@@ -203,6 +203,19 @@ impl Plugin {
             .then(|| Arc::new(PluginSink::new(self.callee(index))) as Arc<dyn Sink>)
     }
 
+    /// What the plugin says is wrong with its configuration for the function at `index` of the description, if it is asked for
+    /// such things. A version of an earlier time was asked in its time, and may have to wait for what it was granted.
+    async fn check_settings(&self, index: usize) -> Result<(), String> {
+        let Some(check) = self.shared.exports.check.filter(|_| !self.shared.sandbox.grants_late) else {
+            return Ok(());
+        };
+        let (instance, time) = (self.shared.outside_instance().await?, self.shared.time);
+        let index = u32::try_from(index).map_err(|error| error.to_string())?;
+        let asked = async move { instance.call::<_, (Result<(), String>,)>(&check, (index,), time).await };
+        let (_, (answer,)) = outside(asked).await??;
+        answer.map_err(shortened)
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -234,6 +247,7 @@ impl Metered for Plugin {
     }
 }
 
+#[async_trait]
 impl pipeline::Component for Plugin {
     fn description(&self) -> &PluginDescription {
         self.description()
@@ -277,6 +291,10 @@ impl pipeline::Component for Plugin {
 
     fn sink(&self, index: usize) -> Option<Arc<dyn Sink>> {
         self.sink(index)
+    }
+
+    async fn check(&self, index: usize) -> Result<(), String> {
+        self.check_settings(index).await
     }
 
     fn metered(&self) -> Option<Arc<dyn Metered>> {
