@@ -13,8 +13,11 @@ mod limit;
 mod measure;
 mod native;
 mod numbered;
+mod origin;
+mod passed;
 mod pipeline;
 mod poison;
+mod receivers;
 mod state;
 
 use std::env;
@@ -43,6 +46,8 @@ fn main() -> Result<()> {
         words if words.contains(&"--bench") && words.contains(&"state") => state::run(words)?,
         words if words.contains(&"--bench") && words.contains(&"fork") => fork::run()?,
         words if words.contains(&"--bench") && words.contains(&"poison") => poison::run()?,
+        words if words.contains(&"--bench") && words.contains(&"origin") => origin::run()?,
+        words if words.contains(&"--bench") && words.contains(&"receivers") => receivers::run()?,
         words if words.contains(&"--bench") && words.contains(&"gap") => gap::run_all()?,
         words if words.contains(&"--bench") => run(words)?,
         // Built and started by `cargo test --all-targets` as well; there is nothing to test here.

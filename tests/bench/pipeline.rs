@@ -177,7 +177,7 @@ async fn wire(
         programs: Programs::new(vec![Program::compile(&checked.relations, &[wanted], threads()?).await?]),
         sources: vec![SourceBinding {
             name: spec.name.value.clone(),
-            source: instead.unwrap_or_else(|| source(spec, &NoneOutside, &Handover::default())),
+            source: instead.unwrap_or_else(|| source(spec, &Receivers(checked), &Handover::default())),
             decoder: decoder(spec),
             parallelism: 1,
             settings,
@@ -210,12 +210,15 @@ async fn wire(
     })
 }
 
-/// Sources and sinks are the host's own.
-struct NoneOutside;
+/// The receivers of the file's plugins; its sink is stood in for.
+struct Receivers<'c>(&'c Checked);
 
-impl Plugins for NoneOutside {
+impl Plugins for Receivers<'_> {
     fn receiver(&self, call: &CallSpec) -> Arc<dyn model::Receiver> {
-        unreachable!("no source of a bench is of the plugin {}", call.plugin)
+        let component = &self.0.components[&call.plugin];
+        let mut functions = component.description().functions.iter();
+        let index = functions.position(|function| function.name == call.function);
+        index.and_then(|index| component.receiver(index)).expect("the pipeline is checked")
     }
 
     fn sink(&self, call: &CallSpec) -> Arc<dyn model::Sink> {

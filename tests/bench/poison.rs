@@ -4,17 +4,15 @@
 //! kinds take turns in one process, so that what is compared is of the same machine at the same time.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use millstream_engine::{Inlet, Mode, Recovery, Sink, SinkBatch, SinkError, Source, SourceError, StopHandle};
-use millstream_model::{BatchTime, Block, Position};
+use millstream_engine::{Inlet, Mode, Source, SourceError, StopHandle};
+use millstream_model::{Block, Position};
 use millstream_plugins::Sandbox;
 
+use crate::passed::Passed;
 use crate::pipeline::{Job, execute};
 
 const ROWS: usize = 10_000;
@@ -59,10 +57,9 @@ fn measure(poisoned: bool) -> Result<f64> {
     let summary = execute(&sandbox, job)?;
     let letters = if poisoned { BATCHES } else { 0 };
     ensure!(summary.dead_letters == letters as u64 && summary.batches == BATCHES as u64, "{summary:?}");
-    let rows = passed.rows.load(Ordering::Relaxed);
+    let rows = passed.rows();
     ensure!(rows == (ROWS * BATCHES - letters) as u64, "{rows} rows came through");
-    let elapsed = *passed.ended.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(elapsed.as_secs_f64() * 1e3 / BATCHES as f64)
+    Ok(passed.elapsed().as_secs_f64() * 1e3 / BATCHES as f64)
 }
 
 fn text() -> String {
@@ -105,46 +102,6 @@ impl Source for Lines {
                 break;
             }
         }
-        Ok(())
-    }
-}
-
-/// Counts rows, and takes the time.
-#[derive(Clone, Default)]
-struct Passed {
-    rows: Arc<AtomicU64>,
-    began: Arc<OnceLock<Instant>>,
-    /// How long after that the last batch ended.
-    ended: Arc<Mutex<Duration>>,
-}
-
-#[async_trait]
-#[allow(clippy::disallowed_methods, reason = "a bench measures real time")]
-impl Sink for Passed {
-    async fn begin(&self, _time: BatchTime) -> Result<Box<dyn SinkBatch>, SinkError> {
-        self.began.get_or_init(Instant::now);
-        Ok(Box::new(self.clone()))
-    }
-
-    async fn recover(&self, _time: BatchTime) -> Result<Recovery, SinkError> {
-        Ok(Recovery::Published)
-    }
-}
-
-#[async_trait]
-impl SinkBatch for Passed {
-    async fn write(&mut self, _partition: usize, rows: RecordBatch) -> Result<(), SinkError> {
-        self.rows.fetch_add(rows.num_rows() as u64, Ordering::Relaxed);
-        Ok(())
-    }
-
-    async fn prepare(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    async fn publish(self: Box<Self>) -> Result<(), SinkError> {
-        let elapsed = self.began.get().map(Instant::elapsed).unwrap_or_default();
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = elapsed;
         Ok(())
     }
 }

@@ -232,6 +232,26 @@ fn a_pipeline_that_does_not_grant_what_a_plugin_needs_is_refused() {
 }
 
 #[test]
+fn settings_that_no_request_can_be_made_of_are_refused_where_they_stand() {
+    let pipeline = HTTP_POST.replace("ADDRESS", "127.0.0.1:1");
+    let cases =
+        [("url = \"http://", "url = \"ftp://", "`url`"), ("authorization =", "\"a b\" =", "`headers`")];
+    for (right, wrong, named) in cases {
+        let project = Project::new(&pipeline.replace(right, wrong));
+        for command in ["check", "run"] {
+            let told = project.run(command, &[]);
+            let (message, place) = (stderr(&told), "pipeline.toml:20:");
+            assert!(
+                !told.status.success() && message.contains(named) && message.contains(place),
+                "{message}"
+            );
+        }
+    }
+    let checked = Project::new(&pipeline).run("check", &[]);
+    assert!(checked.status.success(), "{}", stderr(&checked));
+}
+
+#[test]
 fn the_pipelines_of_the_readmes_are_whole() {
     for name in ["tail", "lines-tcp", "http-post", "text"] {
         let readme = std::fs::read_to_string(root().join(format!("plugins/{name}/README.md"))).unwrap();

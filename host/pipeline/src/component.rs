@@ -36,6 +36,7 @@ pub trait Components: Send + Sync {
 }
 
 /// A loaded component.
+#[async_trait]
 pub trait Component: Send + Sync {
     /// What it says of itself.
     fn description(&self) -> &PluginDescription;
@@ -82,6 +83,11 @@ pub trait Component: Send + Sync {
     /// The function at `index`, if it is a sink.
     fn sink(&self, _index: usize) -> Option<Arc<dyn Sink>> {
         None
+    }
+
+    /// Asks it whether the function at `index` can work with the configuration; the error says why not, in its words.
+    async fn check(&self, _index: usize) -> Result<(), String> {
+        Ok(())
     }
 
     /// The names of the interfaces that it imports; nothing, for what is compiled into the host.

@@ -3,7 +3,9 @@
 use millstream_model::{FunctionKind, PluginDescription};
 use wasmtime::component::{Component, ComponentExportIndex};
 
-use crate::contract::{APPLICATION, MIGRATE_STATE, RECEIVER, REDUCE, SINK, TRANSFORM, UPDATE_STATE};
+use crate::contract::{
+    APPLICATION, MIGRATE_STATE, RECEIVER, REDUCE, SETTINGS, SINK, TRANSFORM, UPDATE_STATE,
+};
 use crate::migration::MigrationExports;
 use crate::receiver::ReceiverExports;
 
@@ -17,6 +19,7 @@ pub(crate) struct Exports {
     pub(crate) receiver: Option<ReceiverExports>,
     write: Option<ComponentExportIndex>,
     pub(crate) pipeline: Option<ComponentExportIndex>,
+    pub(crate) check: Option<ComponentExportIndex>,
 }
 
 impl Exports {
@@ -30,6 +33,7 @@ impl Exports {
             receiver: ReceiverExports::of(component),
             write: export(component, SINK, "write"),
             pipeline: export(component, APPLICATION, "pipeline"),
+            check: export(component, SETTINGS, "check"),
         }
     }
 

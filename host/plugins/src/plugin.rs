@@ -16,7 +16,7 @@ use millstream_pipeline::{self as pipeline, Components, LoadError};
 use sha2::{Digest, Sha256};
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 
-use crate::callee::Callee;
+use crate::callee::{Callee, shortened};
 use crate::contract::{self, DESCRIPTION, HTTP};
 use crate::description::description;
 use crate::exports::{self, Exports, export};
@@ -203,6 +203,19 @@ impl Plugin {
             .then(|| Arc::new(PluginSink::new(self.callee(index))) as Arc<dyn Sink>)
     }
 
+    /// What the plugin says is wrong with its configuration for the function at `index` of the description, if it is asked for
+    /// such things. A version of an earlier time was asked in its time, and may have to wait for what it was granted.
+    async fn check_settings(&self, index: usize) -> Result<(), String> {
+        let Some(check) = self.shared.exports.check.filter(|_| !self.shared.sandbox.grants_late) else {
+            return Ok(());
+        };
+        let (instance, time) = (self.shared.outside_instance().await?, self.shared.time);
+        let index = u32::try_from(index).map_err(|error| error.to_string())?;
+        let asked = async move { instance.call::<_, (Result<(), String>,)>(&check, (index,), time).await };
+        let (_, (answer,)) = outside(asked).await??;
+        answer.map_err(shortened)
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -234,6 +247,7 @@ impl Metered for Plugin {
     }
 }
 
+#[async_trait]
 impl pipeline::Component for Plugin {
     fn description(&self) -> &PluginDescription {
         self.description()
@@ -279,6 +293,10 @@ impl pipeline::Component for Plugin {
         self.sink(index)
     }
 
+    async fn check(&self, index: usize) -> Result<(), String> {
+        self.check_settings(index).await
+    }
+
     fn metered(&self) -> Option<Arc<dyn Metered>> {
         Some(Arc::new(self.clone()))
     }
@@ -288,7 +306,9 @@ impl pipeline::Component for Plugin {
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
     let failed = |source| PluginError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
+    let expected = file.metadata().map_err(failed)?.len().min(PluginError::COMPONENT_BYTES_MAX);
+    // One more, where the reading finds the end.
+    let mut bytes = Vec::with_capacity(expected as usize + 1);
     file.take(PluginError::COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     match bytes.len() as u64 > PluginError::COMPONENT_BYTES_MAX {
         true => Err(PluginError::TooLarge { path: path.to_owned() }),

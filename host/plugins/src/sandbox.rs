@@ -61,7 +61,11 @@ pub(crate) fn config() -> Config {
         .cranelift_opt_level(OptLevel::Speed)
         .wasm_component_model(true)
         .wasm_memory64(false)
-        .concurrency_support(false);
+        .concurrency_support(false)
+        // Where in the code a guest stopped is told to nobody, and the tables for it are a seventh of what is loaded.
+        .wasm_backtrace_max_frames(None)
+        .generate_address_map(false)
+        .native_unwind_info(false);
     config
 }
 

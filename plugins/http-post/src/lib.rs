@@ -11,6 +11,7 @@ use millstream_sdk::http::{Request, Response};
 use millstream_sdk::prelude::*;
 
 mod body;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,11 @@ pub struct Post {
 #[sink]
 impl Sink for Post {
     type Row = Option<&'static str>;
+
+    fn check() -> Result<(), Fault> {
+        let post = Self::open()?;
+        settings::check(&post.url, &post.headers).map_err(Fault::rejected)
+    }
 
     fn open() -> Result<Self, Fault> {
         Ok(Self {

@@ -130,3 +130,41 @@ fn an_endpoint_is_left_alone_for_as_long_as_it_asks() {
     let (written, requests) = write(&[Some("one")], || Ok(answer(200)));
     assert!(matches!(written, Err(Fault::Unavailable(_))) && requests.is_empty());
 }
+
+#[test]
+fn settings_that_no_request_can_be_made_of_are_refused_before_there_is_one() {
+    let check = |key: &str, value: serde_json::Value| {
+        configure("url", &"https://example.com/batches?a=b".into());
+        configure("name", &"orders".into());
+        configure("headers", &serde_json::json!({}));
+        configure("format", &"json".into());
+        configure(key, &value);
+        Post::check().err()
+    };
+    let right = [
+        ("url", "http://127.0.0.1:8080".into()),
+        ("headers", serde_json::json!({ "authorization": "Bearer\ta b" })),
+        ("format", "lines".into()),
+    ];
+    for (key, value) in right {
+        assert_eq!(check(key, value.clone()), None, "{key} = {value}");
+    }
+    let wrong = [
+        ("url", "example.com/batches".into()),
+        ("url", "http:///batches".into()),
+        ("url", "https://me@example.com".into()),
+        ("url", "https://example.com/a b".into()),
+        ("headers", serde_json::json!(["x"])),
+        ("headers", serde_json::json!({ "": "x" })),
+        ("headers", serde_json::json!({ "a b": "x" })),
+        ("headers", serde_json::json!({ "a": "x\ny" })),
+        ("format", "xml".into()),
+    ];
+    for (key, value) in wrong {
+        let told = check(key, value.clone());
+        assert!(
+            matches!(&told, Some(Fault::Rejected(reason)) if reason.contains(key)),
+            "{key} = {value}: {told:?}"
+        );
+    }
+}

@@ -128,13 +128,16 @@ pub enum Call {
     /// update-state: keys with their states and new rows.
     Update(fn(&Updates<'_>, Context) -> Result<Outcome, Error>),
     /// receiver: where to go on.
-    Receive(fn(Option<&[u8]>) -> Started),
+    Receive(fn(Option<&[u8]>) -> Started, Check),
     /// sink.
-    Write(fn() -> Result<Box<dyn Writing>, Fault>),
+    Write(fn() -> Result<Box<dyn Writing>, Fault>, Check),
 }
 
 /// A receiver that was started, or why it was not.
 pub type Started = Result<Box<dyn Receiving>, Fault>;
+
+/// What is wrong with the configuration, if something is.
+pub type Check = fn() -> Result<(), Fault>;
 
 /// No columns.
 pub fn no_fields(_: &mut Schema) {}
@@ -237,7 +240,7 @@ impl Function {
     /// Those of the receiver, or if the function is none.
     pub fn start(&self, position: Option<&[u8]>) -> Started {
         match self.call {
-            Call::Receive(start) => start(position),
+            Call::Receive(start, _) => start(position),
             _ => Err(self.wrong_kind().into()),
         }
     }
@@ -248,8 +251,22 @@ impl Function {
     /// Those of the sink, or if the function is none.
     pub fn open(&self) -> Result<Box<dyn Writing>, Fault> {
         match self.call {
-            Call::Write(open) => open(),
+            Call::Write(open, _) => open(),
             _ => Err(self.wrong_kind().into()),
+        }
+    }
+
+    /// Checks the configuration for a receiver or a sink, as the host does; other functions check none.
+    ///
+    /// # Errors
+    /// What is wrong with it. That something is not available now is nothing wrong.
+    pub fn check(&self) -> Result<(), String> {
+        match self.call {
+            Call::Receive(_, check) | Call::Write(_, check) => match check() {
+                Err(Fault::Rejected(reason)) => Err(reason),
+                Ok(()) | Err(Fault::Unavailable(_)) => Ok(()),
+            },
+            _ => Ok(()),
         }
     }
 

@@ -59,6 +59,15 @@ pub trait Receiver: Sized + 'static {
     /// bring some twice.
     type Position: Position;
 
+    /// Looks at the configuration before anything runs: what is wrong with it refuses the pipeline. It reaches for nothing
+    /// outside, and is called as often as the host likes.
+    ///
+    /// # Errors
+    /// What is wrong. [`Fault::Unavailable`] is passed over: it may be there when it is needed.
+    fn check() -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Begins, or goes on behind the rows that were polled with `position`, which are safe.
     ///
     /// # Errors
@@ -141,6 +150,14 @@ pub enum Poll<P> {
 pub trait Sink: Sized + 'static {
     /// A row: a value, or a struct with `#[derive(Row)]`; `Total<'static>` where the struct borrows.
     type Row: ReadRow + 'static;
+
+    /// As [`Receiver::check`].
+    ///
+    /// # Errors
+    /// As there.
+    fn check() -> Result<(), Fault> {
+        Ok(())
+    }
 
     /// Makes ready to write.
     ///

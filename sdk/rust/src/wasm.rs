@@ -18,7 +18,7 @@ use crate::table::{Column, Lists, Table, Values, Varying};
 use crate::wasm_description::{function, need};
 
 use bindings::exports::millstream::plugin::{
-    description, migrate_state, receiver, reduce, sink, transform, update_state,
+    description, migrate_state, receiver, reduce, settings, sink, transform, update_state,
 };
 use bindings::millstream::plugin::{accumulators as host_accumulators, host, types};
 
@@ -220,6 +220,12 @@ impl<C: Component> sink::Guest for C {
             Ok(())
         };
         write().map_err(fault)
+    }
+}
+
+impl<C: Component> settings::Guest for C {
+    fn check(function: u32) -> Result<(), String> {
+        C::PLUGIN.function(function as usize).map_err(|error| error.to_string())?.check()
     }
 }
 

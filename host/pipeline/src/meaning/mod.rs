@@ -71,6 +71,7 @@ pub(crate) async fn check(
     meaning.add_streams().await;
     meaning.check_loose_ends(&draft.loose_ends);
     meaning.check_sinks();
+    meaning.check_settings().await;
     meaning.check_cases(&draft.cases);
     let Meaning { components, relations, tables, states, outside, diagnostics, .. } = meaning;
     if diagnostics.is_empty() {

@@ -7,7 +7,9 @@ use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use millstream_model::pipeline::{
     CallSpec, Format, Located, Pipeline, SinkKind, SinkSpec, SourceKind, SourceSpec,
 };
-use millstream_model::{DataType, Field, Schema};
+use millstream_model::{DataType, Field, FunctionKind, Schema};
+
+use crate::diagnostic::Diagnostic;
 
 use super::call::Binding;
 use super::{Faults, Meaning};
@@ -60,6 +62,34 @@ impl Meaning<'_> {
         let binding = Binding { who: &who, spec: call, from, input: &input, keys: &[] };
         let (component, index) = self.found(&binding)?;
         Ok(component.description().functions[index].output.clone())
+    }
+
+    /// Asks the plugins whether their receivers and sinks can work with the configuration that the file gives them. Of a call
+    /// that is wrong itself something is said elsewhere.
+    pub(super) async fn check_settings(&mut self) {
+        let sources = self.pipeline.sources.iter().filter_map(|source| match &source.kind {
+            SourceKind::Plugin(call) => {
+                Some((format!("source \"{}\"", source.name), call, FunctionKind::Receiver))
+            }
+            _ => None,
+        });
+        let sinks = self.pipeline.sinks.iter().filter_map(|sink| match &sink.kind {
+            SinkKind::Plugin(call) => Some((format!("sink \"{}\"", sink.name), call, FunctionKind::Sink)),
+            _ => None,
+        });
+        for (who, call, kind) in sources.chain(sinks) {
+            let CallSpec { plugin, function, .. } = call;
+            let Some(component) = self.components.get(plugin) else { continue };
+            let mut functions = component.description().functions.iter();
+            let index = functions.position(|described| described.name == *function && described.kind == kind);
+            let Some(index) = index else { continue };
+            if let Err(reason) = component.check(index).await {
+                let message = format!(
+                    "{who} cannot use \"{plugin}.{function}\" as \"{plugin}\" is configured: {reason}"
+                );
+                self.diagnostics.push(Diagnostic::new(call.place, message));
+            }
+        }
     }
 
     /// Checks a sink of a plugin against the columns of what it takes, and notes which of them those are.

@@ -75,6 +75,8 @@ impl FakeComponent {
                 input: nullable(&[("user", Utf8), ("amount", Float64)]),
                 ..function("post", K::Sink, &[], &[])
             },
+            function("picky", K::Sink, &[("value", Utf8)], &[]),
+            function("picky-tail", K::Receiver, &[], &[("line", Utf8)]),
             FunctionDescription {
                 state: Schema::new([Field::new("state", Int64)]),
                 ..function("count", K::UpdateState, &[], &[("count", Int64)])
@@ -102,6 +104,7 @@ impl FakeComponent {
     }
 }
 
+#[async_trait]
 impl Component for FakeComponent {
     fn description(&self) -> &PluginDescription {
         &self.0
@@ -109,6 +112,13 @@ impl Component for FakeComponent {
 
     fn function(&self, index: usize) -> Arc<dyn Function> {
         Arc::new(self.fake(index))
+    }
+
+    async fn check(&self, index: usize) -> Result<(), String> {
+        match self.0.functions[index].name.starts_with("picky") {
+            true => Err("there is no `url`".to_owned()),
+            false => Ok(()),
+        }
     }
 
     fn reduce(&self, index: usize) -> Option<Arc<dyn Reduce>> {

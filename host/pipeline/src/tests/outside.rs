@@ -14,6 +14,8 @@ async fn receivers() {
         ("\"text.tial\"", &["2:10 no function \"tial\"; did you mean \"tail\"?"]),
         ("\"text.shout\"", &["2:10 of the kind map and not receiver; write map = \"text.shout\""]),
         ("\"text.post\"", &["2:10 of the kind sink and not receiver"]),
+        ("\"text.picky\"", &["2:10 of the kind sink and not receiver"]),
+        ("\"text.picky-tail\"", &["2:10 as \"text\" is configured: there is no `url`"]),
         ("\"text.tail\"\ntype = \"files\"", &["3:1 takes no \"type\""]),
         ("\"text.tail\"\nformat = \"json\"", &["3:1 takes no \"format\""]),
         ("\"text.tail\"\nschema = { a = \"utf8\" }", &["3:1 takes no \"schema\""]),
@@ -47,6 +49,7 @@ async fn sinks() {
         ("lines", "\"text.post\"", &["3:10 has no column \"amount\"", "3:10 has no column \"user\""]),
         ("events", "\"text.post\"\ncolumns = [\"user\"]", &["4:12 given 1 columns"]),
         ("events", "\"text.post\"\ncolumns = [\"user\", \"at\"]", &["4:20 cannot take column \"at\""]),
+        ("lines", "\"text.picky\"", &["3:10 sink \"s\" cannot use \"text.picky\""]),
         ("events", "\"text.post\"", &[]),
         ("events", "\"text.post\"\ncolumns = [\"user\", \"amount\"]", &[]),
     ];

@@ -4,15 +4,15 @@
 //! FOLDER/SHA-256.code                 by the SHA-256 of the component
 //!   8 bytes    "millcode"
 //!   32 bytes   fingerprint: the engine that made the code, its settings, and the program's version
-//!   32 bytes   HMAC-SHA-256 (RFC 2104) of the fingerprint, the component's SHA-256 and the code
+//!   32 bytes   keyed BLAKE3 of the fingerprint, the component's SHA-256 and the code
 //!   the rest   the code
 //! ```
 //! **What is in a file is run as machine code, so only what this host has written is taken.** Who owns a file and who may
 //! write to it does not show that: a plugin with a grant to write in the folder makes files as this very user, a folder that
 //! was copied from elsewhere was written by another host, and where several write to a folder nobody knows who did. So
 //! each file is authenticated with a key that is not in the folder: 32 random bytes, made at the first use, in a file
-//! that only this user can read, and a grant that reaches it is refused. A file is read once, as a whole, and what was
-//! authenticated is what is loaded: to change it meanwhile changes nothing.
+//! that only this user can read, and a grant that reaches it is refused. A file is read once, into memory that is sealed, and
+//! what was authenticated is what is loaded: to change the file meanwhile changes nothing.
 //!
 //! Whatever does not fit — damaged, torn, renamed, by another key, engine or program, or open to others — is not used, and
 //! written anew. So nothing here is synced, and nothing is lost with the folder.
@@ -24,12 +24,11 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hmac::{Hmac, KeyInit, Mac};
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
-use sha2::Sha256;
 
 use super::Sum;
+use super::sealed::Sealed;
 use crate::hex::hex;
 
 const MAGIC: &[u8; 8] = b"millcode";
@@ -74,26 +73,36 @@ impl Cache {
     }
 
     /// The code of a component by the engine `made_by`; none if it is not there. An error says why what is there is not used.
-    pub(super) fn get(&self, made_by: &Sum, component: &Sum) -> Result<Option<Vec<u8>>, String> {
+    pub(super) fn get(&self, made_by: &Sum, component: &Sum) -> Result<Option<Sealed>, String> {
         let path = self.path(component);
-        let unused = |reason: &str| format!("{} is not used: it {reason}", path.display());
-        let mut bytes = match read_own(&path, WRITE_BY_OTHERS, FILE_BYTES_MAX) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unused(&error.to_string())),
-        };
-        if bytes.len() < HEAD_BYTES || !bytes.starts_with(MAGIC) {
-            return Err(unused("is no compiled code, or a part of it"));
+        match open_own(&path, WRITE_BY_OTHERS, FILE_BYTES_MAX) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.and_then(|file| self.authentic(file, made_by, component)).map(Some),
         }
-        let code = bytes.split_off(HEAD_BYTES);
-        let (by, authentication) = bytes[MAGIC.len()..].split_at(size_of::<Sum>());
+        .map_err(|error| format!("{} is not used: it {error}", path.display()))
+    }
+
+    /// The code in a file, if this host has written it. The error says what the file is.
+    fn authentic(&self, mut file: impl Read, made_by: &Sum, component: &Sum) -> io::Result<Sealed> {
+        let mut head = [0; HEAD_BYTES];
+        let is_whole = file.read_exact(&mut head).is_ok();
+        if !is_whole || !head.starts_with(MAGIC) {
+            return Err(io::Error::other("is no compiled code, or a part of it"));
+        }
+        let (by, authentication) = head[MAGIC.len()..].split_at(size_of::<Sum>());
         if by != made_by {
-            return Err(unused("was made by another version of this program or its engine"));
+            return Err(io::Error::other("was made by another version of this program or its engine"));
         }
-        let key = self.key().map_err(|error| unused(&format!("cannot be authenticated: {error}")))?;
-        match authenticate(&key, made_by, component, &code).verify_slice(authentication) {
-            Ok(()) => Ok(Some(code)),
-            Err(_) => Err(unused("is not as this host has written it")),
+        let key = self.key();
+        let key = key.map_err(|error| io::Error::other(format!("cannot be authenticated: {error}")))?;
+        let mut seen = authentication_of(&key, made_by, component);
+        let code = Sealed::copy(file, |bytes| {
+            seen.update(bytes);
+        })?;
+        // Hashes are compared in the same time wherever they differ.
+        match seen.finalize() == *authentication {
+            true => Ok(code),
+            false => Err(io::Error::other("is not as this host has written it")),
         }
     }
 
@@ -108,10 +117,11 @@ impl Cache {
             }
             made => made?,
         }
-        let authentication: Sum =
-            authenticate(&self.key()?, made_by, component, code).finalize().into_bytes().into();
+        let authentication = authentication_of(&self.key()?, made_by, component).update(code).finalize();
         let path = self.path(component);
-        write_aside(&path, &[MAGIC, made_by, &authentication, code], |aside| fs::rename(aside, &path))
+        write_aside(&path, &[MAGIC, made_by, authentication.as_bytes(), code], |aside| {
+            fs::rename(aside, &path)
+        })
     }
 
     /// Writes what waits, now that there is a place for it.
@@ -170,8 +180,11 @@ impl Cache {
         let name = |error: io::Error| {
             io::Error::new(error.kind(), format!("the key {} {error}", self.key_file.display()))
         };
-        let bytes = read_own(&self.key_file, ANYTHING_BY_OTHERS, size_of::<Sum>() as u64).map_err(name)?;
-        Sum::try_from(bytes).map_err(|_| name(io::Error::other("is too short; remove it, and one is made")))
+        let mut file = open_own(&self.key_file, ANYTHING_BY_OTHERS, size_of::<Sum>() as u64).map_err(name)?;
+        let mut key = Sum::default();
+        let read = file.read_exact(&mut key);
+        read.map_err(|_| name(io::Error::other("is too short; remove it, and one is made")))?;
+        Ok(key)
     }
 
     /// Makes a key, unless another process was faster.
@@ -205,8 +218,9 @@ fn write_aside(path: &Path, parts: &[&[u8]], place: impl FnOnce(&Path) -> io::Re
     place(&aside)
 }
 
-/// Reads a file of this user's, if others may not do with it what `closed` says. The error says what the file is or does.
-fn read_own(path: &Path, closed: u32, bytes_max: u64) -> io::Result<Vec<u8>> {
+/// Opens a file of this user's, if others may not do with it what `closed` says, to read at most `bytes_max`. The error says
+/// what the file is or does.
+fn open_own(path: &Path, closed: u32, bytes_max: u64) -> io::Result<impl Read + use<>> {
     // What is no file is opened without waiting for anybody, and then refused.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).expect("the system's flags are numbers of C");
@@ -221,17 +235,16 @@ fn read_own(path: &Path, closed: u32, bytes_max: u64) -> io::Result<Vec<u8>> {
         () if about.uid() != geteuid().as_raw() => "belongs to another user",
         () if about.mode() & closed != 0 => "is open to other users",
         () if about.len() > bytes_max => "is too long",
-        () => {
-            let mut bytes = Vec::with_capacity(about.len() as usize);
-            file.take(bytes_max).read_to_end(&mut bytes)?;
-            return Ok(bytes);
-        }
+        () => return Ok(file.take(bytes_max)),
     };
     Err(io::Error::other(wrong))
 }
 
-/// HMAC-SHA-256 (RFC 2104): nobody without the key can say what it is.
-fn authenticate(key: &Sum, made_by: &Sum, component: &Sum, code: &[u8]) -> Hmac<Sha256> {
-    let hmac = Hmac::new_from_slice(key).expect("a key may have any length");
-    hmac.chain_update(made_by).chain_update(component).chain_update(code)
+/// What authenticates code, to be updated with it: nobody without the key can say what that comes to. It is BLAKE3 with a key
+/// (section 2.3 of its specification), since every start waits for it: HMAC-SHA-256 takes longer than all else that is done to
+/// load code.
+fn authentication_of(key: &Sum, made_by: &Sum, component: &Sum) -> blake3::Hasher {
+    let mut hasher = blake3::Hasher::new_keyed(key);
+    hasher.update(made_by).update(component);
+    hasher
 }

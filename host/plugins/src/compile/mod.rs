@@ -3,13 +3,14 @@
 //! Compiling is the one thing that the host does with a component before any of the sandbox's limits is there: time and memory
 //! go with what the component is, and one function can be made to take as much of both as its author likes. So a host
 //! compiles in a process of its own, whose limits are the system's (`child`), and what that came to is kept by the
-//! component's digest (`cache`), so that the next start has it in a millisecond or two.
+//! component's digest (`cache`), so that the next start has it in less than a millisecond.
 //!
 //! Loading compiled code is `unsafe`: it is machine code, and is run as it is. It comes from the compiler itself, in this
 //! process or in its child, or from the cache, which gives nothing that this host has not written.
 
 mod cache;
 mod child;
+mod sealed;
 
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use crate::PluginError;
 
 pub use cache::Cache;
 pub use child::{Child, compile_for_parent};
+use sealed::Sealed;
 
 /// The SHA-256 of something.
 pub(crate) type Sum = [u8; 32];
@@ -115,7 +117,7 @@ fn kept(cache: &Cache, engine: &Engine, made_by: &Sum, digest: &Sum) -> Option<C
             return None;
         }
     };
-    let loaded = load(engine, &found);
+    let loaded = load_sealed(engine, &found);
     loaded.inspect_err(|error| tracing::warn!("loading kept code: {error:#}; compiling anew")).ok()
 }
 
@@ -126,9 +128,15 @@ fn refusal(error: &wasmtime::Error) -> String {
 #[allow(unsafe_code, reason = "compiled code can be loaded in no other way")]
 fn load(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: the code is what `Engine::precompile_component` made, as deserializing wants: here, in the child, which is this
-    // program with the same configuration, or earlier, as the cache's message authentication code shows. The bytes are
-    // this process's own, and nobody changes them after they were looked at.
+    // program with the same configuration. The bytes are this process's own.
     unsafe { Component::deserialize(engine, code) }
+}
+
+#[allow(unsafe_code, reason = "compiled code can be loaded in no other way")]
+fn load_sealed(engine: &Engine, code: &Sealed) -> wasmtime::Result<Component> {
+    // SAFETY: it is what `Engine::precompile_component` made earlier, as the cache's message authentication code shows, and it
+    // is sealed: the pages that are mapped now and later are those that were authenticated.
+    unsafe { Component::deserialize_file(engine, code.path()) }
 }
 
 /// Tells engines apart that do not understand each other's code, and programs of different versions.

@@ -74,7 +74,10 @@ fn implemented_receiver(attribute: TokenStream, item: &ItemImpl) -> Result<Token
             <<#of as ::millstream_sdk::Receiver>::Row as ::millstream_sdk::Row>::fields(#column, schema);
         },
         items: TokenStream::new(),
-        call: quote!(Receive(::millstream_sdk::outside::start::<#of>)),
+        call: quote!(Receive(
+            ::millstream_sdk::outside::start::<#of>,
+            <#of as ::millstream_sdk::Receiver>::check
+        )),
     };
     Ok(beside_type(&of, parts))
 }
@@ -92,7 +95,7 @@ fn implemented_sink(attribute: TokenStream, item: &ItemImpl) -> Result<TokenStre
         },
         output: no_fields(),
         items: TokenStream::new(),
-        call: quote!(Write(::millstream_sdk::outside::open::<#of>)),
+        call: quote!(Write(::millstream_sdk::outside::open::<#of>, <#of as ::millstream_sdk::Sink>::check)),
     };
     Ok(beside_type(&of, parts))
 }
@@ -142,7 +145,12 @@ fn sink_function(item: &mut ItemFn) -> Result<TokenStream> {
                 #called
             }
         },
-        call: quote!(Write(|| ::core::result::Result::Ok(::std::boxed::Box::new(__millstream_write)))),
+        call: quote! {
+            Write(
+                || ::core::result::Result::Ok(::std::boxed::Box::new(__millstream_write)),
+                || ::core::result::Result::Ok(()),
+            )
+        },
     };
     let function = beside_type(ident, parts);
     Ok(quote! {
