@@ -15,7 +15,9 @@ mod native;
 mod numbered;
 mod pipeline;
 mod poison;
+mod process;
 mod state;
+mod swaps;
 
 use std::env;
 use std::path::Path;
@@ -43,6 +45,7 @@ fn main() -> Result<()> {
         words if words.contains(&"--bench") && words.contains(&"state") => state::run(words)?,
         words if words.contains(&"--bench") && words.contains(&"fork") => fork::run()?,
         words if words.contains(&"--bench") && words.contains(&"poison") => poison::run()?,
+        words if words.contains(&"--bench") && words.contains(&"swaps") => swaps::run(words)?,
         words if words.contains(&"--bench") && words.contains(&"gap") => gap::run_all()?,
         words if words.contains(&"--bench") => run(words)?,
         // Built and started by `cargo test --all-targets` as well; there is nothing to test here.
