@@ -42,6 +42,7 @@ mod tests;
 mod ticks;
 mod upgrade;
 mod waiting;
+mod warming;
 
 pub use application::{
     Application, Backpressure, CatchUp, Checkpoint, Code, OnFailure, Policy, Programs, SinkBinding,

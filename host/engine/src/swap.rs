@@ -1,6 +1,6 @@
 //! Other code for a pipeline that runs, from one batch to the next.
 //!
-//! Beside the stream the code is checked and its tables are read. Then the receivers end that it has others for; what they
+//! Beside the stream the code is checked, its tables are read, and it is made ready for its first batch. Then the receivers end that it has others for; what they
 //! have received waits in their queues, and batches go on. When they have ended, and nothing waits that only the code
 //! before can read, the code is adopted: that it is the pipeline's own is written down. From there on batches are cut for
 //! it, and the next receivers go on behind those before them. Batches that were cut before are ended by the code before,
@@ -22,6 +22,7 @@ use crate::commit;
 use crate::recover;
 use crate::run::{Job, Run};
 use crate::upgrade::Asked;
+use crate::warming::Warm;
 use crate::{EngineError, Swapped, Upgrade, UpgradeError};
 
 /// An upgrade on its way.
@@ -36,7 +37,7 @@ type Answer = oneshot::Sender<Result<Swapped, UpgradeError>>;
 
 /// How far it is.
 pub(crate) enum Stage {
-    /// Its tables are read.
+    /// Its tables are read, and it is made ready.
     Opening(Task<Result<Code, EngineError>>),
     /// Receivers make way.
     Retiring(Box<Code>),
@@ -67,7 +68,15 @@ impl Run {
         }
         inherit(&mut code, &self.code);
         let now = BatchTime::from_ms(self.processor.clock.now_ms());
-        let opening = async move { code.tables.open(now).await.map(|()| code) };
+        code.states.show(&self.states);
+        let (warm, ready) = Warm::start(&code, &self.beside);
+        self.warm = warm;
+        let opening = async move {
+            code.tables.open(now).await?;
+            // Where it cannot be made ready, its first batch takes longer.
+            ready.await.ok();
+            Ok(code)
+        };
         let stage = Stage::Opening(Task::spawn(&Handle::current(), opening));
         self.swap = Some(Swap { stage, adopt, answer });
     }

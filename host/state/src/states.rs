@@ -22,6 +22,8 @@ pub struct States {
     keyed: Mutex<Vec<Arc<KeyedTable>>>,
     panes: Mutex<Vec<Arc<PaneTable>>>,
     tables: OnceLock<Arc<Tables>>,
+    /// Those that may be read before.
+    shown: OnceLock<Arc<Tables>>,
     staged: Mutex<Option<Change>>,
 }
 
@@ -43,6 +45,7 @@ pub struct PaneTable {
     /// What it holds.
     pub spec: PaneSpec,
     table: OnceLock<Arc<Panes>>,
+    shown: OnceLock<Arc<Panes>>,
 }
 
 impl Tables {
@@ -88,7 +91,8 @@ impl States {
 
     /// Names a table of rows by batch.
     pub fn panes(&self, name: &str, spec: PaneSpec) -> Arc<PaneTable> {
-        let table = Arc::new(PaneTable { name: name.to_owned(), spec, table: OnceLock::new() });
+        let (table, shown) = (OnceLock::new(), OnceLock::new());
+        let table = Arc::new(PaneTable { name: name.to_owned(), spec, table, shown });
         lock(&self.panes).push(Arc::clone(&table));
         table
     }
@@ -126,6 +130,16 @@ impl States {
         Ok(())
     }
 
+    /// Lets panes be read that other code uses, before this is bound: what it would make of them. Makes and changes nothing.
+    pub fn show(&self, tables: &Arc<Tables>) {
+        for named in lock(&self.panes).iter() {
+            if let Some(panes) = tables.store.find_panes(&named.name, &named.spec) {
+                named.shown.get_or_init(|| panes);
+            }
+        }
+        self.shown.get_or_init(|| Arc::clone(tables));
+    }
+
     /// The tables that it uses; none before it was bound to any.
     pub fn tables(&self) -> Option<&Arc<Tables>> {
         self.tables.get()
@@ -144,7 +158,8 @@ impl States {
     /// The last batch that was applied to the tables since they were opened; nothing, where there was none. A batch that was begun before
     /// may still be run, more than once: it is never this one.
     pub fn applied(&self) -> Option<BatchTime> {
-        self.tables.get().and_then(|tables| *lock(&tables.applied))
+        let tables = self.tables.get().or(self.shown.get());
+        tables.and_then(|tables| *lock(&tables.applied))
     }
 
     /// Does something to the change of the batch that runs.
@@ -173,6 +188,11 @@ impl PaneTable {
     /// Before the pipeline has started.
     pub fn table(&self) -> &Arc<Panes> {
         self.table.get().expect("tables are bound before a batch runs")
+    }
+
+    /// The table, if it may be read: once it is bound, or before, where other code uses it.
+    pub fn shown(&self) -> Option<&Arc<Panes>> {
+        self.table.get().or(self.shown.get())
     }
 }
 

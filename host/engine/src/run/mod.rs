@@ -28,6 +28,7 @@ use crate::swap::Swap;
 use crate::ticks::Ticks;
 use crate::upgrade::Upgrades;
 use crate::waiting::Waited;
+use crate::warming::{Beside, Warm};
 use crate::{Board, EngineError, Mode, Stop, Summary};
 
 /// Batches that are cut and not committed, beside those that run; at that, the next is cut later and is larger.
@@ -41,6 +42,8 @@ pub(crate) struct Around {
     pub(crate) compute: Handle,
     pub(crate) board: Board,
     pub(crate) events: Events,
+    /// Where upgrades are prepared.
+    pub(crate) beside: Beside,
 }
 
 /// A batch, and the code that computes it.
@@ -70,6 +73,9 @@ pub(crate) struct Run {
     upgrades: Upgrades,
     /// The upgrade that is on its way.
     pub(crate) swap: Option<Swap>,
+    /// Keeps the other code ready until its first batch.
+    pub(crate) warm: Option<Warm>,
+    pub(crate) beside: Beside,
     /// Cut, and not running yet.
     pub(crate) queue: VecDeque<Job>,
     /// In their order.
@@ -103,7 +109,7 @@ impl Run {
             name,
             upgrades,
         } = application;
-        let Around { clock, randomness, compute, board, events } = around;
+        let Around { clock, randomness, compute, board, events, beside } = around;
         let journal = match &checkpoint {
             Some(checkpoint) => Some(recover::open(checkpoint, Arc::clone(&clock)).await?),
             None => None,
@@ -144,6 +150,8 @@ impl Run {
             receivers: None,
             upgrades,
             swap: None,
+            warm: None,
+            beside,
             queue: VecDeque::new(),
             running: VecDeque::new(),
             ran: VecDeque::new(),
@@ -278,6 +286,9 @@ impl Run {
             running < code.programs.count() && (code.states.is_empty() || (is_free && running == 0))
         };
         while let Some(job) = self.queue.pop_front_if(|job| may_run(&job.code, self.running.len())) {
+            if self.swap.is_none() && Arc::ptr_eq(&job.code, &self.code) {
+                self.warm = None;
+            }
             let process = self.processor.clone().process(Arc::clone(&job.code), Arc::clone(&job.batch));
             self.running.push_back((job, Task::spawn(&self.compute, process)));
         }
@@ -314,6 +325,9 @@ impl Run {
         self.summary.dead_letters += dead_letters;
         if let Some(receivers) = &mut self.receivers {
             receivers.adapt(&status, &taken);
+        }
+        if let Some(warm) = &self.warm {
+            warm.applied();
         }
         self.processor.events.tell(|| events::Event::BatchCompleted(status.clone()));
         self.processor.board.batch_done(status, dead_letters);

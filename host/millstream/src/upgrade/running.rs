@@ -1,13 +1,14 @@
 //! The side of the running pipeline: loads what is asked for beside what runs, and goes over to it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use millstream_connectors::{Handover, Screen};
 use millstream_engine::{Upgrade, UpgradeError, Upgrader};
 use millstream_model::{BatchTime, Version};
 use millstream_pipeline::{Checked, SELF};
-use millstream_platform::crash_point;
+use millstream_platform::{Spare, crash_point};
 use millstream_plugins::Cache;
 use tokio::sync::Mutex;
 
@@ -67,7 +68,21 @@ impl Running {
     ///
     /// # Errors
     /// The pipeline goes on as it was, and why.
-    pub(crate) async fn upgrade(&self, request: Request) -> Result<Report> {
+    pub(crate) async fn upgrade(self: &Arc<Self>, request: Request) -> Result<Report> {
+        let running = Arc::clone(self);
+        beside(async move { running.upgrade_here(request).await }).await
+    }
+
+    /// Goes over to the files as they are now.
+    ///
+    /// # Errors
+    /// The pipeline goes on as it was, and why.
+    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<Report> {
+        let running = Arc::clone(self);
+        beside(async move { running.refresh_here().await }).await
+    }
+
+    async fn upgrade_here(&self, request: Request) -> Result<Report> {
         // One after the other.
         let mut current = self.current.lock().await;
         match request.back {
@@ -79,11 +94,7 @@ impl Running {
         }
     }
 
-    /// Goes over to the files as they are now.
-    ///
-    /// # Errors
-    /// The pipeline goes on as it was, and why.
-    pub(crate) async fn refresh(&self) -> Result<Report> {
+    async fn refresh_here(&self) -> Result<Report> {
         let mut current = self.current.lock().await;
         let (read, overrides) = (self.target.read().await?, self.given.clone());
         let compiled = self.compiled.clone();
@@ -189,6 +200,12 @@ impl Running {
         let adopted = store.adopted()?.ok_or_else(none)?;
         Loaded::kept(store, &adopted.before).await
     }
+}
+
+/// Loads, checks and compiles without a hurry: batches and receivers come first.
+async fn beside(work: impl Future<Output = Result<Report>> + Send + 'static) -> Result<Report> {
+    let mut work = Spare::start("upgrade", work).context("starting a thread that prepares the upgrade")?;
+    work.done().await.context("the upgrade was cut short; the log says why")?
 }
 
 /// A refusal of another pipeline file, whose diagnostics speak of the one that it takes the place of.
