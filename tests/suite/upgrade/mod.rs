@@ -2,6 +2,7 @@
 
 mod crashes;
 mod refusals;
+mod windows;
 
 use std::path::PathBuf;
 

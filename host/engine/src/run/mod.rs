@@ -326,7 +326,8 @@ impl Run {
         if let Some(receivers) = &mut self.receivers {
             receivers.adapt(&status, &taken);
         }
-        if let Some(warm) = &self.warm {
+        // Where the next batch begins right away, it does the same itself.
+        if let Some(warm) = self.warm.as_ref().filter(|_| self.queue.is_empty()) {
             warm.applied();
         }
         self.processor.events.tell(|| events::Event::BatchCompleted(status.clone()));
