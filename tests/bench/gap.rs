@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+
+use crate::process::{Process, TEXT_PLUGIN, appeared, is_hidden, since_1970, variant};
 
 const ROUNDS: usize = 7;
 /// Lines a second.
@@ -56,13 +56,18 @@ path = "frequent"
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Nothing,
+    Swap,
     Takeover,
     StopStart,
 }
 
 /// The ways that are compared.
-const CHANGES: &[(&str, Change)] =
-    &[("nothing", Change::Nothing), ("takeover", Change::Takeover), ("stop and start", Change::StopStart)];
+const CHANGES: &[(&str, Change)] = &[
+    ("nothing", Change::Nothing),
+    ("swap", Change::Swap),
+    ("takeover", Change::Takeover),
+    ("stop and start", Change::StopStart),
+];
 
 /// What a change came to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -119,26 +124,20 @@ fn send(address: &str, ended: &AtomicBool) {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "a bench runs in real time")]
-fn since_1970() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
 /// A pipeline in a folder of its own, and the process that runs it.
 struct Pipeline {
     folder: tempfile::TempDir,
-    process: Child,
+    process: Process,
+    swaps: usize,
 }
 
 impl Pipeline {
     fn start() -> Result<(Self, Live)> {
         let folder = tempfile::tempdir()?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let plugin = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/bin/text.wasm"));
-        let text = PIPELINE.replace("PLUGIN", &plugin.display().to_string()).replace("ADDRESS", &address);
-        fs::write(file(&folder), text)?;
-        let process = run(&folder, &[])?;
-        Ok((Self { folder, process }, Live::start(address)))
+        let text = PIPELINE.replace("PLUGIN", TEXT_PLUGIN).replace("ADDRESS", &address);
+        let process = Process::start(folder.path(), &text)?;
+        Ok((Self { folder, process, swaps: 0 }, Live::start(address)))
     }
 
     /// Makes the change; gives when it began.
@@ -146,18 +145,23 @@ impl Pipeline {
         let begun = since_1970();
         match change {
             Change::Nothing => {}
-            Change::Takeover => {
-                let new = run(&self.folder, &["--takeover"])?;
-                let ended = std::mem::replace(&mut self.process, new).wait()?;
-                ensure!(ended.success(), "the process that was taken over ended with {ended}");
-            }
+            Change::Swap => self.swap()?,
+            Change::Takeover => self.process.take_over()?,
             Change::StopStart => {
-                let stopped = program("stop", &self.folder).status()?;
-                ensure!(stopped.success() && self.process.wait()?.success(), "the process did not stop well");
-                self.process = run(&self.folder, &[])?;
+                self.process.stop()?;
+                self.process.start_again()?;
             }
         }
         Ok(begun)
+    }
+
+    /// Goes over to a component that was never compiled before.
+    fn swap(&mut self) -> Result<()> {
+        self.swaps += 1;
+        let component = variant(self.folder.path(), self.swaps)?;
+        let asked = self.process.command("upgrade").arg(format!("text={}", component.display())).output()?;
+        ensure!(asked.status.success(), "the swap ended with {}", asked.status);
+        Ok(())
     }
 
     fn batches(&self) -> Result<Vec<PathBuf>> {
@@ -182,48 +186,26 @@ impl Pipeline {
     fn outputs(&self) -> Result<BTreeMap<Duration, Vec<Sent>>> {
         let mut outputs = BTreeMap::new();
         for batch in self.batches()? {
-            // A folder's status changes last when it is renamed into its place.
-            let known = fs::metadata(&batch)?;
-            let appeared = Duration::new(known.ctime().unsigned_abs(), u32::try_from(known.ctime_nsec())?);
             let mut lines = Vec::new();
             for part in fs::read_dir(&batch)? {
                 lines.extend(fs::read_to_string(part?.path())?.lines().filter_map(sent));
             }
-            outputs.insert(appeared, lines);
+            outputs.insert(appeared(&batch)?, lines);
         }
         Ok(outputs)
     }
 
     /// Ends the pipeline, and gives its output.
     fn end(mut self) -> Result<BTreeMap<Duration, Vec<Sent>>> {
-        ensure!(program("stop", &self.folder).status()?.success(), "the pipeline did not stop well");
-        ensure!(self.process.wait()?.success(), "the pipeline did not end well");
+        self.process.stop()?;
         self.outputs()
     }
-}
-
-fn is_hidden(name: &std::ffi::OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
 }
 
 fn sent(line: &str) -> Option<Sent> {
     let mut words = line.split(' ');
     let number = words.next()?.parse().ok()?;
     Some((number, Duration::from_micros(words.next()?.parse().ok()?)))
-}
-
-fn file(folder: &tempfile::TempDir) -> PathBuf {
-    folder.path().join("pipeline.toml")
-}
-
-fn program(command: &str, folder: &tempfile::TempDir) -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_millstream"));
-    program.arg(command).arg(file(folder)).stderr(Stdio::null());
-    program
-}
-
-fn run(folder: &tempfile::TempDir, more: &[&str]) -> Result<Child> {
-    program("run", folder).args(more).spawn().context("starting the program")
 }
 
 /// What happened to the lines from shortly before `begun` on until `end`.

@@ -17,8 +17,10 @@ mod origin;
 mod passed;
 mod pipeline;
 mod poison;
+mod process;
 mod receivers;
 mod state;
+mod swaps;
 
 use std::env;
 use std::path::Path;
@@ -48,6 +50,7 @@ fn main() -> Result<()> {
         words if words.contains(&"--bench") && words.contains(&"poison") => poison::run()?,
         words if words.contains(&"--bench") && words.contains(&"origin") => origin::run()?,
         words if words.contains(&"--bench") && words.contains(&"receivers") => receivers::run()?,
+        words if words.contains(&"--bench") && words.contains(&"swaps") => swaps::run(words)?,
         words if words.contains(&"--bench") && words.contains(&"gap") => gap::run_all()?,
         words if words.contains(&"--bench") => run(words)?,
         // Built and started by `cargo test --all-targets` as well; there is nothing to test here.

@@ -46,7 +46,7 @@ impl Source for Numbered {
 }
 
 /// In decimal, which the standard library takes five times as long for.
-fn push_number(text: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn push_number(text: &mut Vec<u8>, mut number: u64) {
     let mut digits = [b'0'; 20];
     let mut from = digits.len();
     loop {

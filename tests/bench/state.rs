@@ -27,7 +27,7 @@ use crate::pipeline::{Job, execute};
 
 const ROUNDS: usize = 3;
 /// The batches on both sides that a batch is compared with.
-const NEIGHBOURS: usize = 5;
+pub(crate) const NEIGHBOURS: usize = 5;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -329,14 +329,19 @@ impl Watch {
 
 /// By how much one took longer than the median of its neighbours, at the most.
 pub(crate) fn delay(ms: &[f64]) -> f64 {
+    delays(ms).into_iter().fold(0.0, f64::max)
+}
+
+/// By how much each took longer than the median of its neighbours.
+pub(crate) fn delays(ms: &[f64]) -> Vec<f64> {
     let over = |at: usize| {
         let around = at.saturating_sub(NEIGHBOURS)..ms.len().min(at + NEIGHBOURS + 1);
         ms[at] - median(ms[around].to_vec())
     };
-    (0..ms.len()).map(over).fold(0.0, f64::max)
+    (0..ms.len()).map(over).collect()
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use millstream_journal::Limits;
 use millstream_model::{BatchTime, Block, Lane, Metered, OriginRange, Usages, Version, add_usages};
 use millstream_platform::Disk;
-use millstream_query::Program;
+use millstream_query::{Program, Warming};
 use millstream_state::{Limits as StateLimits, States};
 
 use crate::receive::{InletSettings, PidError, PidEstimator, PidSettings};
@@ -54,6 +54,7 @@ pub struct Code {
 
 /// The same program as often as batches may run at once.
 pub struct Programs {
+    warming: Warming,
     idle: Arc<Mutex<Vec<Program>>>,
     all: usize,
 }
@@ -162,13 +163,20 @@ impl SourceBinding {
 impl Programs {
     /// Programs that were compiled from the same text.
     pub fn new(programs: Vec<Program>) -> Self {
-        Self { all: programs.len(), idle: Arc::new(Mutex::new(programs)) }
+        // They are of the same operators.
+        let warming = programs.first().map(Program::warming).unwrap_or_default();
+        Self { warming, all: programs.len(), idle: Arc::new(Mutex::new(programs)) }
     }
 
     /// `count` of those in `idle`, which others go on with afterwards.
     #[cfg(test)]
     pub(crate) fn borrowed(idle: &Arc<Mutex<Vec<Program>>>, count: usize) -> Self {
-        Self { idle: Arc::clone(idle), all: count }
+        Self { warming: Warming::default(), idle: Arc::clone(idle), all: count }
+    }
+
+    /// What of them is made ready for their first batch.
+    pub(crate) fn warming(&self) -> Warming {
+        self.warming.clone()
     }
 
     /// How many batches may run at once.

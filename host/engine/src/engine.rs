@@ -7,6 +7,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::events::Events;
 use crate::run::{Around, Run};
+use crate::warming::Beside;
 use crate::{Application, Board, Cpu, EngineError, Listener, Stop};
 
 /// When a pipeline cuts its batches.
@@ -74,8 +75,12 @@ impl Engine {
         board: Board,
     ) -> Result<Summary, EngineError> {
         let compute = self.compute.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone());
+        let beside = match self.compute {
+            Some(_) => Beside::Spare,
+            None => Beside::Here(Handle::current()),
+        };
         let (clock, randomness) = (Arc::clone(&self.clock), Arc::clone(&self.randomness));
-        let around = Around { clock, randomness, compute, board, events: self.events.clone() };
+        let around = Around { clock, randomness, compute, board, events: self.events.clone(), beside };
         let mut run = Run::open(application, mode, stop, around).await?;
         run.recover().await?;
         run.start()?;

@@ -48,6 +48,7 @@ mod ticks;
 mod understudy;
 mod upgrade;
 mod waiting;
+mod warming;
 
 pub use application::{
     Application, Backpressure, CatchUp, Checkpoint, Code, OnFailure, Policy, Programs, SinkBinding,

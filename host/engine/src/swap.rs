@@ -1,6 +1,6 @@
 //! Other code for a pipeline that runs, from one batch to the next.
 //!
-//! Beside the stream the code is checked and its tables are read. Then the receivers end that it has others for; what they
+//! Beside the stream the code is checked, its tables are read, and it is made ready for its first batch. Then the receivers end that it has others for; what they
 //! have received waits in their queues, and batches go on. When they have ended, and nothing waits that only the code
 //! before can read, the code is adopted: that it is the pipeline's own is written down. From there on batches are cut for
 //! it, and the next receivers go on behind those before them. Batches that were cut before are ended by the code before,
@@ -29,6 +29,7 @@ use crate::rehearse::Rehearsing;
 use crate::run::{Job, Run};
 use crate::understudy::Understudy;
 use crate::upgrade::{Asked, Shadow, Swapped, Upgrade, UpgradeError, Upgraded};
+use crate::warming::Warm;
 use crate::{EngineError, Event, UpgradeStage, commit, recover};
 
 /// An upgrade on its way.
@@ -53,7 +54,7 @@ pub(crate) type Answer = oneshot::Sender<Result<Upgraded, UpgradeError>>;
 
 /// How far it is.
 pub(crate) enum Stage {
-    /// Its tables are read.
+    /// Its tables are read, and it is made ready.
     Opening(Task<Result<Opened, EngineError>>),
     /// It runs beside the stream.
     Rehearsing(Rehearsing),
@@ -187,10 +188,15 @@ impl Run {
         };
         inherit(&mut code, &self.code);
         let now = BatchTime::from_ms(self.processor.clock.now_ms());
+        let ready = self.make_ready(&code, plan.is_none());
         let opening = async move {
             code.tables.open(now).await?;
             if let Some(shadow) = &shadow {
                 shadow.code.tables.open(now).await?;
+            }
+            if let Some(ready) = ready {
+                // Where it cannot be made ready, its first batch takes longer.
+                ready.await.ok();
             }
             Ok(Opened { code: Arc::new(code), shadow, plan })
         };
@@ -198,6 +204,19 @@ impl Run {
         self.swap = Some(Swap { stage, adopt, purpose });
         // Whoever asks for something else does not ask for what was before.
         self.trial = None;
+    }
+
+    /// Begins to make code ready that goes on with the states `as_they_are`. Gives what completes once it is. Code that gets others
+    /// is made ready by what it runs beside the stream.
+    fn make_ready(&mut self, code: &Code, as_they_are: bool) -> Option<oneshot::Receiver<()>> {
+        self.warm = None;
+        if !as_they_are {
+            return None;
+        }
+        code.states.show(&self.states);
+        let (warm, ready) = Warm::start(code, &self.beside);
+        self.warm = warm;
+        Some(ready)
     }
 
     /// Goes on with an upgrade whose tables were read.

@@ -21,6 +21,7 @@ mod cpu;
 mod crash_point;
 mod disk;
 mod randomness;
+mod spare;
 mod task;
 
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -31,4 +32,5 @@ pub use disk::{
     make_folder,
 };
 pub use randomness::{Backoff, Randomness, Seeded, SystemRandomness};
+pub use spare::Spare;
 pub use task::Task;

@@ -11,8 +11,8 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::LazyLock;
-use std::thread::available_parallelism;
+use std::sync::{LazyLock, mpsc};
+use std::thread::{self, available_parallelism};
 
 use millstream_platform::Task;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -44,6 +44,15 @@ pub(crate) async fn within<T>(work: impl Future<Output = T>) -> Result<T, String
         work.as_mut().poll(context)
     });
     Ok(poll.await)
+}
+
+/// Starts a thread from those of guests, and so with their priority: whoever sets a sandbox up may have a lower one.
+pub(crate) fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    let (tell, told) = mpsc::channel();
+    let thread = thread::Builder::new().name(name.to_owned());
+    drop(handle()?.spawn(async move { tell.send(thread.spawn(work).map(drop)) }));
+    let started = told.recv().map_err(|error| error.to_string())?;
+    started.map_err(|error| error.to_string())
 }
 
 fn handle() -> Result<&'static Handle, String> {

@@ -7,6 +7,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, OptLevel};
 
 use crate::guest::{Guest, add_to_linker};
+use crate::outside::start_thread;
 use crate::{Compiler, PluginError};
 
 /// From one tick to the next. At each, running guests yield, so that a deadline can fall and others can run.
@@ -79,6 +80,5 @@ fn tick(engine: &Engine) -> wasmtime::Result<()> {
             thread::park_timeout(TICK);
         }
     };
-    thread::Builder::new().name("plugin-tick".to_owned()).spawn(ticker)?;
-    Ok(())
+    start_thread("plugin-tick", ticker).map_err(wasmtime::Error::msg)
 }

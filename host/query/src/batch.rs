@@ -104,6 +104,11 @@ pub(crate) struct Aside<'r> {
 }
 
 impl Run {
+    /// A run beside those of batches, of which nothing counts.
+    pub(crate) fn of(time: BatchTime) -> Self {
+        Self { time, ..Self::default() }
+    }
+
     pub(crate) fn time(&self) -> BatchTime {
         self.time
     }

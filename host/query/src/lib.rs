@@ -36,7 +36,7 @@ pub use error::QueryError;
 pub use in_parallel::in_parallel;
 pub use input::{Chunks, Rows};
 pub use isolation::{Isolation, Poison};
-pub use operator::{Operator, OperatorContext, OperatorInput, Partitions};
+pub use operator::{Operator, OperatorContext, OperatorInput, Partitions, Warming};
 pub use origin::Origin;
 pub use program::{Computed, Output, Poisoned, Program};
 pub use relations::{Call, Relations, sql_relations};

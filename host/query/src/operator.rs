@@ -38,6 +38,12 @@ pub trait Operator: Send + Sync {
         None
     }
 
+    /// Makes ready what the next batch wants of earlier ones, beside those batches, if that takes long. What comes of a batch is
+    /// the same with it and without. The context's time is that of the last batch.
+    async fn warm(&self, _context: &OperatorContext) -> Result<(), QueryError> {
+        Ok(())
+    }
+
     /// The relation's rows in a batch whose input is `rows`; nothing, where the relation has no table in this batch.
     /// That is not the same as a table without rows: whoever reads it has none either.
     async fn run(
@@ -123,6 +129,28 @@ impl OperatorContext {
     /// Where the batch adds to too many.
     pub fn add(&self, added: Accumulated) -> Result<(), QueryError> {
         self.run.add(added)
+    }
+}
+
+/// The operators of a program, which may be made ready for its next batch while others run it.
+#[derive(Clone, Default)]
+pub struct Warming(Vec<Arc<dyn Operator>>);
+
+impl Warming {
+    pub(crate) fn new(operators: impl Iterator<Item = Arc<dyn Operator>>) -> Self {
+        Self(operators.collect())
+    }
+
+    /// Makes ready what the batch behind `time`, the last one, will want of earlier ones.
+    ///
+    /// # Errors
+    /// A function fails on what there is. That batch will find the same.
+    pub async fn warm(&self, time: BatchTime) -> Result<(), QueryError> {
+        let context = OperatorContext::new(&Arc::new(Run::of(time)), None);
+        for operator in &self.0 {
+            operator.warm(&context).await?;
+        }
+        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ use crate::compile::compile;
 use crate::input::{Chunks, Slot};
 use crate::origin::{Origin, decode};
 use crate::stage::Stage;
-use crate::{QueryError, Relations};
+use crate::{QueryError, Relations, Warming};
 
 /// Batches with fewer rows run in one partition.
 const PARALLEL_ROWS_MIN: usize = 16_384;
@@ -74,6 +74,11 @@ impl Program {
     /// The inputs that a batch must be given.
     pub fn inputs(&self) -> impl Iterator<Item = &str> {
         self.inputs.keys().map(String::as_str)
+    }
+
+    /// What is made ready for its next batch, by whoever does that.
+    pub fn warming(&self) -> Warming {
+        Warming::new(self.stages.iter().filter_map(|stage| stage.operator.clone()))
     }
 
     /// Goes by `stopwatch` from now on.

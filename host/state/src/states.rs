@@ -23,6 +23,8 @@ pub struct States {
     keyed: Mutex<Vec<Arc<KeyedTable>>>,
     panes: Mutex<Vec<Arc<PaneTable>>>,
     tables: OnceLock<Arc<Tables>>,
+    /// Those that may be read before.
+    shown: OnceLock<Arc<Tables>>,
     staged: Mutex<Option<Change>>,
     /// The streams whose states may be lost.
     droppable: Mutex<BTreeSet<String>>,
@@ -48,6 +50,7 @@ pub struct PaneTable {
     /// What it holds.
     pub spec: PaneSpec,
     table: OnceLock<Arc<Panes>>,
+    shown: OnceLock<Arc<Panes>>,
 }
 
 impl Tables {
@@ -104,7 +107,8 @@ impl States {
 
     /// Names a table of rows by batch.
     pub fn panes(&self, name: &str, spec: PaneSpec) -> Arc<PaneTable> {
-        let table = Arc::new(PaneTable { name: name.to_owned(), spec, table: OnceLock::new() });
+        let (table, shown) = (OnceLock::new(), OnceLock::new());
+        let table = Arc::new(PaneTable { name: name.to_owned(), spec, table, shown });
         lock(&self.panes).push(Arc::clone(&table));
         table
     }
@@ -154,6 +158,16 @@ impl States {
         Ok(())
     }
 
+    /// Lets panes be read that other code uses, before this is bound: what it would make of them. Makes and changes nothing.
+    pub fn show(&self, tables: &Arc<Tables>) {
+        for named in lock(&self.panes).iter() {
+            if let Some(panes) = tables.store.find_panes(&named.name, &named.spec) {
+                named.shown.get_or_init(|| panes);
+            }
+        }
+        self.shown.get_or_init(|| Arc::clone(tables));
+    }
+
     /// The tables that it uses; none before it was bound to any.
     pub fn tables(&self) -> Option<&Arc<Tables>> {
         self.tables.get()
@@ -173,7 +187,8 @@ impl States {
     /// The last batch that was applied to the tables since they were opened; nothing, where there was none. A batch that was begun before
     /// may still be run, more than once: it is never this one.
     pub fn applied(&self) -> Option<BatchTime> {
-        self.tables.get().and_then(|tables| *lock(&tables.applied))
+        let tables = self.tables.get().or(self.shown.get());
+        tables.and_then(|tables| *lock(&tables.applied))
     }
 
     /// Does something to the change of the batch that runs.
@@ -202,6 +217,11 @@ impl PaneTable {
     /// Before the pipeline has started.
     pub fn table(&self) -> &Arc<Panes> {
         self.table.get().expect("tables are bound before a batch runs")
+    }
+
+    /// The table, if it may be read: once it is bound, or before, where other code uses it.
+    pub fn shown(&self) -> Option<&Arc<Panes>> {
+        self.table.get().or(self.shown.get())
     }
 }
 

@@ -10,6 +10,7 @@ mod probation;
 mod refusals;
 mod shadow;
 mod takeovers;
+mod windows;
 
 use std::path::PathBuf;
 

@@ -30,6 +30,7 @@ use crate::ticks::Ticks;
 use crate::understudy::Backlog;
 use crate::upgrade::Upgrades;
 use crate::waiting::Waited;
+use crate::warming::{Beside, Warm};
 use crate::{Board, EngineError, Mode, Stop, Summary};
 
 /// Batches that are cut and not committed, beside those that run; at that, the next is cut later and is larger.
@@ -43,6 +44,8 @@ pub(crate) struct Around {
     pub(crate) compute: Handle,
     pub(crate) board: Board,
     pub(crate) events: Events,
+    /// Where upgrades are prepared.
+    pub(crate) beside: Beside,
 }
 
 /// A batch, and the code that computes it.
@@ -75,6 +78,9 @@ pub(crate) struct Run {
     pub(crate) swap: Option<Swap>,
     /// What is tried out of the code, while it is.
     pub(crate) trial: Option<Trial>,
+    /// Keeps the other code ready until its first batch.
+    pub(crate) warm: Option<Warm>,
+    pub(crate) beside: Beside,
     /// Cut, and not running yet.
     pub(crate) queue: VecDeque<Job>,
     /// In their order.
@@ -108,7 +114,7 @@ impl Run {
             name,
             upgrades,
         } = application;
-        let Around { clock, randomness, compute, board, events } = around;
+        let Around { clock, randomness, compute, board, events, beside } = around;
         let journal = match &checkpoint {
             Some(checkpoint) => Some(recover::open(checkpoint, Arc::clone(&clock)).await?),
             None => None,
@@ -155,6 +161,8 @@ impl Run {
             upgrades,
             swap: None,
             trial: None,
+            warm: None,
+            beside,
             queue: VecDeque::new(),
             running: VecDeque::new(),
             ran: VecDeque::new(),
@@ -315,6 +323,9 @@ impl Run {
             running < code.programs.count() && (code.states.is_empty() || (is_free && running == 0))
         };
         while let Some(job) = self.queue.pop_front_if(|job| may_run(&job.code, self.running.len())) {
+            if self.swap.is_none() && Arc::ptr_eq(&job.code, &self.code) {
+                self.warm = None;
+            }
             let failures = self.failures_of(&job.code);
             let processor = Processor { failures, ..self.processor.clone() };
             let process = processor.process(Arc::clone(&job.code), Arc::clone(&job.batch));
@@ -355,6 +366,10 @@ impl Run {
         self.summary.dead_letters += dead_letters;
         if let Some(receivers) = &mut self.receivers {
             receivers.adapt(&status, &taken);
+        }
+        // Where the next batch begins right away, it does the same itself.
+        if let Some(warm) = self.warm.as_ref().filter(|_| self.queue.is_empty()) {
+            warm.applied();
         }
         self.processor.events.tell(|| events::Event::BatchCompleted(status.clone()));
         self.processor.board.batch_done(status, dead_letters);

@@ -3,13 +3,13 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use millstream_connectors::{Handover, Screen};
 use millstream_engine::{Code, Upgrade, UpgradeError, Upgraded, Upgrader};
 use millstream_model::pipeline::Probation;
 use millstream_model::{BatchTime, Version};
 use millstream_pipeline::{Checked, SELF};
-use millstream_platform::crash_point;
+use millstream_platform::{Spare, crash_point};
 use millstream_plugins::Cache;
 use tokio::sync::{Mutex, MutexGuard, watch};
 
@@ -78,7 +78,21 @@ impl Running {
     ///
     /// # Errors
     /// The pipeline goes on as it was, and why.
-    pub(crate) async fn upgrade(&self, request: Request) -> Result<Report> {
+    pub(crate) async fn upgrade(self: &Arc<Self>, request: Request) -> Result<Report> {
+        let running = Arc::clone(self);
+        beside(async move { running.upgrade_here(request).await }).await
+    }
+
+    /// Goes over to the files as they are now.
+    ///
+    /// # Errors
+    /// The pipeline goes on as it was, and why.
+    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<Report> {
+        let running = Arc::clone(self);
+        beside(async move { running.refresh_here().await }).await
+    }
+
+    async fn upgrade_here(&self, request: Request) -> Result<Report> {
         // One after the other.
         let mut current = self.current().await;
         let (next, twin) = match request.back {
@@ -95,11 +109,7 @@ impl Running {
         self.go_over(&mut current, next, &request, twin).await
     }
 
-    /// Goes over to the files as they are now.
-    ///
-    /// # Errors
-    /// The pipeline goes on as it was, and why.
-    pub(crate) async fn refresh(&self) -> Result<Report> {
+    async fn refresh_here(&self) -> Result<Report> {
         let mut current = self.current().await;
         let (read, overrides, allowed) =
             (self.target.read().await?, self.given.clone(), current.allowed.clone());
@@ -311,6 +321,12 @@ impl Running {
         let before = store.adopted()?.and_then(|adopted| adopted.before).ok_or_else(none)?;
         Loaded::kept(store, &before, current.allowed.clone()).await
     }
+}
+
+/// Loads, checks and compiles without a hurry: batches and receivers come first.
+async fn beside(work: impl Future<Output = Result<Report>> + Send + 'static) -> Result<Report> {
+    let mut work = Spare::start("upgrade", work).context("starting a thread that prepares the upgrade")?;
+    work.done().await.context("the upgrade was cut short; the log says why")?
 }
 
 /// A refusal of another pipeline file, whose diagnostics speak of the one that it takes the place of.

@@ -169,6 +169,11 @@ impl Store {
         }
     }
 
+    /// A table of panes that is like `spec`, where somebody has asked for it.
+    pub fn find_panes(&self, name: &str, spec: &PaneSpec) -> Option<Arc<Panes>> {
+        self.tables().find_panes(name, spec)
+    }
+
     /// The names of the tables that are stored and that nobody has asked for.
     pub fn orphans(&self) -> Vec<String> {
         self.tables().iter().filter(|(_, table)| !table.is_asked).map(|(name, _)| name.clone()).collect()

@@ -116,6 +116,16 @@ impl Tables {
         Ok(Arc::clone(panes))
     }
 
+    /// A table of panes that is like `spec`, where somebody has asked for it.
+    pub(super) fn find_panes(&self, name: &str, spec: &PaneSpec) -> Option<Arc<Panes>> {
+        let table = self.get(name).filter(|table| table.is_asked)?;
+        table.check(name, &spec.stored()).ok()?;
+        match &table.content {
+            Content::Panes(panes, _) => Some(Arc::clone(panes)),
+            Content::Keyed(_) => None,
+        }
+    }
+
     pub(super) fn drop_table(&mut self, name: &str) {
         let removed = self.by_name.remove(name);
         self.dropped.extend(removed.and_then(|table| table.stored).map(|stored| stored.id));
