@@ -21,7 +21,9 @@ pub(super) fn failing(trial: &Trial, options: &[&str]) {
     let text = text.replace("[plugins.hostile]", &format!("[plugins.hostile]\nconfig = {{ but = {but} }}"));
     trial.project.write("failing.toml", text);
     let file = trial.project.path("failing.toml");
-    let asked = trial.project.run("upgrade", &[&["--file", file.to_str().unwrap()], options].concat());
+    // However small batches are, the record comes within them.
+    let probation = ["--file", file.to_str().unwrap(), "--probation", "1000000"];
+    let asked = trial.project.run("upgrade", &[&probation, options].concat());
     assert!(asked.status.success(), "{}", stderr(&asked));
 }
 

@@ -8,7 +8,7 @@ mod next;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use millstream_journal::JournalError;
+use millstream_journal::{JournalError, Wal};
 use millstream_model::BatchTime;
 use millstream_platform::{Clock, Randomness, Task};
 use millstream_state::{Limits as StateLimits, Tables};
@@ -96,6 +96,28 @@ pub(crate) struct Run {
     summary: Summary,
 }
 
+impl Around {
+    /// What batches are run with by the pipeline itself.
+    fn processor(&self, wal: Option<Wal>, policy: Policy, stop: Stop) -> Processor {
+        Processor {
+            clock: Arc::clone(&self.clock),
+            randomness: Arc::clone(&self.randomness),
+            wal,
+            policy,
+            board: self.board.clone(),
+            events: self.events.clone(),
+            quarantine: Quarantine::default(),
+            stop,
+            is_recovering: false,
+            waited: Waited::default(),
+            backlog: Backlog::default(),
+            writes: true,
+            captures: false,
+            failures: None,
+        }
+    }
+}
+
 impl Run {
     /// Opens the journal, if there is to be one, and reads the tables.
     pub(crate) async fn open(
@@ -114,7 +136,7 @@ impl Run {
             name,
             upgrades,
         } = application;
-        let Around { clock, randomness, compute, board, events, beside } = around;
+        let clock = Arc::clone(&around.clock);
         let journal = match &checkpoint {
             Some(checkpoint) => Some(recover::open(checkpoint, Arc::clone(&clock)).await?),
             None => None,
@@ -129,22 +151,8 @@ impl Run {
             _ => recover::states_in_memory(&code, state_limits)?,
         };
         code.tables.open(BatchTime::from_ms(clock.now_ms())).await?;
-        let processor = Processor {
-            clock: Arc::clone(&clock),
-            randomness,
-            wal,
-            policy,
-            board,
-            events,
-            quarantine: Quarantine::default(),
-            stop: stop.clone(),
-            is_recovering: false,
-            waited: Waited::default(),
-            backlog: Backlog::default(),
-            writes: true,
-            captures: false,
-            failures: None,
-        };
+        let processor = around.processor(wal, policy, stop.clone());
+        let Around { compute, beside, .. } = around;
         Ok(Self {
             name,
             code: Arc::new(code),
