@@ -14,7 +14,7 @@ use crate::passed::Passed;
 use crate::pipeline::{Job, execute};
 use crate::{corpus, measure};
 
-const LINES: usize = 400_000;
+const LINES: usize = 1_000_000;
 const BATCH_ROWS: usize = 100_000;
 const ROUNDS: usize = 15;
 /// The streams behind the words: what is counted, and the calls on the way there.
