@@ -3,7 +3,7 @@
 //! Compiling is the one thing that the host does with a component before any of the sandbox's limits is there: time and memory
 //! go with what the component is, and one function can be made to take as much of both as its author likes. So a host
 //! compiles in a process of its own, whose limits are the system's (`child`), and what that came to is kept by the
-//! component's digest (`cache`), so that the next start has it in less than a millisecond.
+//! component's digest (`cache`), so that the next start has it in about a millisecond.
 //!
 //! Loading compiled code is `unsafe`: it is machine code, and is run as it is. It comes from the compiler itself, in this
 //! process or in its child, or from the cache, which gives nothing that this host has not written.
