@@ -59,7 +59,7 @@ pub enum EngineError {
     /// States cannot be read or written.
     #[error("states: {0}")]
     State(StateError),
-    /// The pipeline would lose states that nobody allowed it to drop. Nothing was changed.
+    /// The pipeline would lose states that nobody allowed it to drop. None was dropped.
     #[error("{0}")]
     Losses(String),
     /// A batch was begun by code that is not to be had.

@@ -6,6 +6,9 @@
 //! it, and the next receivers go on behind those before them. Batches that were cut before are ended by the code before,
 //! as their manifests say.
 //!
+//! Code that drops states begins when the batches before it are committed, since these still read and change what is dropped:
+//! none is cut until then.
+//!
 //! Only where a function cannot do its work, and batches wait for it, they are given to the other code: it may have been
 //! asked for because of that.
 

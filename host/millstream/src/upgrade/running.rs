@@ -141,21 +141,27 @@ impl Running {
         })?;
         tracing::info!("upgraded: {}", changes.join("; "));
         *current = next;
-        self.settle(VersionStatus { runs: to, after: swapped.after, before: Some(from) }).await;
+        self.version.send_replace(VersionStatus { runs: to, after: swapped.after, before: Some(from) });
+        if let Err(error) = self.let_go(current).await {
+            tracing::warn!("removing versions that are not needed any more: {error:#}");
+        }
         let after = swapped.after.map(BatchTime::as_ms);
         Ok(Report { changes, after, reassigned: swapped.reassigned })
     }
 
-    /// Shows the version that runs now, and lets go of those that nobody needs.
-    async fn settle(&self, version: VersionStatus) {
-        let Some(store) = &self.store else { return };
-        let needed = [Some(&version.runs), version.before.as_ref()].into_iter().flatten().cloned().collect();
-        let archive = store.archive().await;
-        let tidied = archive.and_then(|archive| store.tidy(&archive, needed, self.compiled.as_ref()));
-        if let Err(error) = tidied {
-            tracing::warn!("removing versions that are not needed any more: {error:#}");
+    /// Lets go of the versions that nobody needs, and of an upgrade to another version than the one that runs.
+    pub(crate) async fn tidy(&self) -> Result<()> {
+        self.let_go(&*self.current.lock().await).await
+    }
+
+    async fn let_go(&self, current: &Loaded) -> Result<()> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let mut needed = vec![current.version()];
+        match store.adopted()?.filter(|adopted| adopted.version == needed[0]) {
+            Some(adopted) => needed.push(adopted.before),
+            None => store.forget_adopted()?,
         }
-        self.version.send_replace(version);
+        store.tidy(&store.archive().await?, needed, self.compiled.as_ref())
     }
 
     /// What is asked for; what is not spoken of is as it is.
