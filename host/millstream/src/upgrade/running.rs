@@ -131,6 +131,12 @@ impl Running {
         drop(wanted);
         if swapped.is_ok() {
             close_unclaimed(&self.handover, &next.checked.pipeline, &started);
+            *current = next;
+        }
+        // Of a pipeline that has ended nobody knows here what the next start goes on with.
+        let has_ended = matches!(swapped, Err(UpgradeError::Ended));
+        if !has_ended && let Err(error) = self.let_go(current).await {
+            tracing::warn!("removing versions that are not needed any more: {error:#}");
         }
         let swapped = swapped.map_err(|error| match error {
             UpgradeError::Refused(reason) => anyhow::Error::from(Refused(reason)),
@@ -140,11 +146,7 @@ impl Running {
             }
         })?;
         tracing::info!("upgraded: {}", changes.join("; "));
-        *current = next;
         self.version.send_replace(VersionStatus { runs: to, after: swapped.after, before: Some(from) });
-        if let Err(error) = self.let_go(current).await {
-            tracing::warn!("removing versions that are not needed any more: {error:#}");
-        }
         let after = swapped.after.map(BatchTime::as_ms);
         Ok(Report { changes, after, reassigned: swapped.reassigned })
     }
