@@ -62,7 +62,7 @@ pub enum EngineError {
     /// States of another version cannot be made into those of this one.
     #[error("{0}")]
     Migration(MigrateError),
-    /// The pipeline would lose states that nobody allowed it to drop. Nothing was changed.
+    /// The pipeline would lose states that nobody allowed it to drop. None was dropped.
     #[error("{0}")]
     Losses(String),
     /// A batch was begun by code that is not to be had.

@@ -82,6 +82,20 @@ pub enum UpgradeStage {
     Switching,
 }
 
+impl fmt::Display for UpgradeStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opening => f.write_str("is made ready"),
+            Self::MakingStates => f.write_str("its states are made, beside the stream"),
+            Self::Comparing { batches, of } => {
+                write!(f, "compared beside the stream, {batches} of {of} batches")
+            }
+            Self::CatchingUp => f.write_str("catches up, beside the stream"),
+            Self::Switching => f.write_str("takes over"),
+        }
+    }
+}
+
 /// A version that is tried out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

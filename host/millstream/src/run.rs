@@ -13,7 +13,6 @@ use millstream_engine::{
 use millstream_journal::{JournalError, Limits};
 use millstream_model::pipeline::Pipeline;
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness, Task};
-use millstream_plugins::Cache;
 use millstream_state::StateError;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -90,7 +89,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let pipeline = &loaded.checked.pipeline;
         close_unclaimed(&handover, pipeline, &names(&code.sources));
         let (checkpoint, version) = match (&folder, &store) {
-            (Some(folder), Some(store)) => open(folder, store, &loaded, compiled.as_ref()).await.map(Some)?,
+            (Some(folder), Some(store)) => open(folder, store, &loaded).await.map(Some)?,
             _ => None,
         }
         .unzip();
@@ -125,7 +124,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let engine = Engine::new(threads(), Arc::new(SystemClock), Arc::new(SystemRandomness))?;
         let mode = if options.once { Mode::Once } else { Mode::Continuous };
         tracing::info!("{} runs", pipeline.name);
+        let tidying = Task::spawn(&Handle::current(), tidy(running, board.clone()));
         let summary = engine.run(application, mode, stop, board).await.map_err(refused)?;
+        tidying.await;
         report(&pipeline, &summary);
         // Before the lock is free: whoever takes it listens at the same place.
         drop(control);
@@ -170,6 +171,14 @@ impl Options {
 /// The version that the pipeline was given last while it ran, if there is one.
 fn adopted(store: Option<&Store>) -> Result<Option<Adopted>> {
     store.map_or(Ok(None), Store::adopted)
+}
+
+/// Lets go of other versions once this one has begun.
+async fn tidy(running: Arc<Running>, board: Board) {
+    board.running().await;
+    if let Err(error) = running.tidy().await {
+        tracing::warn!("removing versions that are not needed any more: {error:#}");
+    }
 }
 
 /// The checkpoint folder's lock, if there is to be one; with `--takeover` from the process that has it.
@@ -220,22 +229,11 @@ fn report(pipeline: &Pipeline, summary: &Summary) {
     }
 }
 
-/// The checkpoint folder, with this version of the pipeline in it and none that no batch needs; and what there is to show of it.
-async fn open(
-    folder: &Path,
-    store: &Store,
-    loaded: &Loaded,
-    compiled: Option<&Cache>,
-) -> Result<(Checkpoint, VersionStatus)> {
+/// The checkpoint folder, with this version of the pipeline in it; and what there is to show of it. Other versions are left
+/// alone: this one may still be refused.
+async fn open(folder: &Path, store: &Store, loaded: &Loaded) -> Result<(Checkpoint, VersionStatus)> {
     store.keep(&loaded.text, &loaded.checked, &loaded.overrides)?;
-    let (archive, version) = (store.archive().await?, loaded.version());
-    let adopted = store.adopted()?.filter(|adopted| adopted.version == version);
-    if adopted.is_none() {
-        store.forget_adopted()?;
-    }
-    let shown = VersionStatus::of(version, &archive, adopted.as_ref());
-    let needed = [Some(&shown.runs), shown.before.as_ref()].into_iter().flatten().cloned().collect();
-    store.tidy(&archive, needed, compiled)?;
+    let shown = VersionStatus::of(loaded.version(), &store.archive().await?, store.adopted()?.as_ref());
     let limits = Limits { history_bytes: loaded.checked.pipeline.history_bytes, ..Limits::default() };
     let (disk, versions) = (Arc::new(SystemDisk), Arc::new(store.clone()));
     Ok((Checkpoint { disk, folder: folder.to_owned(), limits, versions }, shown))

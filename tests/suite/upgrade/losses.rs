@@ -203,6 +203,19 @@ fn a_start_with_an_edited_file_is_refused_before_anything_is_done() {
 }
 
 #[test]
+fn a_start_that_is_refused_leaves_the_version_that_was_adopted() {
+    let project = counted(&[COUNTS]);
+    let process = running(&project);
+    let file = edit(&project, &[COUNTS, RECENT]);
+    upgraded(&project, "upgrade", &["--file", &file]);
+    stop(&project, process);
+    project.write_pipeline(&text(&[PIPELINE]));
+    tells(&refused(&project, "run", &["--once"]), &["--drop-state counts"]);
+    project.write_pipeline(&text(&[PIPELINE, COUNTS]));
+    tells(&run_once(&project, &[]), &["goes on with the version that it was upgraded to"]);
+}
+
+#[test]
 fn what_was_dropped_is_there_until_a_batch_is_committed() {
     for parts in [&[] as &[&str], &[RECENT], &[BY_LENGTH]] {
         let project = counted(&[COUNTS]);

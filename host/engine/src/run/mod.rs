@@ -3,50 +3,37 @@
 //! Batches are cut at the ticks and queued; they run in their order, several at once where the pipeline says so, and
 //! are committed in their order, one at a time. Nothing here waits for a batch: cutting goes on while batches run.
 
+mod around;
 mod next;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use millstream_journal::{JournalError, Wal};
+use millstream_journal::JournalError;
 use millstream_model::BatchTime;
-use millstream_platform::{Clock, Randomness, Task};
+use millstream_platform::Task;
 use millstream_state::{Limits as StateLimits, Tables};
 use tokio::runtime::Handle;
 
+pub(crate) use self::around::Around;
 use self::next::Event;
 use crate::application::{Application, Checkpoint, Code, Policy};
 use crate::batch::Batch;
 use crate::commit::{self, Committer, Done, SharedLog};
-use crate::events::{self, Events};
+use crate::events::{self};
 use crate::probation::Trial;
 use crate::process::{Processor, Ran};
-use crate::quarantine::Quarantine;
 use crate::receive::{Receivers, Surroundings};
 use crate::recover::{self, OpenJournal};
 use crate::status::Phase;
 use crate::swap::Swap;
 use crate::ticks::Ticks;
-use crate::understudy::Backlog;
 use crate::upgrade::Upgrades;
-use crate::waiting::Waited;
 use crate::warming::{Beside, Warm};
-use crate::{Board, EngineError, Mode, Stop, Summary};
+use crate::{EngineError, Mode, Stop, Summary};
 
 /// Batches that are cut and not committed, beside those that run; at that, the next is cut later and is larger.
 const QUEUED_MAX: usize = 8;
-
-/// What a pipeline runs in, and who hears of it.
-pub(crate) struct Around {
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) randomness: Arc<dyn Randomness>,
-    /// Where batches are computed.
-    pub(crate) compute: Handle,
-    pub(crate) board: Board,
-    pub(crate) events: Events,
-    /// Where upgrades are prepared.
-    pub(crate) beside: Beside,
-}
 
 /// A batch, and the code that computes it.
 #[derive(Clone)]
@@ -94,28 +81,6 @@ pub(crate) struct Run {
     /// The pause in which nothing is received.
     pub(crate) paused: Option<u64>,
     summary: Summary,
-}
-
-impl Around {
-    /// What batches are run with by the pipeline itself.
-    fn processor(&self, wal: Option<Wal>, policy: Policy, stop: Stop) -> Processor {
-        Processor {
-            clock: Arc::clone(&self.clock),
-            randomness: Arc::clone(&self.randomness),
-            wal,
-            policy,
-            board: self.board.clone(),
-            events: self.events.clone(),
-            quarantine: Quarantine::default(),
-            stop,
-            is_recovering: false,
-            waited: Waited::default(),
-            backlog: Backlog::default(),
-            writes: true,
-            captures: false,
-            failures: None,
-        }
-    }
 }
 
 impl Run {

@@ -91,6 +91,9 @@ fn text(running: Option<u32>, status: &Status, version: Option<&VersionStatus>) 
     for (name, total) in &status.accumulators {
         line("counter", format!("{name} = {total}"));
     }
+    if let Some(stage) = status.upgrade {
+        line("upgrade", stage.to_string());
+    }
     if let Some(probation) = &status.probation {
         line("probation", probation_text(probation));
     }

@@ -29,6 +29,8 @@ pub(super) struct Return {
     pub(super) to: Arc<Loaded>,
     /// What was written down when it was adopted, if it was.
     pub(super) adopted: Option<Adopted>,
+    /// The streams whose states go with the version that failed.
+    pub(super) drop_states: Vec<String>,
     /// What is shown of it.
     pub(super) shown: watch::Sender<VersionStatus>,
 }
@@ -68,8 +70,8 @@ impl Return {
         // Whatever was put in place of them since the upgrade belongs to the version that failed.
         let files = Files::now(&self.target.read().await?, &self.given)?;
         let before = self.before();
-        let drop_states =
-            self.adopted.as_ref().map(|adopted| adopted.drop_states.clone()).unwrap_or_default();
+        let adopted = self.adopted.iter().flat_map(|adopted| &adopted.drop_states);
+        let drop_states = adopted.chain(&self.drop_states).cloned().collect();
         let (version, allowed) = (self.to.version(), self.to.allowed.clone());
         store.adopt(&Adopted { version, before, files, allowed, drop_states })
     }

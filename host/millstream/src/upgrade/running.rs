@@ -168,6 +168,12 @@ impl Running {
         drop(wanted);
         if upgraded.as_ref().is_ok_and(|upgraded| upgraded.swapped.is_some()) {
             close_unclaimed(&self.handover, &next.checked.pipeline, &started);
+            *current = Arc::new(next);
+        }
+        // Of a pipeline that has ended nobody knows here what the next start goes on with.
+        let has_ended = matches!(upgraded, Err(UpgradeError::Ended));
+        if !has_ended && let Err(error) = self.let_go(current).await {
+            tracing::warn!("removing versions that are not needed any more: {error:#}");
         }
         let upgraded = upgraded.map_err(|error| match error {
             UpgradeError::Refused(reason) => anyhow::Error::from(Refused(reason)),
@@ -179,8 +185,7 @@ impl Running {
         let Upgraded { swapped, shadow, migrated } = upgraded;
         if let Some(swapped) = &swapped {
             tracing::info!("upgraded: {}", changes.join("; "));
-            *current = Arc::new(next);
-            self.settle(VersionStatus { runs: to, after: swapped.after, before: Some(from) }).await;
+            self.version.send_replace(VersionStatus { runs: to, after: swapped.after, before: Some(from) });
         }
         let after = swapped.and_then(|swapped| swapped.after).map(BatchTime::as_ms);
         let reassigned = swapped.map_or(0, |swapped| swapped.reassigned);
@@ -218,6 +223,7 @@ impl Running {
             store: self.store.clone(),
             to: Arc::clone(current),
             adopted: earlier.filter(|adopted| adopted.version == from),
+            drop_states: added_streams(&current.checked, &next.checked),
         };
         Ok(millstream_engine::Probation {
             batches: request.probation.unwrap_or(batches),
@@ -226,16 +232,20 @@ impl Running {
         })
     }
 
-    /// Shows the version that runs now, and lets go of those that nobody needs.
-    async fn settle(&self, version: VersionStatus) {
-        let Some(store) = &self.store else { return };
-        let needed = [Some(&version.runs), version.before.as_ref()].into_iter().flatten().cloned().collect();
-        let archive = store.archive().await;
-        let tidied = archive.and_then(|archive| store.tidy(&archive, needed, self.compiled.as_ref()));
-        if let Err(error) = tidied {
-            tracing::warn!("removing versions that are not needed any more: {error:#}");
+    /// Lets go of the versions that nobody needs, and of an upgrade to another version than the one that runs.
+    pub(crate) async fn tidy(&self) -> Result<()> {
+        self.let_go(&*self.current().await).await
+    }
+
+    async fn let_go(&self, current: &Loaded) -> Result<()> {
+        // One that has come back by itself meanwhile is known with the next look.
+        let Some(store) = self.store.as_ref().filter(|_| !self.returned.is_there()) else { return Ok(()) };
+        let mut needed = vec![current.version()];
+        match store.adopted()?.filter(|adopted| adopted.version == needed[0]) {
+            Some(adopted) => needed.extend(adopted.before),
+            None => store.forget_adopted()?,
         }
-        self.version.send_replace(version);
+        store.tidy(&store.archive().await?, needed, self.compiled.as_ref())
     }
 
     /// Keeps the version `to`, and gives what makes it the pipeline's own.
@@ -327,6 +337,15 @@ impl Running {
 async fn beside(work: impl Future<Output = Result<Report>> + Send + 'static) -> Result<Report> {
     let mut work = Spare::start("upgrade", work).context("starting a thread that prepares the upgrade")?;
     work.done().await.context("the upgrade was cut short; the log says why")?
+}
+
+/// The streams that a version has and the one before has not: what they keep goes where that one comes back.
+fn added_streams(before: &Checked, next: &Checked) -> Vec<String> {
+    let names = |checked: &Checked| -> Vec<String> {
+        checked.pipeline.streams.iter().map(|stream| stream.name.value.clone()).collect()
+    };
+    let known = names(before);
+    names(next).into_iter().filter(|name| !known.contains(name)).collect()
 }
 
 /// A refusal of another pipeline file, whose diagnostics speak of the one that it takes the place of.

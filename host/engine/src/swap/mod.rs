@@ -6,124 +6,36 @@
 //! it, and the next receivers go on behind those before them. Batches that were cut before are ended by the code before,
 //! as their manifests say.
 //!
+//! Code that drops states begins when the batches before it are committed, since these still read and change what is dropped:
+//! none is cut until then.
+//!
 //! Only where a function cannot do its work, and batches wait for it, they are given to the other code: it may have been
 //! asked for because of that.
 //!
 //! The code before comes back in the same way where other code fails on [probation](crate::probation).
 
+mod stage;
+
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use millstream_journal::Ledger;
 use millstream_model::{BatchTime, Records};
 use millstream_platform::{Task, crash_point};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+pub(crate) use self::stage::{Adopt, Opened, Purpose, Retiring, Stage, Swap};
 use crate::application::{Code, SourceBinding};
 use crate::losses;
 use crate::migrate::{self, Plan};
-use crate::probation::{Probation, Return, Trial};
+use crate::probation::{Probation, Trial};
 use crate::receive::Receivers;
 use crate::rehearse::Rehearsing;
 use crate::run::{Job, Run};
 use crate::understudy::Understudy;
-use crate::upgrade::{Asked, Shadow, Swapped, Upgrade, UpgradeError, Upgraded};
+use crate::upgrade::{Asked, Swapped, Upgrade};
 use crate::warming::Warm;
-use crate::{EngineError, Event, UpgradeStage, commit, recover};
-
-/// An upgrade on its way.
-pub(crate) struct Swap {
-    pub(crate) stage: Stage,
-    pub(crate) adopt: Adopt,
-    pub(crate) purpose: Purpose,
-}
-
-/// Why it is made.
-pub(crate) enum Purpose {
-    /// It was asked for.
-    Upgrade { answer: Answer, probation: Option<Probation> },
-    /// What was asked for before has failed.
-    GoBack(Return),
-}
-
-pub(crate) type Adopt = BoxFuture<'static, Result<(), String>>;
-
-/// Who waits for the upgrade.
-pub(crate) type Answer = oneshot::Sender<Result<Upgraded, UpgradeError>>;
-
-/// How far it is.
-pub(crate) enum Stage {
-    /// Its tables are read, and it is made ready.
-    Opening(Task<Result<Opened, EngineError>>),
-    /// It runs beside the stream.
-    Rehearsing(Rehearsing),
-    /// Receivers make way.
-    Retiring(Retiring),
-}
-
-/// Code whose tables were read.
-pub(crate) struct Opened {
-    code: Arc<Code>,
-    shadow: Option<Shadow>,
-    plan: Option<Arc<Plan>>,
-}
-
-/// Code that is about to be the pipeline's.
-pub(crate) struct Retiring {
-    pub(crate) code: Arc<Code>,
-    /// Goes on beside the stream until then, with the states that will be the pipeline's.
-    pub(crate) understudy: Option<Understudy>,
-    /// What there is to tell so far.
-    pub(crate) upgraded: Upgraded,
-}
-
-impl Retiring {
-    /// Code that is about to be the pipeline's with the states as they are.
-    pub(crate) fn at_once(code: Arc<Code>) -> Self {
-        Self { code, understudy: None, upgraded: Upgraded::default() }
-    }
-}
-
-impl Purpose {
-    /// Who waits for it.
-    pub(crate) fn asker(&mut self) -> Option<&mut Answer> {
-        match self {
-            Self::Upgrade { answer, .. } => Some(answer),
-            Self::GoBack(_) => None,
-        }
-    }
-
-    /// The pipeline goes on as it was.
-    pub(crate) fn refuse(self, reason: &str) {
-        self.answer(Err(UpgradeError::Refused(reason.to_owned())));
-    }
-
-    /// Tells what came of it.
-    pub(crate) fn answer(self, told: Result<Upgraded, UpgradeError>) {
-        if let Err(reason) = &told {
-            tracing::warn!("the upgrade is refused: {reason}");
-        }
-        if let Self::Upgrade { answer, .. } = self {
-            // Whoever asked may be gone.
-            drop(answer.send(told));
-        }
-    }
-}
-
-impl Swap {
-    /// How far it is, for people; nothing, where nobody has asked for it.
-    pub(crate) fn stage(&self) -> Option<UpgradeStage> {
-        if let Purpose::GoBack(_) = self.purpose {
-            return None;
-        }
-        Some(match &self.stage {
-            Stage::Opening(_) => UpgradeStage::Opening,
-            Stage::Rehearsing(rehearsing) => rehearsing.stage(),
-            Stage::Retiring(_) => UpgradeStage::Switching,
-        })
-    }
-}
+use crate::{EngineError, Event, commit, recover};
 
 impl Run {
     /// Lets no receiver take longer than it may to make way.
