@@ -1,6 +1,7 @@
 //! What a running pipeline shows of itself.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millstream_journal::Ledger;
