@@ -11,6 +11,7 @@ mod fork;
 mod gap;
 mod limit;
 mod measure;
+mod migrate;
 mod native;
 mod numbered;
 mod origin;
@@ -51,6 +52,7 @@ fn main() -> Result<()> {
         words if words.contains(&"--bench") && words.contains(&"origin") => origin::run()?,
         words if words.contains(&"--bench") && words.contains(&"receivers") => receivers::run()?,
         words if words.contains(&"--bench") && words.contains(&"swaps") => swaps::run(words)?,
+        words if words.contains(&"--bench") && words.contains(&"migrate") => migrate::run()?,
         words if words.contains(&"--bench") && words.contains(&"gap") => gap::run_all()?,
         words if words.contains(&"--bench") => run(words)?,
         // Built and started by `cargo test --all-targets` as well; there is nothing to test here.
