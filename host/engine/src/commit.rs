@@ -64,7 +64,7 @@ pub(crate) struct Committer {
 /// A batch that is done.
 pub(crate) struct Done {
     pub(crate) status: BatchStatus,
-    pub(crate) taken: Vec<(Lane, u64)>,
+    pub(crate) batch: Arc<Batch>,
     pub(crate) dead_letters: u64,
 }
 
@@ -146,7 +146,7 @@ impl Committer {
             failure,
             functions: code.take_usage(batch.time()),
         };
-        Ok(Done { status, taken: batch.taken.clone(), dead_letters })
+        Ok(Done { status, batch, dead_letters })
     }
 
     /// What to do about a batch that failed for good: the error again, or the reason that its commit gives.
@@ -252,6 +252,9 @@ impl Committer {
     async fn begin_generation(&mut self, tables: &Tables, generation: u32) {
         crash_point("generation-committed");
         self.generation = Some(generation);
+        if self.processor.left_states.are_kept() {
+            return;
+        }
         if let Err(error) = tables.store().retire_others().await {
             tracing::warn!("looking for states that are needed no more: {error}; the next start does it");
         }

@@ -38,6 +38,7 @@ mod run;
 mod shadow;
 mod sink;
 mod source;
+mod standby;
 mod status;
 mod stop;
 mod swap;

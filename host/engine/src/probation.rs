@@ -17,6 +17,7 @@ use crate::process::{Outcome, Ran};
 use crate::run::{Job, Run};
 use crate::status::{ProbationStatus, TakenBack};
 use crate::swap::{Purpose, Retiring, Stage, Swap};
+use crate::understudy::Understudy;
 use crate::{EngineError, Event};
 
 /// A longer reason is cut to this many bytes.
@@ -40,6 +41,8 @@ pub(crate) struct Trial {
     batches_left: u32,
     failures: Failures,
     go_back: BoxFuture<'static, Result<(), String>>,
+    /// Runs the code before on the states that it left, where the code has others.
+    pub(crate) standby: Option<Understudy>,
 }
 
 /// What has failed of code on probation. Clones count together.
@@ -115,10 +118,14 @@ fn is_of_code(error: &EngineError) -> bool {
 
 impl Trial {
     /// None, where no batches are to be on probation.
-    pub(crate) fn new(probation: Option<Probation>, before: Arc<Code>) -> Option<Self> {
+    pub(crate) fn new(
+        probation: Option<Probation>,
+        before: Arc<Code>,
+        standby: Option<Understudy>,
+    ) -> Option<Self> {
         let Probation { batches, failures_max, go_back } = probation.filter(|some| some.batches > 0)?;
         let failures = Failures::at_most(failures_max);
-        Some(Self { before, batches_left: batches, failures, go_back })
+        Some(Self { before, batches_left: batches, failures, go_back, standby })
     }
 
     /// Completes when the code has failed.
@@ -155,7 +162,7 @@ impl Run {
     /// Begins to go back to the code before, where that on probation has failed.
     pub(crate) async fn judge(&mut self) -> Result<(), EngineError> {
         let has_failed = |trial: &mut Trial| trial.failures.0.borrow().are_too_many();
-        let Some(Trial { before, failures, go_back, .. }) = self.trial.take_if(has_failed) else {
+        let Some(Trial { before, failures, go_back, standby, .. }) = self.trial.take_if(has_failed) else {
             return Ok(());
         };
         let reason = failures.0.borrow().reason.clone();
@@ -163,7 +170,8 @@ impl Run {
         let reassigned = self.hand_back(&before).await?;
         crash_point("going-back");
         let purpose = Purpose::GoBack(Return { reason, reassigned });
-        self.retire(Retiring::at_once(before), go_back, purpose);
+        let retiring = Retiring { understudy: standby, ..Retiring::at_once(before) };
+        self.retire(retiring, go_back, purpose);
         Ok(())
     }
 
@@ -204,6 +212,16 @@ impl Run {
         Job { code: Arc::clone(&self.code), batch: Arc::new(batch) }
     }
 
+    /// It is known, for good, that the code is the pipeline's own again.
+    pub(crate) async fn is_own_again(&mut self, go_back: BoxFuture<'static, Result<(), String>>) {
+        if let Err(error) = go_back.await {
+            tracing::error!(
+                "{error}; the version before goes on, but a restart would take the one that failed"
+            );
+        }
+        crash_point("went-back");
+    }
+
     /// Everything that comes is the code before's again.
     pub(crate) async fn come_back(
         &mut self,
@@ -211,16 +229,7 @@ impl Run {
         go_back: BoxFuture<'static, Result<(), String>>,
         Return { reason, reassigned }: Return,
     ) -> Result<(), EngineError> {
-        if let Err(error) = go_back.await {
-            tracing::error!(
-                "{error}; the version before goes on, but a restart would take the one that failed"
-            );
-        }
-        crash_point("went-back");
-        if let Some(tables) = before.states.tables() {
-            self.states = Arc::clone(tables);
-        }
-        self.code = Arc::clone(&before);
+        self.take_back(&before, go_back).await;
         self.succeed(&before).await?;
         let taken_back = TakenBack { reason: reason.clone(), after: self.ticks.last(), reassigned };
         self.processor.board.update(|status| status.taken_back = Some(taken_back));

@@ -19,6 +19,7 @@ use crate::output::{Prepared, SinkFault, Staged};
 use crate::probation::Failures;
 use crate::quarantine::{self, Quarantine};
 use crate::shadow::Captured;
+use crate::standby::LeftStates;
 use crate::status::Board;
 use crate::table::TablesNow;
 use crate::understudy::Backlog;
@@ -41,6 +42,8 @@ pub(crate) struct Processor {
     pub(crate) is_recovering: bool,
     /// What another version has yet to run of what this one has.
     pub(crate) backlog: Backlog,
+    /// The states of a version that may come back to them.
+    pub(crate) left_states: LeftStates,
     /// Whether sinks are given any rows.
     pub(crate) writes: bool,
     /// Whether the rows are wanted that sinks are given, or would be.

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::application::{Checkpoint, Code};
 use crate::batch::Batch;
-use crate::commit::{Committer, Done, SharedLog};
+use crate::commit::{self, Committer, Done, SharedLog};
 use crate::losses;
 use crate::migrate;
 use crate::output::Prepared;
@@ -101,9 +101,9 @@ pub(crate) async fn finish_batches(
         done.push(match earlier.code_of(manifest).await {
             Err(error @ EngineError::Version { .. }) => fail(committer, code, manifest, error).await?,
             code => {
-                let code = code?;
+                let (code, manifest) = earlier.fitting(code?, manifest, committer).await?;
                 earlier.ready_states(&code, &committer.processor).await?;
-                rerun(committer, &code, manifest).await?
+                rerun(committer, &code, &manifest).await?
             }
         });
     }
@@ -144,6 +144,26 @@ impl Earlier<'_> {
         let opened = code.tables.open(BatchTime::from_ms(self.clock.now_ms())).await;
         opened.map_err(|error| EngineError::Version { time, reason: error.to_string() })?;
         Ok(Arc::new(code))
+    }
+
+    /// The code for a batch, and the batch: another's, where that cannot go on with the states. It was given to a version which was to come
+    /// back to states of its own, and the process ended before it had.
+    async fn fitting(
+        &self,
+        code: Arc<Code>,
+        manifest: &Manifest,
+        committer: &Committer,
+    ) -> Result<(Arc<Code>, Manifest), EngineError> {
+        let fits = losses::refusal(&code.states, &self.left.states).is_none();
+        let manifest = manifest.clone();
+        let Some(log) = committer.log.as_ref().filter(|_| !fits && manifest.version != self.own.version)
+        else {
+            return Ok((code, manifest));
+        };
+        let manifest = Manifest { version: self.own.version.clone(), ..manifest };
+        tracing::info!(batch = %manifest.time, "the version that has it cannot go on with the states; the pipeline's own takes it");
+        commit::reassign(&committer.processor, log, &manifest).await?;
+        Ok((self.code_of(&manifest).await?, manifest))
     }
 
     /// Binds code to the states; those of another version are migrated first.

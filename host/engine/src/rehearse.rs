@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::application::{Code, SourceBinding};
 use crate::migrate::Plan;
 use crate::run::Run;
-use crate::swap::{Retiring, Stage, Swap};
+use crate::swap::{Purpose, Retiring, Stage, Swap};
 use crate::understudy::{Ground, Made, Progress, Rehearsal, Understudy};
 use crate::upgrade::{Shadow, Upgraded};
 use crate::{EngineError, UpgradeStage};
@@ -100,7 +100,8 @@ impl Run {
 
     /// What runs beside the stream.
     pub(crate) fn understudy(&mut self) -> Option<&mut Understudy> {
-        match &mut self.swap.as_mut()?.stage {
+        let Swap { stage, purpose: Purpose::Upgrade { .. }, .. } = self.swap.as_mut()? else { return None };
+        match stage {
             Stage::Opening(_) => None,
             Stage::Rehearsing(rehearsing) => rehearsing.understudy.as_mut(),
             Stage::Retiring(retiring) => retiring.understudy.as_mut(),
@@ -109,6 +110,7 @@ impl Run {
 
     /// Looks at what runs beside the stream, which has come further.
     pub(crate) async fn rehearsed(&mut self) -> Result<(), EngineError> {
+        self.check_standby()?;
         let Some(progress) = self.understudy().map(Understudy::progress) else { return Ok(()) };
         if let Some(reason) = &progress.failed {
             return self.give_up(&format!("beside the stream, the new version failed: {reason}")).await;

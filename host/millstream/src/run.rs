@@ -13,6 +13,7 @@ use millstream_engine::{
 use millstream_journal::{JournalError, Limits};
 use millstream_model::pipeline::Pipeline;
 use millstream_platform::{SystemClock, SystemDisk, SystemRandomness, Task};
+use millstream_plugins::Cache;
 use millstream_state::StateError;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -77,7 +78,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let (compiled, screen) = (read.compiled(), Screen::stdout(options.json));
         let (folder, handover) = (read.text().parse()?.checkpoint, Handover::default());
         let store = folder.as_deref().map(|folder| Store::new(folder, &read.file, screen.clone()));
-        let prepare = async || Start::prepare(options, &read, store.as_ref(), &screen, &handover).await;
+        let prepare = async || {
+            Start::prepare(options, &read, compiled.as_ref(), store.as_ref(), &screen, &handover).await
+        };
         // Whatever takes long is done before another process is asked to end.
         let mut start = prepare().await?;
         let lock = lock(options, folder.as_deref(), &handover, &stop).await?;
@@ -147,13 +150,14 @@ impl Start {
     async fn prepare(
         options: &Options,
         read: &Read,
+        compiled: Option<&Cache>,
         store: Option<&Store>,
         screen: &Screen,
         handover: &Handover,
     ) -> Result<Self> {
         let adopted = adopted(store)?;
         let kept = store.zip(adopted.as_ref());
-        let loaded = choose(read, &options.given(), &options.allowed, kept).await?;
+        let loaded = choose(read, &options.given(), &options.allowed, compiled.cloned(), kept).await?;
         loaded.checked.states.allow_drops(options.drops.drop_state.iter().cloned());
         let concurrent = loaded.checked.pipeline.concurrent_batches;
         let code = wire(&loaded.text, &loaded.checked, screen, handover, concurrent).await?;

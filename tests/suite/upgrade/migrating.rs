@@ -60,12 +60,17 @@ impl Stream {
 
     /// Gives a file of words, many of which differ in their case alone, and some begin with `#`.
     fn give(&mut self, words: usize) {
-        self.files += 1;
         let start = self.files * 37;
         let word = |number: usize| {
             format!("{}{}", ["word-", "Word-", "WORD-", "#word-"][number % 4], (start + number / 2) % words)
         };
         let given: Vec<String> = (0..words).map(word).collect();
+        self.write(&given);
+    }
+
+    /// Gives a file of these words.
+    fn write(&mut self, given: &[String]) {
+        self.files += 1;
         given.iter().for_each(|word| *self.given.entry(word.clone()).or_default() += 1);
         // Renamed, so that it is never seen half.
         self.project.write("staged", given.join("\n") + "\n");
@@ -210,4 +215,58 @@ fn a_shadow_run_of_other_states_leaves_nothing_behind_unless_it_is_promoted() {
     stream.give(WORDS);
     assert_eq!(stream.counted(), 1);
     Stream::stop(process);
+}
+
+#[test]
+fn a_version_that_fails_gives_the_states_before_back_with_all_that_came_meanwhile() {
+    let points = [None, Some("going-back"), Some("went-back")];
+    for point in points {
+        eprintln!("killed at {point:?}");
+        let mut stream = Stream::new();
+        std::fs::create_dir_all(stream.project.path("in")).unwrap();
+        let mut process = stream.start();
+        stream.give(WORDS);
+        assert_eq!(stream.counted(), 1);
+        if let Some(point) = point.filter(|point| point.ends_with("back")) {
+            Stream::stop(process);
+            process = Process::start(stream.project.command("run", &[]).env("MILLSTREAM_CRASH_AT", point));
+            stream.give(WORDS);
+            assert_eq!(stream.counted(), 1);
+        }
+        let asked = stream.ask(&["--probation", "1000000"]);
+        assert!(asked.status.success(), "{}", stderr(&asked));
+        stream.give(WORDS);
+        stream.give(WORDS);
+        assert_eq!(stream.counted(), 2);
+        assert_eq!(stream.generations(), 2, "the states before are kept");
+        stream.write(&["deadly".to_owned(), "Word-1".to_owned()]);
+        let version = match point {
+            None => {
+                process.wait_for("goes on with the version before");
+                assert_eq!(stream.counted(), 1);
+                stream.give(WORDS);
+                1
+            }
+            Some(point) => {
+                until("the end of the process", || process.has_ended().then_some(()));
+                let (status, log) = process.end();
+                assert_eq!(status.signal(), Some(9), "{point} is not passed, {status}:\n{log}");
+                process = stream.start();
+                if point == "going-back" {
+                    // The version that failed has the batch again, fails on the word, and lets it be.
+                    stream.given.remove("deadly");
+                    2
+                } else {
+                    1
+                }
+            }
+        };
+        stream.give(WORDS);
+        assert_eq!(stream.counted(), version, "{point:?}:\n{}", process.log());
+        Stream::stop(process);
+        let process = stream.start();
+        stream.give(WORDS);
+        assert_eq!(stream.counted(), version, "{point:?}:\n{}", process.log());
+        Stream::stop(process);
+    }
 }

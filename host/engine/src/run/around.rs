@@ -10,6 +10,7 @@ use crate::application::Policy;
 use crate::events::Events;
 use crate::process::Processor;
 use crate::quarantine::Quarantine;
+use crate::standby::LeftStates;
 use crate::understudy::Backlog;
 use crate::waiting::Waited;
 use crate::warming::Beside;
@@ -42,6 +43,7 @@ impl Around {
             is_recovering: false,
             waited: Waited::default(),
             backlog: Backlog::default(),
+            left_states: LeftStates::default(),
             writes: true,
             captures: false,
             failures: None,

@@ -26,7 +26,7 @@ use crate::process::{Processor, Ran};
 use crate::receive::{Receivers, Surroundings};
 use crate::recover::{self, OpenJournal};
 use crate::status::Phase;
-use crate::swap::Swap;
+use crate::swap::{Adopt, Swap};
 use crate::ticks::Ticks;
 use crate::upgrade::Upgrades;
 use crate::warming::{Beside, Warm};
@@ -65,6 +65,8 @@ pub(crate) struct Run {
     pub(crate) swap: Option<Swap>,
     /// What is tried out of the code, while it is.
     pub(crate) trial: Option<Trial>,
+    /// Makes it known that the code is the pipeline's own again, once it has committed a batch.
+    pub(crate) go_back: Option<Adopt>,
     /// Keeps the other code ready until its first batch.
     pub(crate) warm: Option<Warm>,
     pub(crate) beside: Beside,
@@ -134,6 +136,7 @@ impl Run {
             upgrades,
             swap: None,
             trial: None,
+            go_back: None,
             warm: None,
             beside,
             queue: VecDeque::new(),
@@ -194,6 +197,7 @@ impl Run {
         loop {
             self.judge().await?;
             self.switch().await?;
+            self.leave_states().await;
             self.run_batches();
             self.commit_batches();
             self.show();
@@ -206,7 +210,9 @@ impl Run {
                 Event::Pause(wanted) => self.pause(wanted).await?,
                 Event::Committed(committer, done) => {
                     self.committer = Some(committer);
-                    self.count(done?);
+                    let done = done?;
+                    self.follow(&done.batch).await;
+                    self.count(done);
                 }
                 Event::Ran(mut ran) => {
                     self.running.pop_front();
@@ -290,6 +296,9 @@ impl Run {
 
     /// Runs as many of the batches that were cut as may run at once.
     fn run_batches(&mut self) {
+        if self.is_standby_behind() {
+            return;
+        }
         // A batch reads the states as the one before it left them.
         let is_free = self.ran.is_empty() && self.committing.is_none();
         let may_run = |code: &Code, running: usize| {
@@ -325,6 +334,7 @@ impl Run {
     async fn close(&mut self) -> Result<(), EngineError> {
         self.processor.board.update(|status| status.phase = Phase::Stopping);
         self.paused = None;
+        self.end_return().await?;
         // Whoever asked for it hears that the pipeline ends.
         self.swap = None;
         self.trial = None;
@@ -333,12 +343,12 @@ impl Run {
     }
 
     fn count(&mut self, done: Done) {
-        let Done { status, taken, dead_letters } = done;
+        let Done { status, batch, dead_letters } = done;
         self.summary.batches += 1;
         self.summary.rows += status.records;
         self.summary.dead_letters += dead_letters;
         if let Some(receivers) = &mut self.receivers {
-            receivers.adapt(&status, &taken);
+            receivers.adapt(&status, &batch.taken);
         }
         // Where the next batch begins right away, it does the same itself.
         if let Some(warm) = self.warm.as_ref().filter(|_| self.queue.is_empty()) {

@@ -183,7 +183,9 @@ impl Run {
         let receivers = self.receivers.as_ref().expect("receivers are started before anything is asked for");
         let is_ready = match self.swap.as_ref().map(|swap| &swap.stage) {
             Some(Stage::Retiring(Retiring { understudy, .. })) => {
-                let is_even = |understudy: &Understudy| understudy.is_done() && self.is_idle();
+                // What comes back has batches waiting for it; what is new has to have done all that there are.
+                let is_back = matches!(&self.swap, Some(Swap { purpose: Purpose::GoBack(_), .. }));
+                let is_even = |understudy: &Understudy| understudy.is_done() && (is_back || self.is_idle());
                 receivers.are_ready() && !self.is_draining() && understudy.as_ref().is_none_or(is_even)
             }
             _ => false,
@@ -259,19 +261,20 @@ impl Run {
     ) -> Result<Swapped, EngineError> {
         let would_reassign = self.would_reassign(&code);
         let before = std::mem::replace(&mut self.code, Arc::clone(&code));
-        let other = code.states.tables().filter(|states| !Arc::ptr_eq(states, &self.states));
-        // The states of the code before stay behind, and it cannot come back to them.
-        let probation = probation.filter(|_| other.is_none());
-        if let Some(states) = other {
-            self.states = Arc::clone(states);
-        }
+        let standby = match code.states.tables().filter(|states| !Arc::ptr_eq(states, &self.states)) {
+            None => None,
+            Some(states) => {
+                self.states = Arc::clone(states);
+                probation.as_ref().filter(|some| some.batches > 0).map(|_| self.stand_by(&before))
+            }
+        };
         let reassigned = match would_reassign {
             true => self.hand_over_begun().await?,
             false => 0,
         };
         self.succeed(&code).await?;
         crash_point("upgraded");
-        self.trial = Trial::new(probation, before);
+        self.trial = Trial::new(probation, before, standby);
         let after = self.ticks.last();
         self.processor.board.update(|status| status.taken_back = None);
         self.processor.events.tell(|| Event::Upgraded { after, reassigned });

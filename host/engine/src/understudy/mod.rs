@@ -112,6 +112,17 @@ impl Understudy {
         Self { given, backlog: Kept(backlog), progress: seen, shadows, task, made }
     }
 
+    /// Begins one of code that was the pipeline's own until now, with the states that it has.
+    pub(crate) fn stand_by(on: &Handle, processor: &Processor, code: Arc<Code>) -> Self {
+        let (given, batches) = mpsc::unbounded_channel();
+        let (progress, seen) = watch::channel(Progress::default());
+        let backlog = processor.backlog.clone();
+        let processor = beside(processor, false);
+        let work = Work { code, processor, backlog: backlog.clone(), comparison: None, progress };
+        let task = Task::spawn(on, work.go_on(batches));
+        Self { given, backlog: Kept(backlog), progress: seen, shadows: 0, task, made: Made::default() }
+    }
+
     /// Gives it a batch, each in its turn.
     pub(crate) fn give(&self, batch: &Batch) {
         let batch = batch.beside();
@@ -164,6 +175,11 @@ impl Understudy {
         progress
     }
 
+    /// Why it has ended, if it has.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.progress.borrow().failed.clone()
+    }
+
     /// Whether it does batches as fast as they come.
     pub(crate) fn keeps_up(&self) -> bool {
         self.backlog.0.is_short()
@@ -198,10 +214,19 @@ fn beside(processor: &Processor, captures: bool) -> Processor {
 }
 
 impl Work {
-    async fn carry_out(mut self, fork: Fork, ground: Ground, mut batches: mpsc::UnboundedReceiver<Given>) {
+    async fn carry_out(self, fork: Fork, ground: Ground, batches: mpsc::UnboundedReceiver<Given>) {
+        match ground.prepare(&self.code, fork).await {
+            Ok(migrated) => {
+                self.progress.send_modify(|progress| progress.migrated = Some(migrated));
+                self.go_on(batches).await;
+            }
+            Err(error) => self.progress.send_modify(|progress| progress.failed = Some(error.to_string())),
+        }
+    }
+
+    /// Does what it is given, as long as it can.
+    async fn go_on(mut self, mut batches: mpsc::UnboundedReceiver<Given>) {
         let ended = async {
-            let migrated = ground.prepare(&self.code, fork).await?;
-            self.progress.send_modify(|progress| progress.migrated = Some(migrated));
             while let Some(given) = batches.recv().await {
                 match given {
                     Given::Batch(batch) => self.run(batch).await?,

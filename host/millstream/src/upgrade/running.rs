@@ -362,6 +362,7 @@ pub(crate) async fn choose(
     read: &Read,
     given: &Overrides,
     allowed: &Allowed,
+    compiled: Option<Cache>,
     kept: Option<(&Store, &Adopted)>,
 ) -> Result<Loaded> {
     if let Some((store, adopted)) = kept {
@@ -376,7 +377,7 @@ pub(crate) async fn choose(
             read.file.display()
         );
     }
-    let checked = check_components(read, allowed, given.clone(), read.compiled()).await?;
+    let checked = check_components(read, allowed, given.clone(), compiled).await?;
     let (text, is_carried) = (read.text.clone(), read.carrier.is_some());
     Ok(Loaded { text, is_carried, overrides: given.clone(), checked, allowed: allowed.clone() })
 }

@@ -8,8 +8,12 @@ pub fn words(line: &str) -> impl Iterator<Item = String> {
     line.split_ascii_whitespace().filter_map(lowered)
 }
 
+/// A word that this version does not survive.
+const DEADLY: &str = "deadly";
+
 /// The word as this version counts it, if it does.
 fn lowered(word: &str) -> Option<String> {
+    assert_ne!(word, DEADLY, "so it is said");
     (!word.starts_with('#')).then(|| word.to_lowercase())
 }
 
