@@ -10,8 +10,8 @@ use crate::crash::trial::Trial;
 use crate::process::{Process, until};
 use crate::support::{Project, stderr, stdout};
 
-/// Records that come before the one which a version fails on: more than one batch has.
-const BEFORE: u64 = 4_000;
+/// Records that come before the one which a version fails on: more than come while it is asked for, and than one batch has.
+const BEFORE: u64 = 40_000;
 
 /// Upgrades to a version that fails on a record which comes some batches later.
 pub(super) fn failing(trial: &Trial, options: &[&str]) {
