@@ -30,7 +30,9 @@ pub(super) fn failing(trial: &Trial, options: &[&str]) {
 /// The texts' digests of the versions that computed the batches which the checkpoint folder still knows of.
 fn versions(checkpoint: &Path) -> Vec<String> {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let archive = runtime.block_on(Archive::open(Arc::new(SystemDisk), checkpoint)).unwrap();
+    // A segment may be removed while the process goes on.
+    let open = || runtime.block_on(Archive::open(Arc::new(SystemDisk), checkpoint)).ok();
+    let archive = until("a batch log that can be read", open);
     let of = |time| archive.batch(time).map(|(manifest, _)| manifest.version.pipeline.clone());
     archive.batches().filter_map(of).collect()
 }
@@ -58,8 +60,10 @@ fn is_taken_back(mut trial: Trial) {
     assert!(shown.contains("TAKEN BACK") && shown.contains("hostile.count-but"), "{shown}");
     let mut versions = versions(&trial.project.path("checkpoint"));
     versions.dedup();
-    assert_eq!(versions.len(), 3, "one version, some batches of the other, and the one before: {versions:?}");
-    assert_eq!(versions[0], versions[2]);
+    // One version, as far as its batches are kept, some batches of the other, and the one before.
+    let (back, failed) = (versions.pop().unwrap(), versions.pop().unwrap());
+    assert_ne!(failed, back);
+    assert!(versions.len() < 2 && versions.iter().all(|first| *first == back), "{versions:?}");
     trial.wait_acknowledged(&process, 300);
     let rolled_back = trial.project.run("rollback", &[]);
     assert_eq!(rolled_back.status.code(), Some(78));
