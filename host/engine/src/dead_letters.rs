@@ -104,7 +104,8 @@ impl LettersFile {
 
     async fn recover(&mut self, end: FileEnd) -> io::Result<()> {
         let length = self.length().await?.unwrap_or(0);
-        let replaced = end.bytes > self.bytes_max && length < end.bytes;
+        // Nothing is added to a file that is large enough: where it has another length, it is the one in its place.
+        let replaced = end.bytes > self.bytes_max && length != end.bytes;
         self.end = match replaced {
             true => FileEnd { generation: end.generation + 1, bytes: 0 },
             false => end,

@@ -9,7 +9,7 @@ use millstream_state::KeyedSpec;
 use tokio::task::JoinHandle;
 
 use super::lab::{Lab, Life, rows, until, version};
-use crate::{EngineError, Mode, Swapped, Upgrade, UpgradeError};
+use crate::{EngineError, Mode, Swapped, Upgrade, UpgradeError, UpgradeStage};
 
 /// What the stream "tally" keeps.
 fn tally(version: u32) -> Option<(&'static str, KeyedSpec)> {
@@ -44,6 +44,7 @@ async fn asked_amid_a_batch(
     lab.kept.wait_until(|state| state.begun.contains(&11_000)).await;
     (lab.version, lab.keeps) = (version("other"), keeps);
     let asked = ask(lab, &life).await;
+    until(|| life.board.read().upgrade == Some(UpgradeStage::Switching)).await;
     life.feed("b\n");
     life.sent(2).await;
     lab.clock.advance(Duration::from_secs(1));
