@@ -202,6 +202,7 @@ impl Run {
             self.commit_batches();
             self.show();
             if self.is_done() {
+                remove_retired(&self.states).await;
                 return Ok(self.summary);
             }
             match self.next_event().await {
@@ -374,5 +375,12 @@ impl Run {
                 status.trouble = trouble;
             }
         });
+    }
+}
+
+/// Removes the states that an upgrade has left behind, where that was not done beside the batches yet.
+async fn remove_retired(states: &Tables) {
+    if let Err(error) = states.store().remove_retired().await {
+        tracing::warn!("removing states that are needed no more: {error}; the next start does it");
     }
 }

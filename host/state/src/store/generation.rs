@@ -11,7 +11,7 @@ use std::sync::Arc;
 use millstream_journal::{StateEnd, StateFiles};
 use millstream_platform::Disk;
 
-use super::{Limits, OnDisk, Store};
+use super::{Limits, Store};
 use crate::StateError;
 
 /// Generations that nobody needs once a batch was applied.
@@ -61,7 +61,7 @@ impl Store {
         self.disk.as_ref().map(|disk| disk.files.generation())
     }
 
-    /// Lets all other generations be removed by [`Store::maintain`], when another batch was applied. To be called when the first
+    /// Lets all other generations be removed by [`Store::remove_retired`], when another batch was applied. To be called when the first
     /// commit that names this one is on disk and applied. [`Store::open`] has done it.
     ///
     /// # Errors
@@ -100,7 +100,14 @@ impl Store {
         Ok(disk.files.remove().await?)
     }
 
-    pub(super) async fn remove_retired(&self, disk: &OnDisk) -> Result<(), StateError> {
+    /// Removes the generations that nobody needs any more; [`Store::maintain`] does so last of all. To be called before a process
+    /// ends, which may do so before that is through: the next one may have as little time.
+    ///
+    /// # Errors
+    /// `Journal`: `Disk`.
+    pub async fn remove_retired(&self) -> Result<(), StateError> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        let _one_at_a_time = disk.removing.lock().await;
         loop {
             let next = {
                 let retired = &mut disk.progress().retired;

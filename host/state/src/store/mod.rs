@@ -76,6 +76,8 @@ struct OnDisk {
     progress: Mutex<Progress>,
     /// Held by whoever maintains.
     maintaining: tokio::sync::Mutex<()>,
+    /// Held by whoever removes other generations.
+    removing: tokio::sync::Mutex<()>,
 }
 
 /// How far the log is real, and what is behind that.
@@ -269,7 +271,7 @@ impl Store {
             return Err(error.into());
         }
         disk.files.remove_segments_below(below).await?;
-        self.remove_retired(disk).await
+        self.remove_retired().await
     }
 
     /// Whether all that was read so far is what there is.
@@ -298,6 +300,7 @@ impl Store {
             log: tokio::sync::Mutex::new(log),
             progress: Mutex::new(progress),
             maintaining: tokio::sync::Mutex::default(),
+            removing: tokio::sync::Mutex::default(),
         };
         let (tables, room) = (Mutex::new(recovered.tables), Room::default());
         Ok(Self { limits, tables, room, disk: Some(disk) })
