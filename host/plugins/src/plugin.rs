@@ -13,7 +13,6 @@ use millstream_model::{
     Reduce, Sink, UpdateState, Usages,
 };
 use millstream_pipeline::{self as pipeline, Components, LoadError};
-use sha2::{Digest, Sha256};
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 
 use crate::callee::{Callee, shortened};
@@ -111,9 +110,7 @@ impl Plugin {
         let bytes = read(path)?;
         check_kind(&bytes).map_err(refused)?;
         let (terms, to_describe) = LateTerms::new(sandbox, spec).await?;
-        let digest = Sha256::digest(&bytes).into();
-        let compiled = sandbox.compiler.compile(&sandbox.engine, &bytes, &digest, &spec.limit).await;
-        let component = compiled.map_err(refused)?;
+        let (digest, component) = sandbox.compile(&bytes, &spec.limit).await.map_err(refused)?;
         let describe = export(&component, DESCRIPTION, "describe");
         let describe = describe.ok_or_else(|| {
             refused(format!(

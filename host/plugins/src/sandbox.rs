@@ -3,9 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
-use wasmtime::component::Linker;
+use millstream_model::pipeline::Limit;
+use sha2::{Digest, Sha256};
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, OptLevel};
 
+use crate::compile::Sum;
 use crate::guest::{Guest, add_to_linker};
 use crate::outside::start_thread;
 use crate::{Compiler, PluginError};
@@ -49,6 +52,16 @@ impl Sandbox {
     /// available to whoever calls it until they can be.
     pub fn granting_late(self) -> Self {
         Self { grants_late: true, ..self }
+    }
+
+    /// The SHA-256 of the component `bytes`, and its code: compiled, or from the cache. The first part of [`crate::Plugin::load`].
+    ///
+    /// # Errors
+    /// Why the component is refused.
+    pub async fn compile(&self, bytes: &[u8], limit: &Limit) -> Result<(Sum, Component), String> {
+        let digest = Sha256::digest(bytes).into();
+        let component = self.compiler.compile(&self.engine, bytes, &digest, limit).await?;
+        Ok((digest, component))
     }
 }
 

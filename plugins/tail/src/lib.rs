@@ -18,8 +18,8 @@ mod tests;
 use files::Files;
 use place::Place;
 
-/// What is read at once.
-const READ_BYTES: usize = 256 << 10;
+/// What is read before anything is looked up in the file again; a read of the system gives less.
+const READ_BYTES: usize = 512 << 10;
 /// How often a file is looked at that does not grow.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -155,7 +155,13 @@ impl Reading {
     fn read(&mut self, lines: &mut Output<Line<'static>>, place: &mut Place) -> io::Result<bool> {
         let mut piece = vec![0; READ_BYTES];
         self.file.seek(SeekFrom::Start(self.read.offset))?;
-        let length = self.file.read(&mut piece)?;
+        let mut length = 0;
+        while length < READ_BYTES {
+            match self.file.read(&mut piece[length..])? {
+                0 => break,
+                bytes => length += bytes,
+            }
+        }
         if length == 0 {
             return Ok(false);
         }

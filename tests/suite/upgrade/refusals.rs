@@ -100,3 +100,23 @@ fn settings_of_the_whole_pipeline_take_a_restart() {
     assert!(answer.contains("`batch-interval`") && answer.contains("restart"), "{answer}");
     drop(process);
 }
+
+#[test]
+fn settings_that_a_plugin_refuses_are_refused_by_an_upgrade_too() {
+    let project = Project::new(PIPELINE);
+    let process = Process::start(&mut project.command("run", &[]));
+    process.wait_for("refusing runs");
+    let posting = r#"
+[plugins.http-post]
+component = "{http-post}"
+config = { url = "ftp://127.0.0.1/", name = "refusing" }
+[sinks.posted]
+from = "words"
+plugin = "http-post.post"
+"#;
+    let other = Project::new(&format!("{PIPELINE}{posting}"));
+    let answer = refused(&project, &["--file", other.path("pipeline.toml").to_str().unwrap()]);
+    let told = ["http-post", "`url`", "ftp://127.0.0.1/", "http://"];
+    assert!(told.iter().all(|told| answer.contains(told)), "{answer}");
+    drop(process);
+}
