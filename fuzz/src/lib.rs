@@ -145,6 +145,12 @@ pub fn panes() -> PaneSpec {
     PaneSpec { columns: Arc::new(Schema::new([number]).to_arrow()) }
 }
 
+/// Lets panics pass that are caught, as the journal does with those of Arrow's reader; without it, each is a finding. One that is
+/// not caught ends the process all the same.
+pub fn let_panics_be_caught() {
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
+}
+
 /// Waits here for what is not done at once.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();

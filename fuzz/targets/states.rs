@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use millstream_fuzz::{Checkpoint, FOLDER, block_on, keyed, limits, panes};
+use millstream_fuzz::{Checkpoint, FOLDER, block_on, keyed, let_panics_be_caught, limits, panes};
 use millstream_state::Store;
 
 static RIGHT: LazyLock<Checkpoint> = LazyLock::new(|| block_on(Checkpoint::of_states()));
 
-fuzz_target!(|edits: &[u8]| {
+fuzz_target!(init: let_panics_be_caught(), |edits: &[u8]| {
     let right = &*RIGHT;
     block_on(async {
         let disk = right.edited(&["state", "snapshot"], edits).await;

@@ -17,7 +17,9 @@ use arrow::datatypes::{FieldRef, SchemaRef, TimestampMicrosecondType};
 use arrow::row::{RowConverter, Rows, SortField};
 use millstream_model::{DataType, Field, Schema};
 use millstream_query::QueryError;
-use millstream_state::{Encoded, Entries, KeySet, KeyedChange, KeyedSpec, KeyedTable, SHARDS, States};
+use millstream_state::{
+    Encoded, Entries, KeySet, KeyedChange, KeyedSpec, KeyedTable, SHARDS, States, decode_rows,
+};
 
 use super::{EventSpan, times};
 use crate::columns::{gather, misfit, table};
@@ -228,8 +230,7 @@ impl RowBytes {
 
     fn decode(&self, bytes: &BinaryViewArray) -> Result<Vec<ArrayRef>, QueryError> {
         let Some(converter) = &self.0 else { return Ok(Vec::new()) };
-        let parser = converter.parser();
-        converter.convert_rows(bytes.iter().flatten().map(|row| parser.parse(row))).map_err(misfit)
+        decode_rows(converter, bytes.iter().flatten()).map_err(misfit)
     }
 }
 

@@ -26,6 +26,7 @@ use twox_hash::XxHash64;
 
 use crate::change::KeyedChange;
 use crate::cold::ColdFile;
+use crate::rows::decode_rows;
 use crate::{KeyedSpec, StateError};
 pub use entries::{Encoded, Entries, KeySet};
 use shard::{ARENA_BYTES_MAX, ENTRY_BYTES, Known};
@@ -110,9 +111,7 @@ impl Keyed {
     /// # Errors
     /// `Columns` where they are no keys of this table.
     pub fn decode_keys(&self, keys: &Encoded) -> Result<Vec<ArrayRef>, StateError> {
-        let parser = self.keys.parser();
-        let rows = keys.iter().flatten().map(|key| parser.parse(key));
-        self.keys.convert_rows(rows).map_err(|error| self.misfit(&error))
+        decode_rows(&self.keys, keys.iter().flatten()).map_err(|error| self.misfit(&error))
     }
 
     /// The columns of states that were read here, with nulls where a state is absent.
@@ -123,9 +122,9 @@ impl Keyed {
         &self,
         states: impl Iterator<Item = Option<&'s [u8]>>,
     ) -> Result<Vec<ArrayRef>, StateError> {
-        let parser = self.states.parser();
-        let rows = states.map(|state| state.map_or(self.null_state.row(), |state| parser.parse(state)));
-        self.states.convert_rows(rows).map_err(|error| self.misfit(&error))
+        let null = self.null_state.row();
+        let rows = states.map(|state| state.unwrap_or(null.data()));
+        decode_rows(&self.states, rows).map_err(|error| self.misfit(&error))
     }
 
     /// The states of keys, each at its key's index; absent where a key has none.

@@ -5,6 +5,7 @@ mod fixture;
 mod fork;
 mod generation;
 mod loss;
+mod rows;
 mod simulation;
 mod store;
 mod target;
