@@ -6,20 +6,19 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use crate::process::{Process, TEXT_PLUGIN, appeared, is_hidden, since_1970, variant};
+use crate::process::{Process, TEXT_PLUGIN, appeared, batches, since_1970, variant};
+use crate::sending::{Sending, free_address, send_evenly};
 
 const ROUNDS: usize = 7;
 /// Lines a second.
-const RATE: f64 = if cfg!(debug_assertions) { 2_000.0 } else { 20_000.0 };
+const RATE: u64 = if cfg!(debug_assertions) { 2_000 } else { 20_000 };
 const INTERVAL: Duration = Duration::from_millis(50);
 /// How long the pipeline runs before a change, and after it.
 const AROUND: Duration = Duration::from_secs(2);
@@ -83,45 +82,17 @@ struct Cost {
 /// A line as it was sent: its number, and when that was.
 type Sent = (u64, Duration);
 
-/// Sends lines until it is dropped.
-struct Live {
-    ended: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Live {
-    fn start(address: String) -> Self {
-        let ended = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&ended);
-        let thread = std::thread::spawn(move || send(&address, &told));
-        Self { ended, thread: Some(thread) }
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
-    }
-}
-
 /// Sends the lines that are due to whoever listens, from one connection to the next.
-#[allow(clippy::disallowed_methods, reason = "a bench runs in real time")]
-fn send(address: &str, ended: &AtomicBool) {
-    let (begun, mut next) = (Instant::now(), 0);
+fn send(address: &str, ended: &AtomicBool) -> Result<u64> {
     let mut stream = None;
-    while !ended.load(Ordering::Relaxed) {
-        std::thread::sleep(Duration::from_millis(1));
-        let due = (begun.elapsed().as_secs_f64() * RATE) as u64;
+    send_evenly(RATE, ended, |numbers| {
         let now = since_1970().as_micros();
-        let lines: String =
-            (next..due).map(|number| format!("{number} {now} the quick brown fox jumps over it\n")).collect();
-        next = due;
+        let line = |number| format!("{number} {now} the quick brown fox jumps over it\n");
+        let lines: String = numbers.map(line).collect();
         let connected = stream.take().or_else(|| TcpStream::connect(address).ok());
         stream = connected.filter(|mut stream: &TcpStream| stream.write_all(lines.as_bytes()).is_ok());
-    }
+        Ok(())
+    })
 }
 
 /// A pipeline in a folder of its own, and the process that runs it.
@@ -132,12 +103,12 @@ struct Pipeline {
 }
 
 impl Pipeline {
-    fn start() -> Result<(Self, Live)> {
+    fn start() -> Result<(Self, Sending<Result<u64>>)> {
         let folder = tempfile::tempdir()?;
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let address = free_address()?;
         let text = PIPELINE.replace("PLUGIN", TEXT_PLUGIN).replace("ADDRESS", &address);
         let process = Process::start(folder.path(), &text)?;
-        Ok((Self { folder, process, swaps: 0 }, Live::start(address)))
+        Ok((Self { folder, process, swaps: 0 }, Sending::start(move |ended| send(&address, ended))))
     }
 
     /// Makes the change; gives when it began.
@@ -159,15 +130,14 @@ impl Pipeline {
     fn swap(&mut self) -> Result<()> {
         self.swaps += 1;
         let component = variant(self.folder.path(), self.swaps)?;
-        let asked = self.process.command("upgrade").arg(format!("text={}", component.display())).output()?;
-        ensure!(asked.status.success(), "the swap ended with {}", asked.status);
+        self.process.upgrade("text", &component)?;
         Ok(())
     }
 
     fn batches(&self) -> Result<Vec<PathBuf>> {
-        let entries = fs::read_dir(self.folder.path().join("lines")).into_iter().flatten();
-        let paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-        Ok(paths.into_iter().filter(|path| !path.file_name().is_some_and(is_hidden)).collect())
+        let folder = self.folder.path().join("lines");
+        let batches = if folder.exists() { batches(&folder)? } else { Vec::new() };
+        Ok(batches.into_iter().map(|(_, batch)| batch).collect())
     }
 
     /// Waits until there are batches after now, and then for a while.
@@ -242,7 +212,7 @@ pub(crate) fn run_all() -> Result<()> {
             times.push((*name, begun, since_1970()));
         }
     }
-    drop(live);
+    live.end()??;
     let outputs = pipeline.end()?;
     println!("{RATE} lines/s, batches of {INTERVAL:?}; median and longest of {ROUNDS} rounds\n");
     println!(

@@ -20,6 +20,7 @@ mod pipeline;
 mod poison;
 mod process;
 mod receivers;
+mod sending;
 mod state;
 mod swaps;
 

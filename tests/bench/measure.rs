@@ -1,6 +1,5 @@
 //! What is measured, each in a process of its own.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,6 +14,7 @@ use millstream_plugins::Sandbox;
 
 use crate::native::NativeComponents;
 use crate::pipeline::{Feed, Totals, run};
+use crate::sending::free_address;
 use crate::{corpus, generator, limit};
 
 /// The names of all measures, in the order of their turns.
@@ -120,7 +120,7 @@ pub(crate) fn measure(what: &str, corpus: &Path) -> Result<Measured> {
 #[allow(clippy::disallowed_methods, reason = "a bench measures real time")]
 fn socket(sandbox: &Sandbox, corpus: &Path, feed: Feed<'_>) -> Result<(Instant, u64)> {
     // A port that was free a moment ago.
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let address = free_address()?;
     let keys = format!("type = \"socket\"\nlisten = \"{address}\"");
     let feed = Feed { keys: &keys, mode: Mode::Continuous, max_batch_rows: crate::LINES, ..feed };
     let mut generator = generator(&address, corpus)?;

@@ -3,18 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::process::{Process, appeared, is_hidden, now_ms};
+use crate::process::{Process, appeared, batches, now_ms};
+use crate::sending::{Sending, connect, free_address, send_evenly};
 use crate::state::{NEIGHBOURS, delays, median};
 
 /// Words as they are written; every second one differs from the one before in its case alone, up to `MERGED`.
@@ -59,44 +59,26 @@ fn word(number: u64) -> String {
 }
 
 /// Sends each word once, then words at an even rate until it is told to end; gives how many of each were sent.
-#[allow(clippy::disallowed_methods, reason = "a bench runs in real time")]
-fn feed(address: &str, has_begun: &AtomicBool, ended: &AtomicBool) -> Result<u64> {
-    let mut stream = loop {
-        match TcpStream::connect(address) {
-            Ok(stream) => break stream,
-            Err(_) => thread::sleep(Duration::from_millis(5)),
-        }
-    };
+fn send(address: &str, has_begun: &AtomicBool, ended: &AtomicBool) -> Result<u64> {
+    let mut stream = connect(address, ended).context("nobody listens")?;
     for numbers in (0..KEYS).collect::<Vec<_>>().chunks(10_000) {
         let lines: String = numbers.iter().map(|number| word(*number) + "\n").collect();
         stream.write_all(lines.as_bytes())?;
     }
     has_begun.store(true, Ordering::Relaxed);
-    let (begun, mut next) = (Instant::now(), 0);
-    while !ended.load(Ordering::Relaxed) {
-        thread::sleep(Duration::from_millis(1));
-        let due = begun.elapsed().as_micros() as u64 * RATE / 1_000_000;
+    let sent = send_evenly(RATE, ended, |numbers| {
         // A stride that meets all keys in turn.
-        let lines: String = (next..due).map(|number| word(number * 7_919 % KEYS) + "\n").collect();
-        next = due;
-        stream.write_all(lines.as_bytes())?;
-    }
-    Ok(KEYS + next)
+        let lines: String = numbers.map(|number| word(number * 7_919 % KEYS) + "\n").collect();
+        Ok(stream.write_all(lines.as_bytes())?)
+    })?;
+    Ok(KEYS + sent)
 }
 
 /// The batches' times, and when their outputs appeared after those, in ms.
 fn lateness(folder: &Path) -> Result<BTreeMap<i64, f64>> {
-    let mut batches = BTreeMap::new();
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        if is_hidden(&entry.file_name()) {
-            continue;
-        }
-        let name = entry.file_name().into_string().ok().context("batches are named by their times")?;
-        let time: i64 = name.parse().context("batches are named by their times")?;
-        batches.insert(time, appeared(&entry.path())?.as_secs_f64() * 1e3 - time as f64);
-    }
-    Ok(batches)
+    let late =
+        |(time, batch): (i64, PathBuf)| Ok((time, appeared(&batch)?.as_secs_f64() * 1e3 - time as f64));
+    batches(folder)?.into_iter().map(late).collect()
 }
 
 /// Migrates the states of a running pipeline, and prints what its batches noticed.
@@ -104,29 +86,22 @@ fn lateness(folder: &Path) -> Result<BTreeMap<i64, f64>> {
 #[allow(clippy::disallowed_methods, reason = "a bench runs in real time")]
 pub(crate) fn run() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let address = free_address()?;
     let text = PIPELINE.replace("PLUGINS", PLUGINS).replace("ADDRESS", &address);
     let mut process = Process::start(folder.path(), &text)?;
-    let (has_begun, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let feeding = {
-        let (has_begun, ended) = (Arc::clone(&has_begun), Arc::clone(&ended));
-        thread::spawn(move || feed(&address, &has_begun, &ended))
-    };
+    let has_begun = Arc::new(AtomicBool::new(false));
+    let noted = Arc::clone(&has_begun);
+    let sending = Sending::start(move |ended| send(&address, &noted, ended));
     while !has_begun.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(10));
     }
     // Until the batches that were large are done, and then as long again without a migration as around it.
     thread::sleep(2 * AROUND);
     let asked_ms = now_ms()?;
-    let mut upgrade = process.command("upgrade");
-    let upgrade = upgrade.arg("--json").arg(format!("running={PLUGINS}/running-2.wasm"));
-    let answer = upgrade.stdout(Stdio::piped()).stderr(Stdio::inherit()).output()?;
+    let report = process.upgrade("running", &Path::new(PLUGINS).join("running-2.wasm"))?;
     let answered_ms = now_ms()?;
-    ensure!(answer.status.success(), "the upgrade ended with {}", answer.status);
-    let report: Value = serde_json::from_slice(&answer.stdout)?;
     thread::sleep(AROUND);
-    ended.store(true, Ordering::Relaxed);
-    let sent = feeding.join().ok().context("the feed has panicked")??;
+    let sent = sending.end()??;
     process.stop()?;
     let (keys, words) = states(&process)?;
     ensure!((keys, words) == (KEYS - MERGED, sent), "{keys} keys with {words} words, and {sent} were sent");

@@ -1,6 +1,5 @@
 //! The program as a process that runs a pipeline, and when its output appeared.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -8,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 /// The component of the stock text plugin.
 pub(crate) const TEXT_PLUGIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/bin/text.wasm");
@@ -29,6 +29,15 @@ impl Process {
     /// A command about the pipeline.
     pub(crate) fn command(&self, name: &str) -> Command {
         command(name, &self.file)
+    }
+
+    /// Lets it go over to another component for a plugin; gives what is reported of that.
+    pub(crate) fn upgrade(&self, plugin: &str, component: &Path) -> Result<Value> {
+        let mut asked = self.command("upgrade");
+        let asked = asked.arg("--json").arg(format!("{plugin}={}", component.display()));
+        let answer = asked.stderr(Stdio::inherit()).output()?;
+        ensure!(answer.status.success(), "the upgrade ended with {}", answer.status);
+        Ok(serde_json::from_slice(&answer.stdout)?)
     }
 
     /// Lets another process go on with the pipeline.
@@ -97,6 +106,16 @@ pub(crate) fn appeared(batch: &Path) -> Result<Duration> {
     Ok(Duration::new(known.ctime().unsigned_abs(), u32::try_from(known.ctime_nsec())?))
 }
 
-pub(crate) fn is_hidden(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
+/// The batches that a sink has put out into `folder`: their times, in milliseconds since 1970, and their folders.
+pub(crate) fn batches(folder: &Path) -> Result<Vec<(i64, PathBuf)>> {
+    let mut batches = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().into_string().ok().context("batches are named by their times")?;
+        // What begins with a dot is not put out yet.
+        if !name.starts_with('.') {
+            batches.push((name.parse().context("batches are named by their times")?, entry.path()));
+        }
+    }
+    Ok(batches)
 }

@@ -1,13 +1,11 @@
 //! What a running pipeline says that its functions, and the rest of it, took.
 
-use serde_json::Value;
-
 use crate::process::{Process, until};
-use crate::support::{Project, stderr, stdout};
+use crate::support::{Project, stdout};
 
 const PIPELINE: &str = r#"
 name = "accounting"
-batch-interval = "100ms"
+batch-interval = "1s"
 checkpoint = "checkpoint"
 [plugins.text]
 component = "{text}"
@@ -30,11 +28,9 @@ path = "out"
 fn status_shows_what_each_function_took_and_the_parts_of_the_process() {
     let project = Project::new(PIPELINE);
     project.write("in/lines.txt", "a b a\nc\n");
-    let running = Process::start(&mut project.command("run", &[]));
-    running.wait_for("runs");
+    let running = Process::running(&project);
     let shown = until("a batch with records", || {
-        let shown = project.run("status", &["--json"]);
-        let shown: Value = serde_json::from_slice(&shown.stdout).ok()?;
+        let shown = project.status();
         (shown["status"]["records"] == 2).then(|| shown["status"].clone())
     });
     let words = &shown["functions"]["text.split-words"];
@@ -48,7 +44,7 @@ fn status_shows_what_each_function_took_and_the_parts_of_the_process() {
             assert!(function[key].as_u64().unwrap() > 0, "{key}: {shown}");
         }
     }
-    // Of the batch with the records, its own share is shown beside it.
+    // Of the batch with the records, its own share is shown beside it, for some twenty batches.
     let recent = shown["recent"].as_array().unwrap();
     let batch = recent.iter().find(|batch| batch["records"] == 2).unwrap();
     assert_eq!(batch["functions"]["text.split-words"], *words, "{shown}");
@@ -61,8 +57,7 @@ fn status_shows_what_each_function_took_and_the_parts_of_the_process() {
     for column in ["function", "calls", "cpu ms", "share", "peak memory", "text.split-words", "functions "] {
         assert!(shown.contains(column), "{column}: {shown}");
     }
-    let stopped = project.run("stop", &[]);
-    assert!(stopped.status.success(), "{}", stderr(&stopped));
+    running.stop_by_command(&project);
     let left = stdout(&project.run("status", &[]));
     assert!(!left.contains("text.split-words"), "what a process took ends with it: {left}");
 }

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use crate::support::{Project, component, entries, stderr, stdout};
+use crate::support::{Project, component, entries};
 
 const PIPELINE: &str = r#"
 name = "compiling"
@@ -69,12 +69,6 @@ fn code(project: &Project) -> PathBuf {
     files[0].clone()
 }
 
-fn run(project: &Project) -> String {
-    let ran = project.run("run", &["--once"]);
-    assert!(ran.status.success(), "{}", stderr(&ran));
-    stderr(&ran)
-}
-
 #[test]
 fn a_component_that_takes_too_much_to_compile_is_refused_with_what_to_raise() {
     let bomb = bomb(2_000_000);
@@ -85,9 +79,7 @@ fn a_component_that_takes_too_much_to_compile_is_refused_with_what_to_raise() {
     for (limit, broken, remedy) in cases {
         let project = project(limit, &bomb);
         for command in ["check", "run", "test"] {
-            let refused = project.run(command, &[]);
-            let told = stderr(&refused);
-            assert_eq!(refused.status.code(), Some(78), "{command}: {told}");
+            let told = project.refused(command, &[]);
             assert!(told.contains("plugin.wasm") && told.contains(broken), "{command}: {told}");
             assert!(told.contains(remedy), "{command}: {told}");
         }
@@ -97,39 +89,37 @@ fn a_component_that_takes_too_much_to_compile_is_refused_with_what_to_raise() {
 #[test]
 fn limits_that_are_enough_let_a_component_compile() {
     let project = project("compile-memory = \"256MiB\", compile-time = \"20s\"", text());
-    run(&project);
+    project.run_once();
 }
 
 #[test]
 fn a_component_that_is_none_is_refused_with_the_reason_of_the_compiler() {
     let project = project("", b"\0asm\x0d\0\x01\0\xff\xff");
-    let refused = project.run("check", &[]);
-    assert_eq!(refused.status.code(), Some(78));
-    assert!(stderr(&refused).contains("does not compile: "), "{}", stderr(&refused));
+    let told = project.refused("check", &[]);
+    assert!(told.contains("does not compile: "), "{told}");
 }
 
 #[test]
 fn code_is_kept_from_start_to_start_as_long_as_it_is_needed() {
     let project = project("", text());
-    run(&project);
+    project.run_once();
     let kept = code(&project);
     let made = fs::metadata(&kept).unwrap().modified().unwrap();
     for command in ["check", "test"] {
-        let done = project.run(command, &[]);
-        assert!(done.status.success(), "{command}: {}", stderr(&done));
+        project.done(command, &[]);
     }
-    run(&project);
+    project.run_once();
     assert_eq!(fs::metadata(code(&project)).unwrap().modified().unwrap(), made, "it is written once");
     project.write("plugin.wasm", fs::read(component("hostile")).unwrap());
-    let replayed = project.run("check", &[]);
-    assert_eq!(replayed.status.code(), Some(78), "hostile splits no words");
+    // It splits no words.
+    project.refused("check", &[]);
     assert!(kept.exists(), "to check removes nothing");
 }
 
 #[test]
 fn code_that_is_not_this_hosts_is_told_of_and_compiled_anew() {
     let project = project("", text());
-    run(&project);
+    project.run_once();
     let path = code(&project);
     let good = fs::read(&path).unwrap();
     let flipped = |at: usize| {
@@ -146,17 +136,16 @@ fn code_that_is_not_this_hosts_is_told_of_and_compiled_anew() {
     for (case, bytes, mode, reason) in cases {
         fs::write(&path, bytes).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-        let told = run(&project);
+        let told = project.run_once();
         assert!(told.contains(reason) && told.contains("compiling anew"), "{case}: {told}");
         assert_eq!(fs::read(&path).unwrap(), good, "{case}");
-        assert!(!run(&project).contains("compiling anew"), "{case}");
+        assert!(!project.run_once().contains("compiling anew"), "{case}");
     }
 }
 
 #[test]
 fn who_only_looks_makes_no_checkpoint_folder() {
     let project = project("", text());
-    let checked = project.run("check", &[]);
-    assert!(checked.status.success(), "{}{}", stdout(&checked), stderr(&checked));
+    project.done("check", &[]);
     assert!(!project.path("checkpoint").exists());
 }

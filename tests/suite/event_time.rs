@@ -259,15 +259,10 @@ fn windows_go_on_where_an_earlier_run_has_ended() {
     let runs = [[order(5, 1), order(65, 2)], [order(75, 3), order(20, 4)], [order(30, 5), order(140, 6)]];
     for (run, orders) in runs.iter().enumerate() {
         project.write(&format!("orders/{run}.json"), orders.concat());
-        let ran = project.run("run", &["--once"]);
-        assert_eq!(ran.status.code(), Some(0), "{}", stderr(&ran));
+        project.run_once();
     }
     let amounts = |folder: &str| {
-        let amount = |line: String| {
-            let row: serde_json::Value = serde_json::from_str(&line).unwrap();
-            row["amount"].as_i64().unwrap()
-        };
-        project.lines(folder).into_iter().map(amount).collect::<Vec<_>>()
+        project.rows(folder).iter().map(|row| row["amount"].as_i64().unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(amounts("minutes"), [1, 4, 2, 3]);
     assert_eq!(amounts("late"), [5]);
@@ -289,12 +284,11 @@ fn another_column_of_event_times_does_not_go_on_with_what_was_kept_by_the_first(
             "orders/0.json",
             "{\"at\": \"2026-01-01T00:00:05Z\", \"made\": \"2026-01-01T00:00:01Z\"}\n",
         );
-        assert_eq!(project.run("run", &["--once"]).status.code(), Some(0));
+        project.run_once();
         let after = before.replace(old, new);
         assert_ne!(before, after);
         project.write_pipeline(&after);
-        let refused = project.run("run", &["--once"]);
-        assert_eq!(refused.status.code(), Some(78), "{}", stderr(&refused));
-        assert!(stderr(&refused).contains("does not fit"), "{}", stderr(&refused));
+        let told = project.refused("run", &["--once"]);
+        assert!(told.contains("does not fit"), "{told}");
     }
 }

@@ -225,12 +225,10 @@ fn states_and_windows_are_after_any_end_as_if_nothing_had_happened() {
         let ended = run.output().unwrap();
         assert_eq!(ended.status.success(), end.is_none(), "{end:?}: {}", stderr(&ended));
     }
-    let ran = project.run("run", &["--once"]);
-    assert!(ran.status.success(), "{}", stderr(&ran));
+    project.run_once();
     let files = ENDS.len();
     for (sink, column) in [("counts", "count"), ("totals", "total"), ("sums", "n")] {
-        let rows: Vec<serde_json::Value> =
-            project.lines(sink).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let rows = project.rows(sink);
         let of = |word: &str| -> Vec<u64> {
             let of_word = rows.iter().filter(|row| row["word"] == word);
             of_word.map(|row| row[column].as_u64().unwrap()).collect()
@@ -275,14 +273,13 @@ fn a_large_batch_shows_each_key_once_with_all_of_its_rows() {
     for batch in 1..=3 {
         let lines = (0..keys * rows_of_key).map(|row| format!("key {}\n", row * 11 % keys));
         project.write(&format!("in/{batch}.txt"), lines.collect::<String>());
-        let ran = project.run("run", &["--once"]);
-        assert!(ran.status.success(), "{}", stderr(&ran));
+        project.run_once();
         expected.extend((0..keys).map(|key| (format!("key {key}"), batch * rows_of_key)));
     }
     for (sink, column) in [("counts", "count"), ("all", "state")] {
-        let lines = project.lines(sink);
-        let rows = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        let mut rows: Vec<(String, u64)> = rows
+        let mut rows: Vec<(String, u64)> = project
+            .rows(sink)
+            .iter()
             .map(|row| (row["value"].as_str().unwrap().to_owned(), row[column].as_u64().unwrap()))
             .collect();
         rows.sort();

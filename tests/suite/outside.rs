@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 
 use crate::process::{Process, until};
@@ -18,13 +19,15 @@ CHECKPOINT
 [plugins.outside]
 component = "{outside}"
 grant = { network = ["ADDRESS"], write = ["saved"] }
-limit = { time = "2s" }
+limit = { time = "LIMIT" }
 config = { address = "ADDRESS", folder = "FOLDER", until = UNTIL }
 
 REST
 "#;
 
 const DURABLE: &str = "checkpoint = \"checkpoint\"";
+/// Where nobody listens.
+const NOBODY: &str = "127.0.0.1:9";
 
 /// The numbers of the receiver to a folder.
 const NUMBERS: &str = r#"
@@ -61,7 +64,12 @@ plugin = "outside.deliver"
 "#;
 
 fn project(rest: &str, checkpoint: &str, address: &str, until: i64) -> Project {
-    let pipeline = PIPELINE.replace("CHECKPOINT", checkpoint).replace("REST", rest);
+    limited("1m", rest, checkpoint, address, until)
+}
+
+/// As [`project`], with plugins whose calls may take so long.
+fn limited(time: &str, rest: &str, checkpoint: &str, address: &str, until: i64) -> Project {
+    let pipeline = PIPELINE.replace("CHECKPOINT", checkpoint).replace("REST", rest).replace("LIMIT", time);
     let pipeline = pipeline.replace("ADDRESS", address).replace("UNTIL", &until.to_string());
     let project = Project::new(&pipeline);
     let file = std::fs::read_to_string(project.path("pipeline.toml")).unwrap();
@@ -71,16 +79,12 @@ fn project(rest: &str, checkpoint: &str, address: &str, until: i64) -> Project {
     project
 }
 
-/// The address of a port at which nobody listens.
-fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
-
-fn start(project: &Project) -> Process {
-    let process = Process::start(&mut project.command("run", &[]));
-    process.wait_for("runs");
-    process
+/// A socket with a port, of which nobody else can have the same, and at which nobody listens yet.
+fn reserved() -> TcpListener {
+    let socket =
+        net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.into()
 }
 
 /// The lines of all parts that were saved, in order. A batch has the parts that it says.
@@ -100,9 +104,10 @@ fn saved(project: &Project) -> Vec<String> {
     lines
 }
 
-/// What the file sink has written so far.
-fn out(project: &Project) -> Vec<String> {
-    if project.path("out").exists() { project.lines("out") } else { Vec::new() }
+/// How many lines were saved so far.
+fn saved_so_far(project: &Project) -> usize {
+    let lines = |file: std::path::PathBuf| std::fs::read_to_string(file).unwrap().lines().count();
+    entries(&project.path("saved")).into_iter().map(lines).sum()
 }
 
 fn numbers(until: i64) -> Vec<String> {
@@ -112,16 +117,13 @@ fn numbers(until: i64) -> Vec<String> {
 #[test]
 fn what_a_receiver_gives_goes_once_to_a_sink() {
     for checkpoint in ["", DURABLE] {
-        let project = project(NUMBERS, checkpoint, &nobody(), 10_000);
-        let ran = project.run("run", &["--once"]);
-        assert!(ran.status.success(), "{}", stderr(&ran));
+        let project = project(NUMBERS, checkpoint, NOBODY, 10_000);
+        let log = project.run_once();
         assert_eq!(saved(&project), numbers(10_000));
-        assert!(stderr(&ran).contains("acknowledged 10000"), "{}", stderr(&ran));
-        assert!(stderr(&ran).contains("stopped at 10000"), "{}", stderr(&ran));
+        assert!(log.contains("acknowledged 10000") && log.contains("stopped at 10000"), "{log}");
         if !checkpoint.is_empty() {
             // The receiver goes on where it ended.
-            let again = project.run("run", &["--once"]);
-            assert!(again.status.success(), "{}", stderr(&again));
+            project.run_once();
             assert_eq!(saved(&project), numbers(10_000));
         }
     }
@@ -132,36 +134,33 @@ fn lines_that_a_plugin_reads_from_a_socket_arrive_and_a_stop_loses_none() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let project = project(LINES, DURABLE, &address, 0);
-    let process = start(&project);
+    let process = Process::running(&project);
     let (mut connection, _) = listener.accept().unwrap();
     let text: String = (0..50_000).map(|line| format!("line {line}\n")).collect();
     connection.write_all(text.as_bytes()).unwrap();
     let last = "line 49999".to_owned();
-    until("the last line", || out(&project).contains(&last).then_some(()));
+    until("the last line", || project.lines_so_far("out").contains(&last).then_some(()));
     connection.write_all(b"one more\n").unwrap();
     let more = "one more".to_owned();
-    until("one more line", || out(&project).contains(&more).then_some(()));
-    assert!(project.run("stop", &[]).status.success());
-    assert!(process.end().0.success());
+    until("one more line", || project.lines_so_far("out").contains(&more).then_some(()));
+    process.stop_by_command(&project);
     let expected: Vec<_> = text.lines().map(str::to_owned).chain([more]).collect();
     assert_eq!(project.lines("out"), expected);
 }
 
 #[test]
 fn rows_are_neither_lost_nor_taken_twice_where_the_process_is_killed() {
-    let project = project(NUMBERS, DURABLE, &nobody(), 1_000_000_000);
+    let project = project(NUMBERS, DURABLE, NOBODY, 1_000_000_000);
     let mut before = 0;
     for _ in 0..4 {
-        let process = start(&project);
+        let process = Process::running(&project);
         // Some more, in several batches.
         until("more rows", || (entries(&project.path("saved")).len() > before + 3).then_some(()));
         before = entries(&project.path("saved")).len();
         process.kill();
     }
-    let process = start(&project);
-    assert!(project.run("stop", &[]).status.success());
-    let (status, log) = process.end();
-    assert!(status.success(), "{log}");
+    let process = Process::running(&project);
+    process.stop_by_command(&project);
     let saved = saved(&project);
     assert_eq!(saved, numbers(saved.len() as i64), "from the first on, without gaps");
 }
@@ -169,12 +168,10 @@ fn rows_are_neither_lost_nor_taken_twice_where_the_process_is_killed() {
 #[test]
 fn a_receiver_that_traps_is_started_again_behind_what_it_gave() {
     let rest = NUMBERS.replace("outside.numbers", "outside.trapping");
-    let project = project(&rest, DURABLE, &nobody(), 0);
+    let project = project(&rest, DURABLE, NOBODY, 0);
     let process = Process::start(&mut project.command("run", &[]));
-    until("all numbers", || (saved(&project).len() == 1_000).then_some(()));
-    assert!(project.run("stop", &[]).status.success());
-    let (status, log) = process.end();
-    assert!(status.success(), "{log}");
+    until("all numbers", || (saved_so_far(&project) == 1_000).then_some(()));
+    let log = process.stop_by_command(&project);
     assert_eq!(saved(&project), numbers(1_000));
     assert!(log.contains("outside.trapping: trapped") && log.contains("it has given enough"), "{log}");
 }
@@ -184,26 +181,23 @@ fn a_receiver_that_hangs_in_a_read_is_cut_off_by_its_limit_and_by_a_stop() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let rest = NUMBERS.replace("outside.numbers", "outside.hanging");
-    let project = project(&rest, "checkpoint = \"checkpoint\"", &address, 0);
-    let process = start(&project);
+    let project = limited("2s", &rest, DURABLE, &address, 0);
+    let process = Process::running(&project);
     let _first = listener.accept().unwrap();
     process.wait_for("ran longer than its limit");
     // Another life has connected, and hangs as well.
     let _second = listener.accept().unwrap();
-    assert!(project.run("stop", &[]).status.success());
-    let (status, log) = process.end();
-    assert!(status.success(), "{log}");
+    process.stop_by_command(&project);
     assert!(saved(&project).iter().all(|number| number == "1"));
 }
 
 #[test]
 fn a_receiver_that_never_comes_back_from_its_end_keeps_no_process() {
     let rest = NUMBERS.replace("outside.numbers", "outside.stubborn");
-    let project = project(&rest, DURABLE, &nobody(), 0);
-    let ran = project.run("run", &["--once"]);
-    assert!(ran.status.success(), "{}", stderr(&ran));
+    let project = limited("2s", &rest, DURABLE, NOBODY, 0);
+    let log = project.run_once();
     assert_eq!(saved(&project), ["1"]);
-    assert!(stderr(&ran).contains("stopping outside.stubborn: ran longer"), "{}", stderr(&ran));
+    assert!(log.contains("stopping outside.stubborn: ran longer"), "{log}");
 }
 
 #[test]
@@ -219,7 +213,7 @@ fn what_a_receiver_may_not_do_ends_its_life_and_says_why() {
         let rest = rest.replace("from = \"lines\"", "from = \"texts\"");
         let rest =
             format!("{rest}[streams.texts]\nsql = \"SELECT cast(value AS varchar) AS value FROM lines\"\n");
-        let project = project(&rest, "", &nobody(), 0);
+        let project = project(&rest, "", NOBODY, 0);
         let ran = project.run("run", &["--once"]);
         assert!(!ran.status.success() && stderr(&ran).contains(told), "{receiver}: {}", stderr(&ran));
         assert!(stderr(&ran).contains(&format!("outside.{receiver}")), "{}", stderr(&ran));
@@ -244,6 +238,12 @@ fn serve(listener: &TcpListener, answer: &str, parts: usize) -> Vec<(String, Vec
     taken
 }
 
+/// Waits until no part is left to be handed over.
+fn wait_delivered(project: &Project) {
+    let outbox = project.path("checkpoint/outbox/server");
+    until("the outbox is empty", || entries(&outbox).is_empty().then_some(()));
+}
+
 #[test]
 fn a_batch_waits_for_its_server_and_comes_once_it_is_there() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -262,17 +262,14 @@ fn a_batch_waits_for_its_server_and_comes_once_it_is_there() {
         taken[0].1.iter().collect::<BTreeSet<_>>(),
         BTreeSet::from([&"a 2".to_owned(), &"b 1".to_owned()])
     );
-    until("the outbox is empty", || {
-        entries(&project.path("checkpoint/outbox/server")).is_empty().then_some(())
-    });
-    assert!(project.run("stop", &[]).status.success());
-    assert!(process.end().0.success());
+    wait_delivered(&project);
+    process.stop_by_command(&project);
 }
 
 #[test]
 fn a_stop_and_a_kill_do_not_lose_a_batch_that_waits() {
-    let address = nobody();
-    let project = project(DELIVER, DURABLE, &address, 0);
+    let server = reserved();
+    let project = project(DELIVER, DURABLE, &server.local_addr().unwrap().to_string(), 0);
     project.write("in/a.txt", "a\n");
     let mut process = Process::start(&mut project.command("run", &[]));
     process.wait_for("trying again until it works");
@@ -282,20 +279,17 @@ fn a_stop_and_a_kill_do_not_lose_a_batch_that_waits() {
     process.signal(Signal::TERM);
     let (status, log) = process.end();
     assert!(!status.success() && log.contains("writes the batch when it is started again"), "{log}");
-    let listener = TcpListener::bind(&address).unwrap();
+    net::listen(&server, 16).unwrap();
     let process = Process::start(&mut project.command("run", &[]));
-    let taken = serve(&listener, "ok", 1);
+    let taken = serve(&server, "ok", 1);
     assert_eq!(taken[0].1, ["a 1"]);
-    until("the outbox is empty", || {
-        entries(&project.path("checkpoint/outbox/server")).is_empty().then_some(())
-    });
-    process.signal(Signal::TERM);
-    assert!(process.end().0.success());
+    wait_delivered(&project);
+    process.stop();
 }
 
 #[test]
 fn a_batch_that_was_sent_to_the_wrong_place_goes_to_the_right_one_after_a_change() {
-    let project = project(DELIVER, DURABLE, &nobody(), 0);
+    let project = project(DELIVER, DURABLE, NOBODY, 0);
     project.write("in/a.txt", "a\n");
     let process = Process::start(&mut project.command("run", &[]));
     process.wait_for("trying again until it works");
@@ -307,9 +301,7 @@ fn a_batch_that_was_sent_to_the_wrong_place_goes_to_the_right_one_after_a_change
     project.write("pipeline.toml", file.replace(wrong, &address));
     let process = Process::start(&mut project.command("run", &[]));
     assert_eq!(serve(&listener, "ok", 1)[0].1, ["a 1"]);
-    until("the outbox is empty", || {
-        entries(&project.path("checkpoint/outbox/server")).is_empty().then_some(())
-    });
+    wait_delivered(&project);
     process.kill();
 }
 
@@ -340,14 +332,13 @@ fn rows_that_a_sink_never_will_take_stop_the_pipeline() {
 
 #[test]
 fn a_function_connects_to_where_it_may() {
-    let address = "127.0.0.1:9";
     let project = Project::new(&format!(
         r#"
 name = "connecting"
 batch-interval = "1s"
 [plugins.hostile]
 component = "{{hostile}}"
-grant = {{ network = ["{address}"] }}
+grant = {{ network = ["{NOBODY}"] }}
 [sources.lines]
 type = "files"
 path = "in"
@@ -362,13 +353,9 @@ format = "text"
 "#
     ));
     project.write("in/a.txt", "a\n");
-    let ran = project.run("run", &["--once"]);
-    assert!(ran.status.success(), "{}", stderr(&ran));
-    assert!(
-        out(&project)[0].contains("refused"),
-        "nobody listens there, but it may ask: {:?}",
-        out(&project)
-    );
+    project.run_once();
+    let told = project.lines("out");
+    assert!(told[0].contains("refused"), "nobody listens there, but it may ask: {told:?}");
 }
 
 #[test]
@@ -379,8 +366,7 @@ name = "numbers become texts"
 given.numbers = [[{ number = 7 }, { number = 8, name = "eight" }]]
 expect.texts = [[{ value = "7" }, { value = "8" }]]
 "#;
-    let project = project(&format!("{NUMBERS}{tests}"), DURABLE, &nobody(), 10);
-    let tested = project.run("test", &[]);
-    assert!(tested.status.success(), "{}{}", String::from_utf8_lossy(&tested.stdout), stderr(&tested));
+    let project = project(&format!("{NUMBERS}{tests}"), DURABLE, NOBODY, 10);
+    project.done("test", &[]);
     assert!(saved(&project).is_empty());
 }

@@ -4,14 +4,17 @@
 //! longer than any machine needs fails the test.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::support::Project;
+
 /// No wait of a test that passes takes this long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 const POLL_EVERY: Duration = Duration::from_millis(5);
 
 /// A process that was started. Dropped, it is killed.
@@ -49,6 +52,13 @@ impl Process {
         Self { child, log }
     }
 
+    /// Starts a pipeline, and waits until it says that it runs: from then on it can be asked.
+    pub(crate) fn running(project: &Project) -> Self {
+        let process = Self::start(&mut project.command("run", &[]));
+        process.wait_for(" runs");
+        process
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -81,6 +91,32 @@ impl Process {
         assert!(state.has_ended, "the process does not end:\n{}", state.lines.join("\n"));
         drop(state);
         (self.child.wait().unwrap(), self.log())
+    }
+
+    /// Waits for the end of the process, and expects that it is a good one; gives what it logged.
+    pub(crate) fn ended(self) -> String {
+        let (status, log) = self.end();
+        assert!(status.success(), "{status}:\n{log}");
+        log
+    }
+
+    /// Tells the process to stop, and expects that it ends well; gives what it logged.
+    pub(crate) fn stop(self) -> String {
+        self.signal(Signal::TERM);
+        self.ended()
+    }
+
+    /// Stops it by the command for that, which is to succeed as well; gives what it logged.
+    pub(crate) fn stop_by_command(self, project: &Project) -> String {
+        project.done("stop", &[]);
+        self.ended()
+    }
+
+    /// Waits until the process has killed itself where `MILLSTREAM_CRASH_AT` told it to; gives what it logged.
+    pub(crate) fn killed_at(self, point: &str) -> String {
+        let (status, log) = self.end();
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "{point} is not passed, {status}:\n{log}");
+        log
     }
 
     /// Kills the process, if it has not ended, and gives what it logged.

@@ -86,8 +86,7 @@ fn a_batch_that_waits_for_its_sink_is_found_whole_or_damaged() {
 fn states_are_found_whole_or_damaged() {
     let project = Project::new(STATES);
     project.write("in/1.json", "{\"word\":\"a\"}\n{\"word\":\"b\"}\n");
-    let ran = project.run("run", &["--once"]);
-    assert!(ran.status.success(), "{}", stderr(&ran));
+    project.run_once();
     let (found, is_content, _) = repair(&project);
     assert!(is_content && found.iter().all(|finding| finding["damage"].is_null()), "{found:?}");
     let files = entries(&project.path("checkpoint/state"));

@@ -42,8 +42,7 @@ fn counting(source: &str) -> Project {
 /// The totals of all batches together.
 fn totals(project: &Project) -> BTreeMap<String, i64> {
     let mut totals = BTreeMap::new();
-    for line in project.lines("out") {
-        let row: serde_json::Value = serde_json::from_str(&line).unwrap();
+    for row in project.rows("out") {
         *totals.entry(row["word"].as_str().unwrap().to_owned()).or_default() +=
             row["total"].as_i64().unwrap();
     }
@@ -56,20 +55,6 @@ fn expected(text: &str) -> BTreeMap<String, i64> {
         *totals.entry(word.to_owned()).or_default() += 1;
     }
     totals
-}
-
-/// Runs to the end and expects success; gives what was logged.
-fn run_once(project: &Project) -> String {
-    let ran = project.run("run", &["--once"]);
-    assert!(ran.status.success(), "{}", stderr(&ran));
-    stderr(&ran)
-}
-
-/// Starts the binary and waits until it says that it runs.
-fn start(project: &Project) -> Process {
-    let process = Process::start(&mut project.command("run", &[]));
-    process.wait_for("runs");
-    process
 }
 
 #[test]
@@ -85,7 +70,7 @@ fn words_of_the_repositorys_own_texts_are_counted_as_other_tools_count_them() {
         all += &content;
         all.push('\n');
     }
-    run_once(&project);
+    project.run_once();
     assert_eq!(totals(&project), expected(&all));
     assert_eq!(entries(&project.path("out")).len(), 1, "one batch");
 }
@@ -100,7 +85,7 @@ fn a_large_file_is_cut_into_bounded_batches_that_lose_nothing() {
     std::fs::write(&file, text).unwrap();
     let lines: String = (0..95_000).map(|i| format!("w{} x{}\n", i % 997, i % 10)).collect();
     project.write("in/big.txt", &lines);
-    run_once(&project);
+    project.run_once();
     assert_eq!(totals(&project), expected(&lines));
     assert_eq!(entries(&project.path("out")).len(), 10);
 }
@@ -116,7 +101,7 @@ fn every_kind_of_white_space_parts_words_in_the_component() {
     };
     let lines: String = (0..3_000).map(|i| line(i) + "\n").collect();
     project.write("in/a.txt", &lines);
-    run_once(&project);
+    project.run_once();
     assert_eq!(totals(&project), expected(&lines));
 }
 
@@ -145,17 +130,15 @@ fn print_shows_a_header_and_aligned_rows_or_json_lines() {
 fn words_from_a_socket_are_counted_and_a_stop_loses_none() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let project = counting(&format!("type = \"socket\"\naddress = \"{}\"", listener.local_addr().unwrap()));
-    let process = start(&project);
+    let process = Process::running(&project);
     let (mut connection, _) = listener.accept().unwrap();
     let text = "alpha beta alpha\n".repeat(10_000);
     connection.write_all(text.as_bytes()).unwrap();
     drop(connection);
     // The client comes back only after it has read the first connection to its end.
     let (_second, _) = listener.accept().unwrap();
-    let stopped = project.run("stop", &[]);
-    assert!(stopped.status.success(), "{}", stderr(&stopped));
-    process.wait_for("ended");
-    assert!(process.end().0.success());
+    let log = process.stop_by_command(&project);
+    assert!(log.contains("ended"), "{log}");
     assert_eq!(totals(&project), expected(&text));
 }
 
@@ -163,12 +146,10 @@ fn words_from_a_socket_are_counted_and_a_stop_loses_none() {
 fn a_second_process_on_a_checkpoint_is_refused_and_stop_finds_none_afterwards() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let project = counting(&format!("type = \"socket\"\naddress = \"{}\"", listener.local_addr().unwrap()));
-    let process = start(&project);
-    let second = project.run("run", &["--once"]);
-    assert_eq!(second.status.code(), Some(78));
-    assert!(stderr(&second).contains("in use by a running pipeline"), "{}", stderr(&second));
-    assert!(project.run("stop", &[]).status.success());
-    assert!(process.end().0.success());
+    let process = Process::running(&project);
+    let told = project.refused("run", &["--once"]);
+    assert!(told.contains("in use by a running pipeline"), "{told}");
+    process.stop_by_command(&project);
     let again = project.run("stop", &[]);
     assert!(stderr(&again).contains("is not running"), "{}", stderr(&again));
 }
@@ -182,7 +163,7 @@ fn bad_data_goes_to_the_dead_letters_and_the_rest_goes_through() {
     project.write("in/a.txt", b"good one\nbad \xff\xfe line\nlast");
     project.write("in/b.txt.gz", &compressed);
     project.write("in/c.txt.gz", b"this is no gzip");
-    let log = run_once(&project);
+    let log = project.run_once();
     let counted = totals(&project);
     assert_eq!(counted.get("packed"), Some(&100_000));
     assert_eq!((counted.get("good"), counted.get("last"), counted.get("bad")), (Some(&1), Some(&1), None));
@@ -221,7 +202,7 @@ format = "csv"
     );
     project.write("json/a.json", "{\"user\":\"ann\",\"amount\":1.5}\n{broken\n{\"user\":\"bob\",\"amount\":\"x\"}\n{\"user\":\"cyd\"}\n");
     project.write("csv/a.csv", "dan,2\nonly-one-field\neve,x\nfay,3.5\n");
-    run_once(&project);
+    project.run_once();
     let mut rows: Vec<String> = project.lines("out").into_iter().filter(|row| row != "user,amount").collect();
     rows.sort();
     assert_eq!(rows, ["ann,1.5", "cyd,", "dan,2.0", "fay,3.5"]);

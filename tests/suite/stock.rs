@@ -6,8 +6,6 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::process::Signal;
-
 use crate::process::{Process, until};
 use crate::service::{Answer, Request, Service};
 use crate::support::{Project, component, root, stderr};
@@ -76,23 +74,6 @@ from = "rows"
 plugin = "http-post.post"
 "#;
 
-/// What the file sink has written so far.
-fn out(project: &Project) -> Vec<String> {
-    if project.path("out").exists() { project.lines("out") } else { Vec::new() }
-}
-
-fn start(project: &Project) -> Process {
-    let process = Process::start(&mut project.command("run", &[]));
-    process.wait_for("runs");
-    process
-}
-
-fn stop(process: Process) {
-    process.signal(Signal::TERM);
-    let (status, log) = process.end();
-    assert!(status.success(), "{status}:\n{log}");
-}
-
 #[test]
 fn a_log_is_followed_through_rotation_and_restarts() {
     let project = Project::new("");
@@ -109,13 +90,14 @@ fn a_log_is_followed_through_rotation_and_restarts() {
     };
     project.write("logs/app.log", "one\ntwo\nthr");
     write_pipeline("false");
-    let process = start(&project);
-    until("two lines", || (out(&project) == ["one", "two"]).then_some(()));
+    let process = Process::running(&project);
+    let out = || project.lines_so_far("out");
+    until("two lines", || (out() == ["one", "two"]).then_some(()));
     append("ee\n");
     rename("app.log", "app.log.1");
     append("four\n");
-    until("four lines", || (out(&project).len() == 4).then_some(()));
-    stop(process);
+    until("four lines", || (out().len() == 4).then_some(()));
+    process.stop();
 
     append("five\n");
     rename("app.log.1", "app.log.2");
@@ -126,9 +108,8 @@ fn a_log_is_followed_through_rotation_and_restarts() {
     drop(cut.unwrap());
     append("seven\n");
     write_pipeline("true");
-    let ran = project.run("run", &["--once"]);
-    assert!(ran.status.success(), "{}", stderr(&ran));
-    assert_eq!(out(&project), ["one", "two", "three", "four", "five", "six", "seven"], "{}", stderr(&ran));
+    let log = project.run_once();
+    assert_eq!(out(), ["one", "two", "three", "four", "five", "six", "seven"], "{log}");
 }
 
 /// The server's side of a connection, and the first line that came over it.
@@ -140,7 +121,7 @@ fn accept(listener: &TcpListener) -> (BufReader<TcpStream>, String) {
 
 fn line(connection: &mut BufReader<TcpStream>) -> String {
     let mut line = String::new();
-    connection.read_line(&mut line).unwrap();
+    assert!(connection.read_line(&mut line).unwrap() > 0, "the connection has ended");
     line.trim_end().to_owned()
 }
 
@@ -153,7 +134,7 @@ fn a_server_is_asked_for_what_is_not_safe_yet() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let project = Project::new(&LINES_TCP.replace("ADDRESS", &address));
-    let process = start(&project);
+    let process = Process::running(&project);
     let (mut connection, first) = accept(&listener);
     assert_eq!(first, "resume 0");
     send(&connection, "zero\none\ntw");
@@ -166,13 +147,13 @@ fn a_server_is_asked_for_what_is_not_safe_yet() {
     while line(&mut connection) != "acknowledged 3" {}
     process.kill();
 
-    let process = start(&project);
+    let process = Process::running(&project);
     let (mut connection, first) = accept(&listener);
     assert_eq!(first, "resume 3", "of a new process");
     send(&connection, "three\n");
     while line(&mut connection) != "acknowledged 4" {}
-    stop(process);
-    assert_eq!(out(&project), ["zero", "one", "two", "three"]);
+    process.stop();
+    assert_eq!(project.lines("out"), ["zero", "one", "two", "three"]);
 }
 
 /// Each request has come for the same rows.
@@ -197,9 +178,8 @@ fn a_batch_is_posted_until_it_is_taken() {
     });
     let project = Project::new(&HTTP_POST.replace("ADDRESS", &service.address().to_string()));
     project.write("in/rows.txt", "one\na \"second\"\n");
-    let ran = project.run("run", &["--once"]);
-    assert!(ran.status.success(), "{}", stderr(&ran));
-    assert!(stderr(&ran).contains("trying again"), "{}", stderr(&ran));
+    let log = project.run_once();
+    assert!(log.contains("trying again"), "{log}");
     let requests = service.requests();
     assert_eq!(requests.len(), 5, "{requests:?}");
     check_requests(&requests, "{\"value\":\"one\"}\n{\"value\":\"a \\\"second\\\"\"}\n");
@@ -217,8 +197,7 @@ fn a_batch_that_is_refused_stops_the_pipeline_and_is_posted_by_the_next() {
     assert!(!ran.status.success() && stderr(&ran).contains("401"), "{}", stderr(&ran));
     refuses.store(false, Ordering::Relaxed);
     let before = service.requests().len();
-    let ran = project.run("run", &["--once"]);
-    assert!(ran.status.success(), "{}", stderr(&ran));
+    project.run_once();
     assert_eq!(service.requests().len(), before + 1);
     check_requests(&service.requests(), "{\"value\":\"one\"}\n");
 }
@@ -247,8 +226,7 @@ fn settings_that_no_request_can_be_made_of_are_refused_where_they_stand() {
             );
         }
     }
-    let checked = Project::new(&pipeline).run("check", &[]);
-    assert!(checked.status.success(), "{}", stderr(&checked));
+    Project::new(&pipeline).done("check", &[]);
 }
 
 #[test]
@@ -261,7 +239,6 @@ fn the_pipelines_of_the_readmes_are_whole() {
         let built = format!("millstream_{}.wasm", name.replace('-', "_"));
         assert!(pipeline.contains(&built), "{pipeline}");
         project.write_pipeline(&pipeline.replace(&built, component(name).to_str().unwrap()));
-        let checked = project.run("check", &[]);
-        assert!(checked.status.success(), "{name}: {}", stderr(&checked));
+        project.done("check", &[]);
     }
 }

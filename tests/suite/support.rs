@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// The folder of the workspace.
@@ -102,15 +103,46 @@ impl Project {
         self.0.path().join(name)
     }
 
+    /// Puts a file in its place at once, in place of any before it, so that a pipeline which runs never sees half of it.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        let path = self.path(name);
+        let (path, staged) = (self.path(name), self.path(".being-written"));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
+        std::fs::write(&staged, content).unwrap();
+        std::fs::rename(staged, path).unwrap();
     }
 
     /// Runs the binary's `command` on the pipeline.
     pub(crate) fn run(&self, command: &str, more: &[&str]) -> Output {
         self.command(command, more).output().unwrap()
+    }
+
+    /// Runs it, and expects that it succeeds.
+    #[track_caller]
+    pub(crate) fn done(&self, command: &str, more: &[&str]) -> Output {
+        let done = self.run(command, more);
+        assert!(done.status.success(), "{command} {more:?}: {}{}", stdout(&done), stderr(&done));
+        done
+    }
+
+    /// Runs it, and expects that it is refused; gives what it says.
+    #[track_caller]
+    pub(crate) fn refused(&self, command: &str, more: &[&str]) -> String {
+        let refused = self.run(command, more);
+        let told = stderr(&refused);
+        assert_eq!(refused.status.code(), Some(78), "{command} {more:?}: {told}");
+        told
+    }
+
+    /// Runs the pipeline on all that is there, and expects that this succeeds; gives what it logged.
+    #[track_caller]
+    pub(crate) fn run_once(&self) -> String {
+        stderr(&self.done("run", &["--once"]))
+    }
+
+    /// What `status` shows.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Value {
+        serde_json::from_str(&stdout(&self.done("status", &["--json"]))).unwrap()
     }
 
     /// The lines of all files that a file sink wrote, in the order of batches and parts.
@@ -122,6 +154,16 @@ impl Project {
             }
         }
         lines
+    }
+
+    /// Those that it has written so far: none, while its folder is not there.
+    pub(crate) fn lines_so_far(&self, folder: &str) -> Vec<String> {
+        if self.path(folder).exists() { self.lines(folder) } else { Vec::new() }
+    }
+
+    /// The rows that a file sink has written as JSON so far.
+    pub(crate) fn rows(&self, folder: &str) -> Vec<Value> {
+        self.lines_so_far(folder).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 

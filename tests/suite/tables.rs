@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::process::{Process, until};
 use crate::support::{Project, stderr, stdout};
@@ -100,30 +99,10 @@ fn project() -> Project {
     project
 }
 
-fn rows(project: &Project, sink: &str) -> Vec<Value> {
-    match project.path(sink).is_dir() {
-        true => project.lines(sink).iter().map(|line| serde_json::from_str(line).unwrap()).collect(),
-        false => Vec::new(),
-    }
-}
-
-/// Puts a file in its place at once, as whoever writes files that others read does.
-fn replace(project: &Project, name: &str, content: &str) {
-    project.write("being-written", content);
-    std::fs::rename(project.path("being-written"), project.path(name)).unwrap();
-}
-
-#[track_caller]
-fn run_once(project: &Project) {
-    let ran = project.run("run", &["--once"]);
-    assert!(ran.status.success(), "{}", stderr(&ran));
-}
-
 #[test]
 fn tests_of_a_pipeline_see_its_tables() {
     let project = project();
-    let tested = project.run("test", &[]);
-    assert!(tested.status.success(), "{}{}", stdout(&tested), stderr(&tested));
+    project.done("test", &[]);
     let checked = project.run("check", &[]);
     assert!(stdout(&checked).contains("4 tables"), "{}{}", stdout(&checked), stderr(&checked));
 }
@@ -135,14 +114,14 @@ fn states_begin_with_a_table_once_and_for_all() {
     // The first batch fails before it is committed, and begins with the table all the same when it is run again.
     let ended = project.command("run", &["--once"]).env("MILLSTREAM_CRASH_AT", "batch-run").output().unwrap();
     assert!(!ended.status.success());
-    run_once(&project);
-    assert_eq!(rows(&project, "counts"), [json!({ "word": "a", "count": 11 })]);
+    project.run_once();
+    assert_eq!(project.rows("counts"), [json!({ "word": "a", "count": 11 })]);
     // The table may be another one afterwards: it was for the beginning.
-    replace(&project, "opening.json", "{\"word\":\"a\",\"state\":1000}\n{\"word\":\"new\",\"state\":1000}\n");
+    project.write("opening.json", "{\"word\":\"a\",\"state\":1000}\n{\"word\":\"new\",\"state\":1000}\n");
     project.write("orders/2.json", "{\"word\":\"a\"}\n{\"word\":\"z\"}\n{\"word\":\"new\"}\n");
-    run_once(&project);
+    project.run_once();
     let counts = |word: &str| -> Vec<u64> {
-        let of_word = rows(&project, "counts").into_iter().filter(|row| row["word"] == word);
+        let of_word = project.rows("counts").into_iter().filter(|row| row["word"] == word);
         of_word.map(|row| row["count"].as_u64().unwrap()).collect()
     };
     assert_eq!((counts("a"), counts("z"), counts("new")), (vec![11, 12], vec![6], vec![1]));
@@ -152,7 +131,7 @@ fn states_begin_with_a_table_once_and_for_all() {
 fn a_stream_that_is_added_later_begins_with_its_table() {
     let project = project();
     project.write("orders/1.json", "{\"customer\":2,\"word\":\"a\"}\n");
-    run_once(&project);
+    project.run_once();
     let later = PIPELINE.replace(
         "[sinks.counts]",
         "[streams.more]\nfrom = \"words\"\nupdate-state = { by = [\"word\"], function = \"text.running-count\", initial = \"opening\" }\n\
@@ -160,9 +139,9 @@ fn a_stream_that_is_added_later_begins_with_its_table() {
     );
     project.write_pipeline(&later);
     project.write("orders/2.json", "{\"word\":\"a\"}\n");
-    run_once(&project);
-    assert_eq!(rows(&project, "more"), [json!({ "word": "a", "count": 11 })]);
-    assert_eq!(rows(&project, "counts").last(), Some(&json!({ "word": "a", "count": 12 })));
+    project.run_once();
+    assert_eq!(project.rows("more"), [json!({ "word": "a", "count": 11 })]);
+    assert_eq!(project.rows("counts").last(), Some(&json!({ "word": "a", "count": 12 })));
 }
 
 #[test]
@@ -170,37 +149,32 @@ fn a_table_is_read_again_while_the_pipeline_runs_and_kept_where_it_cannot_be_rea
     let project = project();
     let process = Process::start(&mut project.command("run", &[]));
     process.wait_for("table \"unused\" leads to no sink");
-    let last = || rows(&project, "named").pop();
+    let last = || project.rows("named").pop();
     let order = |number: usize| {
-        replace(&project, &format!("orders/{number}.json"), "{\"customer\":3,\"word\":\"a\"}\n");
+        project.write(&format!("orders/{number}.json"), "{\"customer\":3,\"word\":\"a\"}\n");
     };
     // Nobody has that number yet.
     order(1);
-    replace(&project, "customers.csv", "id,name,region\n3,Edsger,\n");
+    project.write("customers.csv", "id,name,region\n3,Edsger,\n");
     let mut number = 1;
     until("a batch with the new table", || {
         number += 1;
         order(number);
         last().filter(|row| row["name"] == "Edsger" && row["customers"] == 1)
     });
-    replace(&project, "customers.csv", "id,name,region\nthree,Barbara,\n");
+    project.write("customers.csv", "id,name,region\nthree,Barbara,\n");
     process.wait_for("line 2");
-    let trouble = until("trouble in the status", || {
-        let shown = project.run("status", &["--json"]);
-        let shown: Value = serde_json::from_str(&stdout(&shown)).ok()?;
-        shown["status"]["trouble"].as_str().map(str::to_owned)
-    });
+    let trouble =
+        until("trouble in the status", || project.status()["status"]["trouble"].as_str().map(str::to_owned));
     assert!(trouble.contains("customers") && trouble.contains("line 2"), "{trouble}");
     assert!(last().is_some_and(|row| row["name"] == "Edsger"));
-    replace(&project, "customers.csv", "id,name,region\n3,Barbara,7\n");
+    project.write("customers.csv", "id,name,region\n3,Barbara,7\n");
     until("a batch with the mended table", || {
         number += 1;
         order(number);
         last().filter(|row| row["name"] == "Barbara" && row["region"] == "north")
     });
-    process.signal(Signal::TERM);
-    let (ended, log) = process.end();
-    assert!(ended.success(), "{log}");
+    process.stop();
 }
 
 #[test]
@@ -218,10 +192,8 @@ fn what_is_wrong_with_a_table_is_known_before_anything_runs() {
             None => std::fs::remove_file(project.path(file)).unwrap(),
         }
         for command in ["check", "run", "test"] {
-            let ended = project.run(command, &[]);
-            assert_eq!(ended.status.code(), Some(78), "{command}: {}", stderr(&ended));
-            let all = parts.iter().all(|part| stderr(&ended).contains(part));
-            assert!(all, "{command}: {parts:?} in {}", stderr(&ended));
+            let told = project.refused(command, &[]);
+            assert!(parts.iter().all(|part| told.contains(part)), "{command}: {parts:?} in {told}");
         }
         assert!(!Path::new(&project.path("checkpoint")).exists(), "{file}");
     }

@@ -11,11 +11,10 @@ use std::thread::JoinHandle;
 
 use millstream_platform::TAKEOVER_POINTS;
 use rustix::process::Signal;
-use serde_json::Value;
 
 use crate::crash::trial::Trial;
 use crate::process::{Process, until};
-use crate::support::{Project, stderr};
+use crate::support::Project;
 
 const PIPELINE: &str = r#"
 name = "taken"
@@ -49,7 +48,6 @@ from = "totals"
 type = "files"
 path = "totals"
 "#;
-const SIGKILL: i32 = 9;
 /// Lines that go over a connection between two takeovers.
 const BETWEEN: u64 = 1_000;
 /// Sizes of the pieces in which lines are sent, so that they are torn anywhere.
@@ -143,7 +141,7 @@ fn start(project: &Project, more: &[&str], crash: Option<&str>) -> Process {
 }
 
 /// Where a process listens.
-fn listening(process: &Process) -> SocketAddr {
+pub(crate) fn listening(process: &Process) -> SocketAddr {
     let line = process.wait_for("listening");
     let (_, address) = line.split_once("address=").unwrap();
     address.split_whitespace().next().unwrap().parse().unwrap()
@@ -169,31 +167,26 @@ fn take_over_again_and_again(project: &Project, first: Process, numbered: &Numbe
     for (at, (_, killed)) in TAKEOVERS.iter().enumerate() {
         for point in *killed {
             numbered.go_on();
-            let (status, log) = start(project, &["--takeover"], Some(point)).end();
-            assert_eq!(status.signal(), Some(SIGKILL), "{point}: {status}:\n{log}");
+            start(project, &["--takeover"], Some(point)).killed_at(point);
             running.wait_for("it goes on here");
         }
         numbered.go_on();
         let crash = TAKEOVERS.get(at + 1).and_then(|(crash, _)| *crash);
         let next = start(project, &["--takeover"], crash);
         wait_taken_over(&next);
-        let (status, log) = std::mem::replace(&mut running, next).end();
+        let before = std::mem::replace(&mut running, next);
         match TAKEOVERS[at].0 {
-            None => assert!(status.success(), "{status}:\n{log}"),
-            Some(point) => assert_eq!(status.signal(), Some(SIGKILL), "{point}: {status}:\n{log}"),
+            None => drop(before.ended()),
+            Some(point) => drop(before.killed_at(point)),
         }
     }
     numbered.go_on();
     running
 }
 
-fn rows(project: &Project, sink: &str) -> Vec<Value> {
-    project.lines(sink).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 /// Every line is in the output once and in order, and what is counted has gone on.
 fn check(project: &Project, kind: &str, lines: u64) {
-    let of_kind = |sink| rows(project, sink).into_iter().filter(move |row| row["kind"] == kind);
+    let of_kind = |sink| project.rows(sink).into_iter().filter(move |row| row["kind"] == kind);
     let numbers: Vec<u64> = of_kind("records").map(|row| row["number"].as_u64().unwrap()).collect();
     let odd = numbers.iter().zip(0..).find(|(found, expected)| **found != *expected);
     assert_eq!((odd, numbers.len() as u64), (None, lines), "lines of {kind}");
@@ -202,12 +195,6 @@ fn check(project: &Project, kind: &str, lines: u64) {
         assert!(counted.is_sorted(), "{sink} of {kind}: {counted:?}");
         assert_eq!(counted.last(), Some(&lines), "{sink} of {kind}");
     }
-}
-
-fn stop(process: Process) {
-    process.signal(Signal::TERM);
-    let (status, log) = process.end();
-    assert!(status.success(), "{status}:\n{log}");
 }
 
 #[test]
@@ -219,7 +206,7 @@ fn clients_of_a_listening_pipeline_do_not_notice_that_it_is_taken_over() {
     let clients = Clients::of(address);
     let last = take_over_again_and_again(&project, first, &numbered);
     let (lines, clients) = (numbered.finish(), clients.finish());
-    stop(last);
+    last.stop();
     check(&project, "main", lines);
     check(&project, "client", clients);
 }
@@ -235,7 +222,7 @@ fn the_server_of_a_connecting_pipeline_does_not_notice_that_it_is_taken_over() {
     let another = server.accept().map(drop).map_err(|error| error.kind());
     assert_eq!(another, Err(ErrorKind::WouldBlock), "there was one connection");
     let lines = numbered.finish();
-    stop(last);
+    last.stop();
     check(&project, "main", lines);
 }
 
@@ -251,19 +238,16 @@ fn a_takeover_that_ends_at_any_named_point_loses_and_repeats_nothing() {
             // The next that is taken over is to end there.
             let next = crash(&mut trial.project.command("run", &["--takeover"]));
             next.wait_for("connected");
-            let (status, log) = std::mem::replace(&mut running, next).end();
-            assert!(status.success(), "{status}:\n{log}");
+            std::mem::replace(&mut running, next).ended();
             trial.wait_acknowledged(&running, 300);
         }
         let mut taking = trial.project.command("run", &["--takeover"]);
         let taking = if is_of_new { crash(&mut taking) } else { Process::start(&mut taking) };
         let (killed, left) = if is_of_new { (taking, running) } else { (running, taking) };
-        let (status, log) = killed.end();
-        assert_eq!(status.signal(), Some(SIGKILL), "{point} is not passed, {status}:\n{log}");
+        killed.killed_at(point);
         running = if ["takeover-taken", "takeover-locked"].contains(point) {
             // Both have ended by now, the running one in order.
-            let (status, log) = left.end();
-            assert!(status.success(), "{point}: {status}:\n{log}");
+            left.ended();
             Process::start(&mut trial.project.command("run", &["--takeover"]))
         } else {
             left
@@ -281,15 +265,13 @@ fn where_nobody_runs_a_takeover_is_an_ordinary_start_and_a_second_start_is_told_
     let running = start(&project, &["--takeover"], None);
     running.wait_for("ordinary start");
     running.wait_for("listening");
-    let second = project.run("run", &[]);
-    assert_eq!(second.status.code(), Some(78));
-    let refused = stderr(&second);
+    let refused = project.refused("run", &[]);
     assert!(refused.contains("--takeover") && refused.contains(&running.id().to_string()), "{refused}");
-    stop(running);
+    running.stop();
     let other = Project::new(
         &PIPELINE.replace("checkpoint = \"checkpoint\"", "").replace("SOURCE", "listen = \"127.0.0.1:0\""),
     );
-    assert_eq!(other.run("run", &["--takeover"]).status.code(), Some(78));
+    other.refused("run", &["--takeover"]);
 }
 
 #[test]
@@ -299,9 +281,9 @@ fn a_supervised_pipeline_that_is_taken_over_is_not_started_again() {
     first.wait_for("listening");
     let second = start(&project, &["--takeover", "--supervise"], None);
     second.wait_for("listening");
-    let (status, log) = first.end();
-    assert!(status.success() && !log.contains("starts again"), "{status}:\n{log}");
-    stop(second);
+    let log = first.ended();
+    assert!(!log.contains("starts again"), "{log}");
+    second.stop();
 }
 
 #[test]
@@ -321,7 +303,7 @@ fn a_process_that_cannot_hand_over_is_stopped_gracefully() {
     drop(lock);
     new.wait_for("stopped gracefully");
     new.wait_for("listening");
-    stop(new);
+    new.stop();
 }
 
 #[test]
@@ -342,6 +324,7 @@ fn a_pipeline_goes_on_where_it_was_asked_in_a_way_that_it_does_not_know_or_by_so
     running.wait_for("it goes on here");
     let mut client = TcpStream::connect(address).unwrap();
     client.write_all(b"main 0 after\n").unwrap();
-    until("a batch with the line", || project.path("records").exists().then_some(()));
-    stop(running);
+    let line = serde_json::json!({ "kind": "main", "number": 0 });
+    until("a batch with the line", || (project.rows("records") == [line.clone()]).then_some(()));
+    running.stop();
 }

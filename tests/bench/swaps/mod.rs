@@ -4,22 +4,20 @@
 //! Lines are numbered, and what is in them follows from their numbers. Each batch puts out which lines it has, with digests of
 //! what it made of them, so that a model computes afterwards what it should have put out: what it would have without swaps.
 
-mod feed;
+mod lines;
 mod model;
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result};
 
-use self::feed::Feed;
+use self::lines::send;
 use self::model::{Batch, batches, check};
 use crate::process::{Process, TEXT_PLUGIN, now_ms, variant};
+use crate::sending::{Sending, free_address};
 use crate::state::{NEIGHBOURS, delays, median};
 
 /// Lines a second.
@@ -105,11 +103,7 @@ const KINDS: &[(&str, Kind)] =
 /// Asks for the component, and waits until batches are its own.
 fn swap(process: &Process, component: &Path, is_new: bool) -> Result<Swap> {
     let asked_ms = now_ms()?;
-    let mut asked = process.command("upgrade");
-    let asked = asked.arg("--json").arg(format!("text={}", component.display()));
-    let answer = asked.stdout(Stdio::piped()).stderr(Stdio::inherit()).output()?;
-    ensure!(answer.status.success(), "the swap ended with {}", answer.status);
-    let report: Value = serde_json::from_slice(&answer.stdout)?;
+    let report = process.upgrade("text", component)?;
     let after = report["after"].as_i64().context("a swap is behind a batch")?;
     Ok(Swap { asked_ms, answered_ms: now_ms()?, after, is_new })
 }
@@ -118,12 +112,12 @@ fn swap(process: &Process, component: &Path, is_new: bool) -> Result<Swap> {
 #[allow(clippy::disallowed_methods, reason = "a bench runs in real time")]
 fn run_one(window: &str, swaps: usize) -> Result<(Vec<Swap>, BTreeMap<i64, Batch>)> {
     let folder = tempfile::tempdir()?;
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let address = free_address()?;
     let plugin = Path::new(TEXT_PLUGIN);
     let text = PIPELINE.replace("PLUGIN", &plugin.display().to_string());
     let text = text.replace("ADDRESS", &address).replace("WINDOW", window);
     let mut process = Process::start(folder.path(), &text)?;
-    let feed = Feed::start(address);
+    let sending = Sending::start(move |ended| send(&address, ended));
     thread::sleep(BEGINNING);
     let mut made = Vec::new();
     for number in 0..swaps {
@@ -136,7 +130,7 @@ fn run_one(window: &str, swaps: usize) -> Result<(Vec<Swap>, BTreeMap<i64, Batch
     if swaps == 0 {
         thread::sleep(BETWEEN * SWAPS as u32);
     }
-    drop(feed);
+    sending.end()??;
     process.stop()?;
     Ok((made, batches(&folder.path().join("seen"))?))
 }

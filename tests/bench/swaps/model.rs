@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::feed::row;
+use super::lines::row;
 use super::{KEYS, LENGTH_MS};
-use crate::process::{appeared, is_hidden};
+use crate::process::{self, appeared};
 
 /// A batch as it was put out.
 #[derive(Debug)]
@@ -75,10 +75,7 @@ impl Model {
 /// All batches that were put out, by their times.
 pub(super) fn batches(folder: &Path) -> Result<BTreeMap<i64, Batch>> {
     let mut batches = BTreeMap::new();
-    for entry in
-        fs::read_dir(folder)?.filter(|entry| entry.as_ref().is_ok_and(|entry| !is_hidden(&entry.file_name())))
-    {
-        let path = entry?.path();
+    for (time, path) in process::batches(folder)? {
         let mut parts = fs::read_dir(&path)?;
         let part = parts.next().context("a batch has a row")??;
         let row: Value = serde_json::from_slice(&fs::read(part.path())?)?;
@@ -92,8 +89,7 @@ pub(super) fn batches(folder: &Path) -> Result<BTreeMap<i64, Batch>> {
         };
         let batch =
             Batch { appeared: appeared(&path)?, first: number("first"), lines: number("lines"), made };
-        let time = path.file_name().and_then(|name| name.to_str()).context("a batch has a time")?;
-        batches.insert(time.parse()?, batch);
+        batches.insert(time, batch);
     }
     Ok(batches)
 }

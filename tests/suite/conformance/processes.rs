@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::net::TcpListener;
 
-use rustix::process::Signal;
 use serde_json::Value;
 
 use super::case::{Case, case};
@@ -34,27 +33,6 @@ fn batches(project: &Project) -> Vec<Vec<Value>> {
     entries(&project.path(OUT)).iter().map(batch).collect()
 }
 
-/// Starts the pipeline and waits until it runs.
-fn start(project: &Project) -> Process {
-    let process = Process::start(&mut project.command("run", &[]));
-    process.wait_for("runs");
-    process
-}
-
-fn stop(process: Process) {
-    process.signal(Signal::TERM);
-    let (status, log) = process.end();
-    assert!(status.success(), "{log}");
-}
-
-/// Puts a file there, whole from the first moment on.
-fn place(project: &Project, name: &str, content: impl AsRef<[u8]>) {
-    let (folder, file) = name.rsplit_once('/').unwrap();
-    let aside = format!("{folder}/.{file}");
-    project.write(&aside, content);
-    std::fs::rename(project.path(&aside), project.path(name)).unwrap();
-}
-
 #[test]
 fn the_batches_between_two_times_are_the_folders_between_them() {
     let case = case("py-slice");
@@ -62,8 +40,7 @@ fn the_batches_between_two_times_are_the_folders_between_them() {
     for (number, batch) in (1..).zip(&case.streams[0].batches) {
         let rows = batch.iter().flatten().map(|value| format!("{{\"value\":{value}}}\n"));
         project.write(&format!("in/{}--s-rows/{number}.json", case.id), rows.collect::<String>());
-        let ran = project.run("run", &["--once"]);
-        assert!(ran.status.success(), "{}", stderr(&ran));
+        project.run_once();
     }
     let name = |folder: &std::path::PathBuf| folder.file_name().unwrap().to_str().unwrap().to_owned();
     let times: Vec<String> = entries(&project.path(OUT)).iter().map(name).collect();
@@ -95,7 +72,7 @@ fn lines_of_a_socket_come_once_and_in_order() {
     let case = case("socket-lines");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let project = project(&case, Some(listener.local_addr().unwrap().to_string()));
-    let process = start(&project);
+    let process = Process::running(&project);
     let (mut connection, _) = listener.accept().unwrap();
     let all = || batches(&project).concat();
     let mut sent = 0;
@@ -112,11 +89,9 @@ fn lines_of_a_socket_come_once_and_in_order() {
     };
     let sent = sent as u64;
     until("as many records received and processed as were sent", || {
-        let shown = stdout(&project.run("status", &["--json"]));
-        let status: Value = serde_json::from_str(&shown).unwrap();
-        (counted(&status) == (sent, sent)).then_some(())
+        (counted(&project.status()) == (sent, sent)).then_some(())
     });
-    stop(process);
+    process.stop();
     assert_eq!(Some(all()), case.expected_flattened);
 }
 
@@ -145,13 +120,13 @@ fn bytes(record: &Value) -> Vec<u8> {
 /// Puts a file there for each batch, after the one before it has come out.
 fn files_are_batches(case: &Case, content: impl Fn(&[Value]) -> Vec<u8>) {
     let project = project(case, None);
-    let process = start(&project);
+    let process = Process::running(&project);
     for (number, batch) in (1..).zip(&case.streams[0].batches) {
         let name = format!("in/{}--{}/{number}", case.id, case.streams[0].name);
-        place(&project, &name, content(batch.as_ref().unwrap()));
+        project.write(&name, content(batch.as_ref().unwrap()));
         until("the rows of the file", || (batches(&project).len() == number).then_some(()));
     }
-    stop(process);
+    process.stop();
     assert_eq!(Some(batches(&project)), case.expected);
 }
 

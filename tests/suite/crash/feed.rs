@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use crate::process::PATIENCE;
+use crate::process::{PATIENCE, Process};
 
 /// Records of as many keys follow each other.
 pub(crate) const KEYS: u64 = 7;
@@ -40,6 +40,8 @@ pub(crate) struct Ledger {
     pub(crate) resumed: Vec<u64>,
     /// What broke the protocol.
     pub(crate) faults: Vec<String>,
+    /// Records from this number on are not sent.
+    held: Option<u64>,
     /// Whether no more records are sent, and connections are closed instead.
     finishing: bool,
 }
@@ -72,14 +74,39 @@ impl Feed {
         self.shared.ledger().clone()
     }
 
+    /// Sends no record more until it is released; gives the number of the next.
+    pub(crate) fn hold(&self) -> u64 {
+        let mut ledger = self.shared.ledger();
+        let next = ledger.sent;
+        ledger.held = Some(next);
+        next
+    }
+
+    /// Goes on with what was held.
+    pub(crate) fn release(&self) {
+        self.shared.ledger().held = None;
+        self.shared.changed.notify_all();
+    }
+
     /// Sends nothing more: whoever connects from now on sees the end.
     pub(crate) fn finish(&self) {
         self.shared.ledger().finishing = true;
         self.shared.changed.notify_all();
     }
 
+    /// Waits until so many records more are acknowledged.
+    pub(crate) fn wait_acknowledged(&self, host: &Process, more: u64) {
+        let wanted = self.ledger().acknowledged + more;
+        self.wait("more acknowledged records", || host.log(), |ledger| ledger.acknowledged >= wanted);
+    }
+
+    /// Waits until there were more connections than so many, which is how many there were before the host started.
+    pub(crate) fn wait_connected(&self, host: &Process, before: usize) {
+        self.wait("a connection", || host.log(), |ledger| ledger.resumed.len() > before);
+    }
+
     /// Waits until the ledger is as wanted; `what` is told if it never is, with what the host said.
-    pub(crate) fn wait(&self, what: &str, host: impl Fn() -> String, wanted: impl Fn(&Ledger) -> bool) {
+    fn wait(&self, what: &str, host: impl Fn() -> String, wanted: impl Fn(&Ledger) -> bool) {
         let ledger = self.shared.ledger();
         let waited = self.shared.changed.wait_timeout_while(ledger, PATIENCE, |ledger| !wanted(ledger));
         let (ledger, timeout) = waited.unwrap();
@@ -164,7 +191,8 @@ impl Shared {
     /// Waits until there is something to send from `next` on: up to where. Nothing, when the end has come.
     fn next_chunk(&self, connection: usize, next: u64) -> Option<u64> {
         let ends = |ledger: &Ledger| ledger.finishing || ledger.resumed.len() > connection + 1;
-        let end = |ledger: &Ledger| (next + CHUNK).min(ledger.acknowledged + self.window);
+        let most = |ledger: &Ledger| ledger.held.unwrap_or(u64::MAX).min(ledger.acknowledged + self.window);
+        let end = |ledger: &Ledger| (next + CHUNK).min(most(ledger));
         let ledger = self.ledger();
         let waits = |ledger: &mut Ledger| !ends(ledger) && end(ledger) <= next;
         let mut ledger = self.changed.wait_while(ledger, waits).unwrap();

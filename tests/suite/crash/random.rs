@@ -18,8 +18,9 @@ fn a_pipeline_that_is_killed_at_any_moment_neither_loses_nor_repeats_a_record() 
     for round in 0..rounds {
         let lines = trial.chance.below(500);
         trial.add_file("", lines);
+        let connections = trial.feed.ledger().resumed.len();
         let process = trial.start();
-        run(&mut trial, &process);
+        run(&mut trial, &process, connections);
         end(&mut trial, process);
         if round % 8 == 7 {
             let concurrent = 1 + trial.chance.below(3);
@@ -34,23 +35,20 @@ fn a_pipeline_that_is_killed_at_any_moment_neither_loses_nor_repeats_a_record() 
     assert!(ledger.resumed.len() as u64 > rounds / 2, "most lives get as far as the server: {ledger:?}");
 }
 
-/// Lets the process come to some point.
-fn run(trial: &mut Trial, process: &Process) {
+/// Lets the process come to some point; before it, there were so many connections.
+fn run(trial: &mut Trial, process: &Process, connections: usize) {
     process.wait_for("trial runs");
     match trial.chance.below(8) {
         // While it recovers, or when it has just begun.
         0 | 1 => {}
-        2 => {
-            let connections = trial.feed.ledger().resumed.len();
-            let log = || process.log();
-            trial.feed.wait("a connection", log, |ledger| ledger.resumed.len() > connections);
-        }
+        2 => trial.feed.wait_connected(process, connections),
         3 => {
             // More than goes into one batch.
             let lines = trial.chance.below(8_000);
             trial.add_file("", lines);
             let batches = trial.batches();
             until("a batch", || (trial.batches() > batches).then_some(()));
+            trial.feed.wait_connected(process, connections);
         }
         _ => {
             let more = 1 + trial.chance.below(3_000);

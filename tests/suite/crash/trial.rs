@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::feed::Feed;
 use super::outputs::{Files, Numbers, Totals};
 use crate::process::Process;
-use crate::support::{Project, stderr, stdout};
+use crate::support::Project;
 
 /// Records that are logged on their way, and files that are read again from where they are. A plugin counts.
 const PIPELINE: &str = r#"
@@ -52,6 +52,9 @@ from = "files"
 type = "files"
 path = "out/files"
 "#;
+
+/// What is in it.
+const INTERVAL: &str = "batch-interval = \"100ms\"";
 
 /// The stream "words" without a plugin, as a plugin takes some time to start; and a window of all records so far.
 const PLAIN: &str = r#"
@@ -152,28 +155,36 @@ impl Trial {
         Process::start(&mut self.command())
     }
 
+    /// Lets a process receive so many records more, of which no batch takes any: the first batch of the next one has them.
+    pub(crate) fn receive(&self, records: u64) {
+        let text = std::fs::read_to_string(self.project.path("pipeline.toml")).unwrap();
+        // No batch begins in its time.
+        self.project.write("pipeline.toml", text.replace(INTERVAL, "batch-interval = \"1000h\""));
+        let process = self.start();
+        self.wait_acknowledged(&process, records);
+        process.kill();
+        self.project.write("pipeline.toml", text);
+    }
+
     /// Changes the pipeline's file: another version of it runs from the next start on.
     pub(crate) fn change(&self, settings: &str) {
         self.project.write_pipeline(&pipeline(self.definition, settings, &self.feed));
     }
 
-    /// Adds a file of so many lines, at once as a whole.
+    /// Adds a file of so many lines.
     pub(crate) fn add_file(&mut self, name: &str, lines: u64) {
         let number = self.written.len() as u64;
         let text = (0..lines).fold(String::new(), |mut text, line| {
             writeln!(text, "{number} {line}").unwrap();
             text
         });
-        let staged = self.project.path("in/.staged");
-        std::fs::write(&staged, text).unwrap();
-        std::fs::rename(staged, self.project.path(&format!("in/{number:06}{name}.txt"))).unwrap();
+        self.project.write(&format!("in/{number:06}{name}.txt"), text);
         self.written.insert(number, lines);
     }
 
     /// Waits until so many records more are acknowledged.
     pub(crate) fn wait_acknowledged(&self, process: &Process, more: u64) {
-        let wanted = self.feed.ledger().acknowledged + more;
-        self.feed.wait("more acknowledged records", || process.log(), |ledger| ledger.acknowledged >= wanted);
+        self.feed.wait_acknowledged(process, more);
     }
 
     /// Checks what is visible now, whatever the state of the pipeline: no record twice, none left out, all in order.
@@ -200,9 +211,7 @@ impl Trial {
 
     /// Stops the pipeline that runs, and expects of its output all that it has acknowledged.
     pub(crate) fn stop(&mut self, process: Process) -> String {
-        process.signal(rustix::process::Signal::TERM);
-        let (status, log) = process.end();
-        assert!(status.success(), "{status}:\n{log}");
+        let log = process.stop();
         self.check();
         let ledger = self.feed.ledger();
         for (name, numbers) in [("words", &self.words), ("counted", &self.counted)] {
@@ -215,8 +224,7 @@ impl Trial {
     /// Lets the pipeline come to its end, and expects all that it was given and nothing else, in rows and in counts.
     pub(crate) fn finish(&mut self) {
         self.feed.finish();
-        let ran = self.project.run("run", &["--once"]);
-        assert!(ran.status.success(), "{}", stderr(&ran));
+        self.project.run_once();
         self.check();
         let ledger = self.feed.ledger();
         assert!(ledger.acknowledged <= self.words.next, "{ledger:?}, and {} in the output", self.words.next);
@@ -239,9 +247,7 @@ impl Trial {
 
     /// What `status --json` shows.
     pub(crate) fn status(&self) -> Value {
-        let shown = self.project.run("status", &["--json"]);
-        assert!(shown.status.success(), "{}", stderr(&shown));
-        serde_json::from_str(&stdout(&shown)).unwrap()
+        self.project.status()
     }
 
     /// Batches that are visible.

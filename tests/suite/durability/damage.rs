@@ -34,17 +34,8 @@ fn run_and_kill(trial: &mut Trial, records: u64) {
 /// A pipeline with many records in its log of which no batch has taken any, in so many segments.
 fn waiting(segments: usize) -> Trial {
     let trial = Trial::new("", WINDOW, 0);
-    let file = trial.project.path("pipeline.toml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    // No batch begins in its time.
-    std::fs::write(&file, text.replace("batch-interval = \"100ms\"", "batch-interval = \"1000h\"")).unwrap();
-    for _ in 0..segments {
-        let process = trial.start();
-        trial.wait_acknowledged(&process, 1_000);
-        process.kill();
-    }
+    (0..segments).for_each(|_| trial.receive(1_000));
     assert_eq!(entries(&trial.project.path("checkpoint/wal")).len(), segments);
-    trial.change("");
     trial
 }
 
@@ -144,8 +135,7 @@ fn repair(trial: &Trial, path: &Path, offset: usize) -> u64 {
     if lost > 0 {
         assert!(shown.contains(&format!("{lost} records")), "{lost}: {shown}");
     }
-    let applied = trial.project.run("repair", &["--apply", "--json"]);
-    assert!(applied.status.success(), "{}{}", stdout(&applied), stderr(&applied));
+    let applied = trial.project.done("repair", &["--apply", "--json"]);
     assert_eq!(self::lost(&applied), lost, "lost, and foreseen to be lost");
     let again = trial.project.run("repair", &[]);
     assert!(again.status.success() && stdout(&again).contains("whole"), "{}", stdout(&again));
@@ -160,8 +150,7 @@ fn lost(report: &Output) -> u64 {
 /// Lets a pipeline come to its end, and expects of all records that are safe each once, but for so many.
 fn finish_without(trial: &Trial, lost: u64) {
     trial.feed.finish();
-    let ran = trial.project.run("run", &["--once"]);
-    assert!(ran.status.success(), "{}", stderr(&ran));
+    trial.project.run_once();
     let ledger = trial.feed.ledger();
     assert!(ledger.faults.is_empty(), "{ledger:?}");
     for sink in ["out/words", "out/counted"] {
@@ -204,7 +193,7 @@ fn a_group_that_was_written_and_not_synced_may_be_torn_anywhere() {
     let mut trial = Trial::new("", WINDOW, 0);
     for cut_bytes in [1, 30, 100] {
         let process = Process::start(trial.command().env("MILLSTREAM_CRASH_AT", "wal-appended:10"));
-        process.end();
+        process.killed_at("wal-appended");
         edit(&newest(&trial, "wal"), |bytes| bytes.truncate(bytes.len() - cut_bytes));
         trial.check();
     }

@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use crate::crash::trial::Trial;
 use crate::process::{Process, send, until};
-use crate::support::stderr;
 
 const WINDOW: u64 = 300;
 
@@ -21,9 +20,7 @@ fn a_second_process_is_refused_with_the_id_of_the_first_and_does_not_disturb_it(
     let mut trial = Trial::new("", WINDOW, 0);
     let process = trial.start();
     trial.wait_acknowledged(&process, 1);
-    let second = trial.project.run("run", &[]);
-    assert_eq!(second.status.code(), Some(78));
-    let told = stderr(&second);
+    let told = trial.project.refused("run", &[]);
     assert!(told.contains("in use") && told.contains(&process.id().to_string()), "{told}");
     trial.wait_acknowledged(&process, 500);
     trial.stop(process);
@@ -72,8 +69,7 @@ fn a_second_stop_is_immediate_and_loses_nothing() {
     }
     let process = trial.start();
     process.wait_for("trial runs");
-    let stopped = trial.project.run("stop", &["--now"]);
-    assert!(stopped.status.success(), "{}", stderr(&stopped));
+    trial.project.done("stop", &["--now"]);
     process.end();
     trial.check();
     trial.finish();
@@ -91,9 +87,7 @@ fn a_supervised_pipeline_is_started_again_when_it_is_killed_and_ends_when_it_is_
         until("another process", || (host(&trial) != killed).then_some(()));
     }
     trial.wait_acknowledged(&process, 500);
-    process.signal(Signal::TERM);
-    let (status, log) = process.end();
-    assert!(status.success(), "{status}:\n{log}");
+    let log = process.stop();
     assert_eq!(log.matches("starts again").count(), 2, "{log}");
     trial.check();
     trial.finish();
@@ -124,23 +118,21 @@ fn a_pipeline_that_is_paused_for_long_goes_on() {
 #[test]
 fn a_batch_that_was_begun_is_finished_by_the_version_that_began_it() {
     let mut trial = Trial::new("", WINDOW, 0);
-    let begun = Process::start(trial.command().env("MILLSTREAM_CRASH_AT", "manifest-written:3"));
-    begun.end();
+    trial.receive(1_000);
+    Process::start(trial.command().env("MILLSTREAM_CRASH_AT", "manifest-written"))
+        .killed_at("manifest-written");
     trial.check();
     let before = trial.batches();
-    let file = trial.project.path("pipeline.toml");
-    let text = std::fs::read_to_string(&file).unwrap();
+    let text = std::fs::read_to_string(trial.project.path("pipeline.toml")).unwrap();
     let doubled = "[streams.counted]\nsql = \"SELECT value || '!' AS word FROM lines\"";
     let changed = text.replace("[streams.counted]\nfrom = \"lines\"\nmap = \"hostile.count\"", doubled);
     assert_ne!(changed, text);
-    std::fs::write(&file, changed).unwrap();
+    trial.project.write("pipeline.toml", changed);
     let process = trial.start();
     process.wait_for("another version");
     trial.wait_acknowledged(&process, 300);
     until("batches of both versions", || (trial.batches() > before + 2).then_some(()));
-    process.signal(Signal::TERM);
-    let (status, log) = process.end();
-    assert!(status.success(), "{log}");
+    process.stop();
     // The records of the first version end where those of the second begin.
     let marked: Vec<bool> =
         trial.project.lines("out/counted").iter().map(|line| line.contains('!')).collect();

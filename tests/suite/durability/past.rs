@@ -32,8 +32,7 @@ fn project_of(pipeline: &str) -> Project {
     project.write("plugin.wasm", std::fs::read(component("text")).unwrap());
     for text in ["a b a\n", "c\n"] {
         project.write(&format!("in/{}.txt", text.len()), text);
-        let ran = project.run("run", &["--once"]);
-        assert!(ran.status.success(), "{}", stderr(&ran));
+        project.run_once();
     }
     project
 }
@@ -52,8 +51,7 @@ fn batches_of_the_past_give_the_same_rows_though_the_files_of_then_are_gone() {
     std::fs::write(&other, text.replace("text.split-words", "text.count")).unwrap();
     std::fs::copy(component("hostile"), project.path("plugin.wasm")).unwrap();
     for (time, records) in times(&project).iter().zip([1, 1]) {
-        let replayed = project.run("replay", &["--batch", time, "--json"]);
-        assert!(replayed.status.success(), "{}{}", stdout(&replayed), stderr(&replayed));
+        let replayed = project.done("replay", &["--batch", time, "--json"]);
         let outcome: serde_json::Value = serde_json::from_str(&stdout(&replayed)).unwrap();
         assert_eq!((&outcome["equal"], &outcome["records"]), (&true.into(), &records.into()), "{outcome}");
         let replayed = project.run("replay", &["--batch", time]);
@@ -77,9 +75,7 @@ fn a_batch_that_depends_on_the_machine_gives_other_rows_and_that_is_told() {
 #[test]
 fn a_batch_that_there_never_was_is_refused_with_those_there_are() {
     let project = project("SELECT word FROM words");
-    let replayed = project.run("replay", &["--batch", "12345"]);
-    assert_eq!(replayed.status.code(), Some(78));
-    let told = stderr(&replayed);
+    let told = project.refused("replay", &["--batch", "12345"]);
     assert!(told.contains("12345") && times(&project).iter().all(|time| told.contains(time)), "{told}");
 }
 
@@ -100,15 +96,12 @@ fn a_batch_that_was_begun_with_a_component_is_finished_with_no_other() {
         ("one that was changed", [good.as_slice(), b"\0"].concat()),
     ] {
         std::fs::write(kept, bytes).unwrap();
-        let refused = project.run("run", &["--once"]);
-        let told = stderr(&refused);
-        assert_eq!(refused.status.code(), Some(78), "{case}: {told}");
+        let told = project.refused("run", &["--once"]);
         let name = kept.file_name().unwrap().to_str().unwrap();
         assert!(told.contains(name) && told.contains("is not what its name says"), "{case}: {told}");
         assert_eq!(times(&project).len(), 2, "{case}: nothing comes of the batch");
     }
     std::fs::write(kept, good).unwrap();
-    let finished = project.run("run", &["--once"]);
-    assert!(finished.status.success(), "{}", stderr(&finished));
+    project.run_once();
     assert!(project.lines("out").contains(&"{\"word\":\"d\"}".to_owned()), "{:?}", project.lines("out"));
 }

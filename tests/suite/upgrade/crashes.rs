@@ -1,14 +1,11 @@
 //! Ends of the process while it is upgraded.
 
-use std::os::unix::process::ExitStatusExt;
-
 use millstream_platform::UPGRADE_POINTS;
 
 use super::probation::failing;
 use super::variant;
 use crate::crash::trial::Trial;
 use crate::process::Process;
-use crate::support::command;
 
 #[test]
 fn a_pipeline_that_ends_at_any_point_of_an_upgrade_goes_on_with_one_version() {
@@ -21,17 +18,13 @@ fn a_pipeline_that_ends_at_any_point_of_an_upgrade_goes_on_with_one_version() {
         let path = variant(&trial.project, "hostile", version);
         let process = Process::start(trial.command().env("MILLSTREAM_CRASH_AT", point));
         trial.wait_acknowledged(&process, 300);
-        let pipeline = trial.project.path("pipeline.toml");
-        let asked = command(&["upgrade", pipeline.to_str().unwrap()])
-            .arg(format!("hostile={}", path.display()))
-            .output()
-            .unwrap();
+        let asked = trial.project.run("upgrade", &[&format!("hostile={}", path.display())]);
         assert!(!asked.status.success(), "{point}");
-        let (status, log) = process.end();
-        assert_eq!(status.signal(), Some(9), "{point} is not passed, {status}:\n{log}");
+        process.killed_at(point);
         trial.check();
         let process = trial.start();
         trial.wait_acknowledged(&process, 300);
+        process.wait_for("trial runs");
         let is_adopted = process.log().contains("goes on with the version that it was upgraded to");
         let was_adopted = !["version-kept", "upgrade-ready"].contains(point);
         assert_eq!(is_adopted, was_adopted || version > 3, "{point}:\n{}", process.log());
@@ -47,9 +40,8 @@ fn a_pipeline_that_ends_at_any_point_of_the_way_back_goes_on_with_one_version() 
     for (point, is_back) in [("batch-reassigned", false), ("going-back", false), ("went-back", true)] {
         let process = Process::start(trial.command().env("MILLSTREAM_CRASH_AT", point));
         trial.wait_acknowledged(&process, 300);
-        failing(&trial, &[]);
-        let (status, log) = process.end();
-        assert_eq!(status.signal(), Some(9), "{point} is not passed, {status}:\n{log}");
+        failing(&trial);
+        process.killed_at(point);
         trial.check();
         let process = trial.start();
         trial.wait_acknowledged(&process, 300);

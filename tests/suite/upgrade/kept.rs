@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::losses::{COUNTS, RECENT, count_more, counted, edit, refused, running, stop, upgraded};
-use crate::support::{Project, entries, stderr, stdout};
+use super::losses::{COUNTS, RECENT, count_more, counted, edit};
+use super::tells;
+use crate::process::Process;
+use crate::support::{Project, entries, stdout};
 
 fn version(project: &Project) -> Value {
-    let shown = project.run("status", &["--json"]);
-    let status: Value =
-        serde_json::from_str(&stdout(&shown)).unwrap_or_else(|_| panic!("{}", stderr(&shown)));
-    status["version"].clone()
+    project.status()["version"].clone()
 }
 
 /// The digests of the pipelines' texts that are kept.
@@ -25,41 +24,38 @@ fn texts(project: &Project) -> BTreeSet<String> {
 fn the_version_that_runs_is_shown_with_where_it_began_and_the_one_before() {
     let project = counted(&[COUNTS]);
     let first = version(&project)["runs"].clone();
-    let process = running(&project);
+    let process = Process::running(&project);
     let shown = version(&project);
     assert_eq!((&shown["runs"], &shown["after"], &shown["before"]), (&first, &Value::Null, &Value::Null));
     let file = edit(&project, &[COUNTS, RECENT]);
-    let asked = project.run("upgrade", &["--json", "--file", &file]);
+    let asked = project.done("upgrade", &["--json", "--file", &file]);
     let report: Value = serde_json::from_str(&stdout(&asked)).unwrap();
     let shown = version(&project);
     assert_ne!(shown["runs"]["pipeline"], first["pipeline"]);
     assert_eq!((&shown["runs"]["plugins"], &shown["before"]), (&first["plugins"], &first));
     assert_eq!(shown["after"], report["after"]);
     count_more(&project, 1, "one");
-    stop(&project, process);
+    process.stop_by_command(&project);
     assert_eq!(version(&project), shown, "also when it does not run");
-    let text = stdout(&project.run("status", &[]));
-    for part in ["version ", "after batch", "rollback to "] {
-        assert!(text.contains(part), "{part} in {text}");
-    }
-    let process = running(&project);
+    tells(&stdout(&project.run("status", &[])), &["version ", "after batch", "rollback to "]);
+    let process = Process::running(&project);
     assert_eq!(version(&project), shown, "also after a restart");
-    upgraded(&project, "rollback", &["--drop-state", "recent"]);
+    project.done("rollback", &["--drop-state", "recent"]);
     assert_eq!(version(&project)["before"], shown["runs"]);
-    stop(&project, process);
+    process.stop_by_command(&project);
 }
 
 #[test]
 fn a_version_that_no_batch_needs_goes_while_the_pipeline_runs() {
     let project = counted(&[COUNTS]);
-    let process = running(&project);
+    let process = Process::running(&project);
     let first = texts(&project);
     let file = edit(&project, &[]);
-    refused(&project, "upgrade", &["--file", &file]);
+    project.refused("upgrade", &["--file", &file]);
     assert_eq!(texts(&project), first, "nothing of what was refused");
     let file = edit(&project, &[COUNTS, RECENT]);
-    upgraded(&project, "upgrade", &["--file", &file]);
+    project.done("upgrade", &["--file", &file]);
     let kept = texts(&project);
     assert!(kept.len() == 2 && kept.is_superset(&first), "{kept:?}");
-    stop(&project, process);
+    process.stop_by_command(&project);
 }

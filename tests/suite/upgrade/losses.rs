@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::tells;
 use crate::process::{Process, until};
 use crate::support::{Project, component, stderr, stdout};
 
@@ -63,25 +64,8 @@ pub(super) fn text(parts: &[&str]) -> String {
 pub(super) fn counted(parts: &[&str]) -> Project {
     let project = Project::new(&text(&[&[PIPELINE], parts].concat()));
     project.write("in/0.txt", "a b a\n");
-    run_once(&project, &[]);
+    project.run_once();
     project
-}
-
-fn run_once(project: &Project, arguments: &[&str]) -> String {
-    let ran = project.run("run", &[&["--once"], arguments].concat());
-    assert!(ran.status.success(), "{arguments:?}: {}", stderr(&ran));
-    stderr(&ran)
-}
-
-/// What a command that is refused says.
-pub(super) fn refused(project: &Project, command: &str, arguments: &[&str]) -> String {
-    let refused = project.run(command, arguments);
-    assert_eq!(refused.status.code(), Some(78), "{arguments:?}: {}", stderr(&refused));
-    stderr(&refused)
-}
-
-pub(super) fn tells(told: &str, parts: &[&str]) {
-    assert!(parts.iter().all(|part| told.contains(part)), "{parts:?} in {told}");
 }
 
 /// The state of a key; none, where the stream keeps none at all.
@@ -91,93 +75,70 @@ fn state(project: &Project, stream: &str, key: &str) -> Option<i64> {
     row["state"].as_i64()
 }
 
-pub(super) fn running(project: &Project) -> Process {
-    let process = Process::start(&mut project.command("run", &[]));
-    process.wait_for("losses runs");
-    process
-}
-
-/// Upgrades to these parts.
+/// The file of a pipeline of these parts, which takes the place of the one that runs.
 pub(super) fn edit(project: &Project, parts: &[&str]) -> String {
     project.write("new.toml", text(&[&[PIPELINE], parts].concat()));
     project.path("new.toml").to_str().unwrap().to_owned()
-}
-
-pub(super) fn upgraded(project: &Project, command: &str, arguments: &[&str]) {
-    let asked = project.run(command, arguments);
-    assert!(asked.status.success(), "{arguments:?}: {}", stderr(&asked));
 }
 
 /// Lets another file be counted by the pipeline that runs.
 pub(super) fn count_more(project: &Project, number: usize, words: &str) {
     project.write(&format!("in/{number}.txt"), format!("{words}\n"));
     let done = words.split(' ').next_back().unwrap();
-    until("the words of the file", || {
-        project
-            .path("words")
-            .exists()
-            .then(|| project.lines("words"))?
-            .iter()
-            .any(|line| line.contains(done))
-            .then_some(())
-    });
-}
-
-pub(super) fn stop(project: &Project, process: Process) {
-    upgraded(project, "stop", &[]);
-    assert!(process.end().0.success());
+    let is_done = |line: &String| line.contains(done);
+    until("the words of the file", || project.lines_so_far("words").iter().any(is_done).then_some(()));
 }
 
 #[test]
 fn an_edit_that_would_lose_states_is_refused_until_they_may_be_dropped() {
     let project = counted(&[COUNTS, RECENT]);
-    let process = running(&project);
+    let process = Process::running(&project);
     let file = edit(&project, &[RECENT]);
-    let told = refused(&project, "upgrade", &["--file", &file]);
+    let told = project.refused("upgrade", &["--file", &file]);
     tells(&told, &["\"counts\"", "2 keys", "--drop-state counts"]);
     let file = edit(&project, &[]);
-    let told = refused(&project, "upgrade", &["--file", &file, "--drop-state", "counts"]);
+    let told = project.refused("upgrade", &["--file", &file, "--drop-state", "counts"]);
     tells(&told, &["\"recent\"", "the rows of 1 batch", "--drop-state recent"]);
     let file = edit(&project, &[BY_LENGTH, RECENT]);
-    let told = refused(&project, "upgrade", &["--file", &file]);
+    let told = project.refused("upgrade", &["--file", &file]);
     tells(&told, &["word: utf8", "length: int64", "--drop-state counts"]);
-    let told = refused(&project, "upgrade", &["--file", &file, "--drop-state", "cuonts"]);
+    let told = project.refused("upgrade", &["--file", &file, "--drop-state", "cuonts"]);
     tells(&told, &["\"counts\"", "--drop-state counts"]);
     let file = edit(&project, &[COUNTS, RECENT, "[streams.again]\nsql = \"SELECT * FROM counts\"\n"]);
     for (name, part) in
         [("cuonts", "there are states of counts, recent"), ("counts", "goes on with that state")]
     {
-        tells(&refused(&project, "upgrade", &["--file", &file, "--drop-state", name]), &[part]);
+        tells(&project.refused("upgrade", &["--file", &file, "--drop-state", name]), &[part]);
     }
     count_more(&project, 1, "a one");
-    stop(&project, process);
+    process.stop_by_command(&project);
     assert_eq!(state(&project, "counts", "a"), Some(3));
 }
 
 #[test]
 fn what_an_edit_drops_is_gone_with_the_next_batch_and_stays_gone() {
     let project = counted(&[COUNTS, RECENT]);
-    let process = running(&project);
+    let process = Process::running(&project);
     let file = edit(&project, &[BY_LENGTH, RECENT]);
-    upgraded(&project, "upgrade", &["--file", &file, "--drop-state", "counts"]);
+    project.done("upgrade", &["--file", &file, "--drop-state", "counts"]);
     count_more(&project, 1, "aa bb one");
     until("the new states", || state(&project, "counts", "length=2").filter(|count| *count == 2));
     let file = edit(&project, &[]);
-    upgraded(&project, "upgrade", &["--file", &file, "--drop-state", "counts", "--drop-state", "recent"]);
+    project.done("upgrade", &["--file", &file, "--drop-state", "counts", "--drop-state", "recent"]);
     count_more(&project, 2, "two");
-    stop(&project, process);
+    process.stop_by_command(&project);
     let told = stderr(&project.run("state", &["counts"]));
     tells(&told, &["no stream does"]);
     // It goes on with that version, and may go back to the one before, whose states begin anew.
-    let process = running(&project);
+    let process = Process::running(&project);
     process.wait_for("goes on with the version that it was upgraded to");
-    upgraded(&project, "rollback", &[]);
+    project.done("rollback", &[]);
     count_more(&project, 3, "aa three");
     until("the new states", || state(&project, "counts", "length=2").filter(|count| *count == 1));
-    let told = refused(&project, "rollback", &[]);
+    let told = project.refused("rollback", &[]);
     tells(&told, &["\"counts\"", "--drop-state counts"]);
-    upgraded(&project, "rollback", &["--drop-state", "counts", "--drop-state", "recent"]);
-    stop(&project, process);
+    project.done("rollback", &["--drop-state", "counts", "--drop-state", "recent"]);
+    process.stop_by_command(&project);
 }
 
 #[test]
@@ -188,31 +149,31 @@ fn a_start_with_an_edited_file_is_refused_before_anything_is_done() {
     assert!(!begun.unwrap().status.success());
     project.write_pipeline(&text(&[PIPELINE, RECENT]));
     for arguments in [&["--once"] as &[&str], &["--once", "--drop-state", "cuonts"]] {
-        let told = refused(&project, "run", arguments);
+        let told = project.refused("run", arguments);
         tells(&told, &["\"counts\"", "2 keys", "--drop-state counts"]);
         assert_eq!(told.contains("there are states of counts"), arguments.len() > 1, "{told}");
         assert_eq!(state(&project, "counts", "a"), Some(2), "the batch that was begun waits");
     }
     // The version before ends the batch that it began. A second start has nothing to drop any more.
     let lines = project.lines("counts").len();
-    run_once(&project, &["--drop-state", "counts"]);
+    project.done("run", &["--once", "--drop-state", "counts"]);
     assert_eq!(project.lines("counts").len(), lines + 1);
     assert_eq!(state(&project, "counts", "a"), None);
-    run_once(&project, &["--drop-state", "counts"]);
-    run_once(&project, &[]);
+    project.done("run", &["--once", "--drop-state", "counts"]);
+    project.run_once();
 }
 
 #[test]
 fn a_start_that_is_refused_leaves_the_version_that_was_adopted() {
     let project = counted(&[COUNTS]);
-    let process = running(&project);
+    let process = Process::running(&project);
     let file = edit(&project, &[COUNTS, RECENT]);
-    upgraded(&project, "upgrade", &["--file", &file]);
-    stop(&project, process);
+    project.done("upgrade", &["--file", &file]);
+    process.stop_by_command(&project);
     project.write_pipeline(&text(&[PIPELINE]));
-    tells(&refused(&project, "run", &["--once"]), &["--drop-state counts"]);
+    tells(&project.refused("run", &["--once"]), &["--drop-state counts"]);
     project.write_pipeline(&text(&[PIPELINE, COUNTS]));
-    tells(&run_once(&project, &[]), &["goes on with the version that it was upgraded to"]);
+    tells(&project.run_once(), &["goes on with the version that it was upgraded to"]);
 }
 
 #[test]
@@ -225,18 +186,18 @@ fn what_was_dropped_is_there_until_a_batch_is_committed() {
             let file = edit(&project, parts);
             let asked = project.run("upgrade", &["--file", &file, "--drop-state", "counts"]);
             assert!(!asked.status.success());
-            assert!(!process.end().0.success());
+            process.killed_at(point);
             assert_eq!(state(&project, "counts", "a"), Some(2), "{parts:?} {point}");
             // As if there had been no upgrade.
             std::fs::remove_file(project.path("checkpoint/versions/adopted.json")).unwrap();
-            run_once(&project, &[]);
+            project.run_once();
         }
         let process = Process::start(project.command("run", &[]).env("MILLSTREAM_CRASH_AT", "upgraded"));
         process.wait_for("losses runs");
         let file = edit(&project, parts);
         assert!(!project.run("upgrade", &["--file", &file, "--drop-state", "counts"]).status.success());
-        drop(process);
-        let told = run_once(&project, &[]);
+        process.killed_at("upgraded");
+        let told = project.run_once();
         tells(&told, &["goes on with the version that it was upgraded to"]);
         assert_eq!(state(&project, "counts", "a"), None, "{parts:?}");
     }

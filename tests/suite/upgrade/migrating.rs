@@ -1,40 +1,15 @@
 //! States of another version, made beside the stream: `running-2` takes the place of `running-1` while words come.
 
 use std::collections::BTreeMap;
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Output, Stdio};
 
 use millstream_platform::{MIGRATION_POINTS, UPGRADE_POINTS};
-use rustix::process::Signal;
 use serde_json::Value;
 
+use super::generations;
+use super::migration::pipeline;
 use crate::process::{Process, until};
 use crate::support::{Project, component, stderr, stdout};
-
-const PIPELINE: &str = r#"
-name = "migrating"
-batch-interval = "50ms"
-checkpoint = "checkpoint"
-
-[plugins.running]
-component = "{running-1}"
-
-[sources.lines]
-type = "files"
-path = "in/*.txt"
-
-[streams.words]
-from = "lines"
-flat-map = "running.words"
-[streams.counts]
-from = "words"
-update-state = { by = ["word"], function = "running.running" }
-
-[sinks.counts]
-from = "counts"
-type = "files"
-path = "out"
-"#;
 
 /// Points of an upgrade that only those pass which wait for a function, or fail.
 const NOT_PASSED: &[&str] = &["batch-reassigned", "going-back", "went-back"];
@@ -51,7 +26,9 @@ struct Stream {
 
 impl Stream {
     fn new() -> Self {
-        Self { project: Project::new(PIPELINE), given: BTreeMap::new(), files: 0 }
+        let project = Project::new(&pipeline("running-1", "", "50ms"));
+        std::fs::create_dir(project.path("in")).unwrap();
+        Self { project, given: BTreeMap::new(), files: 0 }
     }
 
     fn start(&self) -> Process {
@@ -72,10 +49,7 @@ impl Stream {
     fn write(&mut self, given: &[String]) {
         self.files += 1;
         given.iter().for_each(|word| *self.given.entry(word.clone()).or_default() += 1);
-        // Renamed, so that it is never seen half.
-        self.project.write("staged", given.join("\n") + "\n");
-        let file = self.project.path(&format!("in/{:04}.txt", self.files));
-        std::fs::rename(self.project.path("staged"), file).unwrap();
+        self.project.write(&format!("in/{:04}.txt", self.files), given.join("\n") + "\n");
     }
 
     /// Waits until all words that were given are in the states, of the first or the second version, and gives of which.
@@ -104,26 +78,11 @@ impl Stream {
         let running = format!("running={}", component("running-2").display());
         self.project.run("upgrade", &[&[running.as_str()], more].concat())
     }
-
-    fn stop(process: Process) -> String {
-        process.signal(Signal::TERM);
-        let (status, log) = process.end();
-        assert!(status.success(), "{log}");
-        log
-    }
-
-    /// The folders of states.
-    fn generations(&self) -> usize {
-        let checkpoint = std::fs::read_dir(self.project.path("checkpoint")).unwrap();
-        let names = checkpoint.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name.starts_with("state")).count()
-    }
 }
 
 #[test]
 fn states_are_migrated_beside_the_stream_and_no_word_is_lost_or_counted_twice() {
     let mut stream = Stream::new();
-    std::fs::create_dir_all(stream.project.path("in")).unwrap();
     let process = stream.start();
     stream.give(20_000);
     assert_eq!(stream.counted(), 1);
@@ -144,15 +103,15 @@ fn states_are_migrated_beside_the_stream_and_no_word_is_lost_or_counted_twice() 
     );
     stream.give(WORDS);
     assert_eq!(stream.counted(), 2);
-    Stream::stop(process);
+    process.stop();
     let process = stream.start();
     stream.give(WORDS);
     assert_eq!(stream.counted(), 2);
     until("the states before to be removed", || {
         stream.give(1);
-        (stream.generations() == 1).then_some(())
+        (generations(&stream.project).len() == 1).then_some(())
     });
-    let log = Stream::stop(process);
+    let log = process.stop();
     assert!(!log.contains("version 1 to 2"), "{log}");
 }
 
@@ -163,11 +122,10 @@ fn a_process_that_ends_anywhere_while_states_are_migrated_has_migrated_all_of_th
     for point in points {
         eprintln!("killed at {point}");
         let mut stream = Stream::new();
-        std::fs::create_dir_all(stream.project.path("in")).unwrap();
         let process = stream.start();
         stream.give(WORDS);
         assert_eq!(stream.counted(), 1);
-        Stream::stop(process);
+        process.stop();
         let mut process =
             Process::start(stream.project.command("run", &[]).env("MILLSTREAM_CRASH_AT", point));
         stream.give(WORDS);
@@ -180,19 +138,17 @@ fn a_process_that_ends_anywhere_while_states_are_migrated_has_migrated_all_of_th
             }
             process.has_ended().then_some(())
         });
-        let (status, log) = process.end();
-        assert_eq!(status.signal(), Some(9), "{point} is not passed, {status}:\n{log}");
+        process.killed_at(point);
         let process = stream.start();
         stream.give(WORDS);
         assert_eq!(stream.counted(), if not_adopted.contains(point) { 1 } else { 2 }, "{point}");
-        Stream::stop(process);
+        process.stop();
     }
 }
 
 #[test]
 fn a_shadow_run_of_other_states_leaves_nothing_behind_unless_it_is_promoted() {
     let mut stream = Stream::new();
-    std::fs::create_dir_all(stream.project.path("in")).unwrap();
     let process = stream.start();
     stream.give(WORDS);
     assert_eq!(stream.counted(), 1);
@@ -202,19 +158,18 @@ fn a_shadow_run_of_other_states_leaves_nothing_behind_unless_it_is_promoted() {
     assert_eq!(report["shadow"]["promoted"], true, "{report}");
     stream.give(WORDS);
     assert_eq!(stream.counted(), 2);
-    Stream::stop(process);
+    process.stop();
 
     let mut stream = Stream::new();
-    std::fs::create_dir_all(stream.project.path("in")).unwrap();
     let process = stream.start();
     stream.give(WORDS);
     assert_eq!(stream.counted(), 1);
     let asked = stream.ask(&["--shadow", "3"]);
     assert!(asked.status.success(), "{}", stderr(&asked));
-    assert_eq!(stream.generations(), 1);
+    assert_eq!(generations(&stream.project).len(), 1);
     stream.give(WORDS);
     assert_eq!(stream.counted(), 1);
-    Stream::stop(process);
+    process.stop();
 }
 
 #[test]
@@ -223,12 +178,11 @@ fn a_version_that_fails_gives_the_states_before_back_with_all_that_came_meanwhil
     for point in points {
         eprintln!("killed at {point:?}");
         let mut stream = Stream::new();
-        std::fs::create_dir_all(stream.project.path("in")).unwrap();
         let mut process = stream.start();
         stream.give(WORDS);
         assert_eq!(stream.counted(), 1);
-        if let Some(point) = point.filter(|point| point.ends_with("back")) {
-            Stream::stop(process);
+        if let Some(point) = point {
+            process.stop();
             process = Process::start(stream.project.command("run", &[]).env("MILLSTREAM_CRASH_AT", point));
             stream.give(WORDS);
             assert_eq!(stream.counted(), 1);
@@ -238,7 +192,7 @@ fn a_version_that_fails_gives_the_states_before_back_with_all_that_came_meanwhil
         stream.give(WORDS);
         stream.give(WORDS);
         assert_eq!(stream.counted(), 2);
-        assert_eq!(stream.generations(), 2, "the states before are kept");
+        assert_eq!(generations(&stream.project).len(), 2, "the states before are kept");
         stream.write(&["deadly".to_owned(), "Word-1".to_owned()]);
         let version = match point {
             None => {
@@ -248,9 +202,7 @@ fn a_version_that_fails_gives_the_states_before_back_with_all_that_came_meanwhil
                 1
             }
             Some(point) => {
-                until("the end of the process", || process.has_ended().then_some(()));
-                let (status, log) = process.end();
-                assert_eq!(status.signal(), Some(9), "{point} is not passed, {status}:\n{log}");
+                process.killed_at(point);
                 process = stream.start();
                 if point == "going-back" {
                     // The version that failed has the batch again, fails on the word, and lets it be.
@@ -263,10 +215,10 @@ fn a_version_that_fails_gives_the_states_before_back_with_all_that_came_meanwhil
         };
         stream.give(WORDS);
         assert_eq!(stream.counted(), version, "{point:?}:\n{}", process.log());
-        Stream::stop(process);
+        process.stop();
         let process = stream.start();
         stream.give(WORDS);
         assert_eq!(stream.counted(), version, "{point:?}:\n{}", process.log());
-        Stream::stop(process);
+        process.stop();
     }
 }

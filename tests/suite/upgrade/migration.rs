@@ -3,17 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::os::unix::process::ExitStatusExt;
 
 use millstream_platform::MIGRATION_POINTS;
 use serde_json::Value;
 
+use super::{generations, tells};
 use crate::crash::trial::Chance;
-use crate::support::{Project, stderr, stdout};
+use crate::process::Process;
+use crate::support::{Project, stdout};
 
+/// What a version of the plugin counts.
 const PIPELINE: &str = r#"
 name = "migrating"
-batch-interval = "1s"
+batch-interval = "INTERVAL"
 checkpoint = "checkpoint"
 
 [plugins.running]
@@ -27,19 +29,20 @@ path = "in/*.txt"
 [streams.words]
 from = "lines"
 flat-map = "running.words"
-
 [streams.counts]
 from = "words"
 update-state = { by = ["word"], function = "running.running" }
-
-[streams.ever]
-from = "words"
-aggregate = { total = "count(*)", window = { length = "1000h" } }
 
 [sinks.counts]
 from = "counts"
 type = "files"
 path = "out"
+"#;
+/// How many words there were, of all versions.
+const EVER: &str = r#"
+[streams.ever]
+from = "words"
+aggregate = { total = "count(*)", window = { length = "1000h" } }
 [sinks.ever]
 from = "ever"
 type = "files"
@@ -87,8 +90,7 @@ impl Model {
     }
 
     fn read(project: &Project) -> Self {
-        let shown = project.run("state", &["counts", "--json"]);
-        assert!(shown.status.success(), "{}", stderr(&shown));
+        let shown = project.done("state", &["counts", "--json"]);
         let rows: Vec<Value> =
             stdout(&shown).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let number = |row: &Value, name: &str| row[name].as_i64().unwrap();
@@ -113,12 +115,12 @@ struct Counting {
 
 impl Counting {
     fn new() -> Self {
-        let project = Project::new(&pipeline("running-1", ""));
+        let project = Project::new(&(pipeline("running-1", "", "1s") + EVER));
         Self { project, chance: Chance::new(), model: Model::First(BTreeMap::new()), files: 0 }
     }
 
     fn version(&self, component: &str, limit: &str) {
-        self.project.write_pipeline(&pipeline(component, limit));
+        self.project.write_pipeline(&(pipeline(component, limit, "1s") + EVER));
     }
 
     /// Adds a file with words of which many differ in their case alone, and some begin with `#`.
@@ -145,22 +147,15 @@ impl Counting {
     /// Gives a batch of words, runs it, and compares the states; gives what was logged.
     fn run(&mut self, count: u64, numbers: u64) -> String {
         let words = self.give(count, numbers);
-        let log = self.run_on();
+        let log = self.project.run_once();
         self.model.add(&words);
         self.check();
         log
     }
 
-    fn run_on(&self) -> String {
-        let ran = self.project.run("run", &["--once"]);
-        assert!(ran.status.success(), "{}", stderr(&ran));
-        stderr(&ran)
-    }
-
     fn crash_at(&self, point: &str) {
-        let ran = self.project.command("run", &["--once"]).env("MILLSTREAM_CRASH_AT", point).output();
-        let ran = ran.unwrap();
-        assert_eq!(ran.status.signal(), Some(9), "{point} is not passed:\n{}", stderr(&ran));
+        let mut run = self.project.command("run", &["--once"]);
+        Process::start(run.env("MILLSTREAM_CRASH_AT", point)).killed_at(point);
     }
 
     fn check(&self) {
@@ -169,24 +164,14 @@ impl Counting {
         assert!(found == self.model, "{}\nand not\n{}", shown(&found), shown(&self.model));
     }
 
-    /// The folders of states.
-    fn generations(&self) -> Vec<String> {
-        let checkpoint = std::fs::read_dir(self.project.path("checkpoint")).unwrap();
-        let names = checkpoint.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<String> = names.filter(|name| name.starts_with("state")).collect();
-        names.sort();
-        names
-    }
-
     /// How many words the window of all has seen.
     fn ever(&self) -> i64 {
-        let last: Value = serde_json::from_str(self.project.lines("ever").last().unwrap()).unwrap();
-        last["total"].as_i64().unwrap()
+        self.project.rows("ever").last().unwrap()["total"].as_i64().unwrap()
     }
 }
 
-fn pipeline(component: &str, limit: &str) -> String {
-    PIPELINE.replace("COMPONENT", component).replace("LIMIT", limit)
+pub(super) fn pipeline(component: &str, limit: &str, interval: &str) -> String {
+    PIPELINE.replace("COMPONENT", component).replace("LIMIT", limit).replace("INTERVAL", interval)
 }
 
 #[test]
@@ -210,12 +195,12 @@ fn a_start_with_another_version_migrates_and_one_that_is_killed_anywhere_has_don
         if !is_begun {
             // The version before is free to go on.
             counting.version("running-1", "");
-            counting.run_on();
+            counting.project.run_once();
             counting.model.add(&words);
             counting.check();
             counting.version("running-2", "");
         }
-        counting.run_on();
+        counting.project.run_once();
         if !is_committed {
             // The words that the second version was given before it was killed, or those that the first one had.
             counting.model.migrate();
@@ -227,7 +212,7 @@ fn a_start_with_another_version_migrates_and_one_that_is_killed_anywhere_has_don
         counting.check();
         counting.run(100, 200);
         counting.run(100, 200);
-        assert_eq!(counting.generations().len(), 1, "{:?}", counting.generations());
+        assert_eq!(generations(&counting.project).len(), 1, "{:?}", generations(&counting.project));
     }
 }
 
@@ -238,10 +223,8 @@ fn batches_that_were_begun_are_finished_by_their_versions_and_states_migrated_in
     let old = counting.give(200, 100);
     counting.crash_at("manifest-written");
     counting.version("running-2", "");
-    let log = counting.run_on();
-    for told in ["finished by that", "states of \"counts\": version 1 to 2", "1 batches that had begun"] {
-        assert!(log.contains(told), "{told}: {log}");
-    }
+    let log = counting.project.run_once();
+    tells(&log, &["finished by that", "states of \"counts\": version 1 to 2", "1 batches that had begun"]);
     counting.model.add(&old);
     counting.model.migrate();
     counting.check();
@@ -253,8 +236,8 @@ fn batches_that_were_begun_are_finished_by_their_versions_and_states_migrated_in
     counting.crash_at("manifest-written");
     counting.check();
     counting.version("running-2", "limit = { memory = \"32MiB\" }");
-    let log = counting.run_on();
-    assert!(log.contains("finished by that") && log.contains("version 1 to 2"), "{log}");
+    let log = counting.project.run_once();
+    tells(&log, &["finished by that", "version 1 to 2"]);
     counting.model.migrate();
     counting.model.add(&new);
     counting.check();
@@ -267,13 +250,10 @@ fn a_version_that_takes_no_states_over_is_refused_and_the_one_before_goes_on() {
     counting.version("running-2", "");
     counting.model.migrate();
     let log = counting.run(200, 100);
-    assert!(log.contains("states of \"counts\": version 1 to 2"), "{log}");
+    tells(&log, &["states of \"counts\": version 1 to 2"]);
     counting.version("running-1", "");
-    let refused = counting.project.run("run", &["--once"]);
-    assert_eq!(refused.status.code(), Some(78), "{}", stderr(&refused));
-    for told in ["\"counts\"", "version 2", "version 1", "#[migrate(from = 2)]"] {
-        assert!(stderr(&refused).contains(told), "{told}: {}", stderr(&refused));
-    }
+    let told = counting.project.refused("run", &["--once"]);
+    tells(&told, &["\"counts\"", "version 2", "version 1", "#[migrate(from = 2)]"]);
     counting.check();
     counting.version("running-2", "");
     counting.run(100, 100);
@@ -285,17 +265,14 @@ fn a_migration_that_fails_is_refused_with_the_key_and_the_version_before_goes_on
     let long = format!("Long{}", "x".repeat(900_000));
     counting.model.add(&[long.clone(), "a".to_owned()]);
     counting.write(&["a".to_owned(), long]);
-    counting.run_on();
+    counting.project.run_once();
     counting.check();
     counting.version("running-2", "limit = { memory = \"3MiB\" }");
-    let refused = counting.project.run("run", &["--once"]);
-    assert_eq!(refused.status.code(), Some(78), "{}", stderr(&refused));
-    for told in ["\"counts\"", "from version 1", "word = \"Longxxx", "running.running", "as they were"] {
-        assert!(stderr(&refused).contains(told), "{told}: {}", stderr(&refused));
-    }
-    assert!(stderr(&refused).len() < 10_000);
+    let told = counting.project.refused("run", &["--once"]);
+    tells(&told, &["\"counts\"", "from version 1", "word = \"Longxxx", "running.running", "as they were"]);
+    assert!(told.len() < 10_000);
     counting.check();
-    assert_eq!(counting.generations(), ["state"]);
+    assert_eq!(generations(&counting.project), ["state"]);
     counting.version("running-1", "");
     counting.run(100, 100);
 }
@@ -306,13 +283,13 @@ fn fifty_thousand_states_are_migrated_and_windows_go_on() {
     let words: Vec<String> =
         (0..50_000).map(|number| format!("{}{}", ["w", "W"][number % 2], number / 2)).collect();
     counting.write(&words);
-    counting.run_on();
+    counting.project.run_once();
     counting.model.add(&words);
     counting.check();
     counting.version("running-2", "");
     counting.model.migrate();
     let log = counting.run(10, 5);
-    assert!(log.contains("50,000 keys to 25,000 (25,000 merged, 0 dropped)"), "{log}");
+    tells(&log, &["50,000 keys to 25,000 (25,000 merged, 0 dropped)"]);
     let tags = counting.ever() - 50_000;
     assert!((0..=10).contains(&tags), "the window of both versions has {tags} words of the second");
 }

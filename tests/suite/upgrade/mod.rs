@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::crash::trial::Trial;
 use crate::process::Process;
-use crate::support::{Project, component, stderr, stdout};
+use crate::support::{Project, component, stdout};
 
 /// Another version of a plugin of the workspace: the same code, and other bytes.
 fn variant(project: &Project, name: &str, version: u8) -> PathBuf {
@@ -32,9 +32,22 @@ fn variant(project: &Project, name: &str, version: u8) -> PathBuf {
 
 fn upgrade_to(trial: &Trial, version: u8) -> Value {
     let path = variant(&trial.project, "hostile", version);
-    let asked = trial.project.run("upgrade", &["--json", &format!("hostile={}", path.display())]);
-    assert!(asked.status.success(), "{}", stderr(&asked));
+    let asked = trial.project.done("upgrade", &["--json", &format!("hostile={}", path.display())]);
     serde_json::from_str(&stdout(&asked)).unwrap()
+}
+
+/// Expects that something was told in all its parts.
+fn tells(told: &str, parts: &[&str]) {
+    assert!(parts.iter().all(|part| told.contains(part)), "{parts:?} in {told}");
+}
+
+/// The folders of states that there are.
+fn generations(project: &Project) -> Vec<String> {
+    let checkpoint = std::fs::read_dir(project.path("checkpoint")).unwrap();
+    let names = checkpoint.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with("state")).collect();
+    names.sort();
+    names
 }
 
 #[test]
@@ -76,8 +89,8 @@ fn an_upgraded_pipeline_goes_on_with_its_version_until_its_files_change() {
     trial.stop(process);
     let process = trial.start();
     trial.wait_acknowledged(&process, 300);
-    assert!(!process.log().contains("upgraded"), "{}", process.log());
-    trial.stop(process);
+    let log = trial.stop(process);
+    assert!(!log.contains("upgraded"), "{log}");
     trial.finish();
 }
 
@@ -86,12 +99,10 @@ fn a_rollback_brings_the_version_before_back() {
     let mut trial = Trial::new("", 300, 0);
     let process = trial.start();
     trial.wait_acknowledged(&process, 300);
-    let none = trial.project.run("rollback", &[]);
-    assert_eq!(none.status.code(), Some(78));
-    assert!(stderr(&none).contains("nothing to go back to"), "{}", stderr(&none));
+    tells(&trial.project.refused("rollback", &[]), &["nothing to go back to"]);
     let up = upgrade_to(&trial, 1);
     trial.wait_acknowledged(&process, 300);
-    let back = trial.project.run("rollback", &["--json"]);
+    let back = trial.project.done("rollback", &["--json"]);
     let back: Value = serde_json::from_str(&stdout(&back)).unwrap();
     let of = |report: &Value| report["changes"][0].as_str().unwrap().to_owned();
     let turned = |change: &str| {
@@ -111,15 +122,11 @@ fn a_watched_pipeline_goes_on_with_each_version_of_its_files_that_works() {
     let given = format!("--plugin=hostile={}", path.display());
     let process = Process::start(trial.command().args(["--watch", &given]));
     trial.wait_acknowledged(&process, 300);
-    let replace = |bytes: &[u8]| {
-        let staged = trial.project.path("staged");
-        std::fs::write(&staged, bytes).unwrap();
-        std::fs::rename(&staged, &path).unwrap();
-    };
-    replace(b"no component");
+    let name = path.file_name().unwrap().to_str().unwrap();
+    trial.project.write(name, "no component");
     process.wait_for("have changed, and are not taken");
     trial.wait_acknowledged(&process, 300);
-    replace(&std::fs::read(component("hostile")).unwrap());
+    trial.project.write(name, std::fs::read(component("hostile")).unwrap());
     process.wait_for("the files have changed: plugin hostile");
     trial.wait_acknowledged(&process, 300);
     trial.stop(process);

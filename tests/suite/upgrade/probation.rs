@@ -5,26 +5,29 @@ use std::sync::Arc;
 
 use millstream_journal::Archive;
 use millstream_platform::SystemDisk;
+use serde_json::Value;
 
+use super::tells;
 use crate::crash::trial::Trial;
 use crate::process::{Process, until};
-use crate::support::{Project, stderr, stdout};
+use crate::support::{Project, stdout};
 
-/// Records that come before the one which a version fails on: more than come while it is asked for, and than one batch has.
+/// Records that come before the one which a version fails on: more than some batches have.
 const BEFORE: u64 = 40_000;
+/// What the log says of a version that has come back.
+const BACK: &str = "goes on with the version before";
 
-/// Upgrades to a version that fails on a record which comes some batches later.
-pub(super) fn failing(trial: &Trial, options: &[&str]) {
-    let but = trial.feed.ledger().acknowledged + BEFORE;
+/// Upgrades to a version that fails on a record which comes some batches later. None comes while it is asked for.
+pub(super) fn failing(trial: &Trial) {
+    let but = trial.feed.hold() + BEFORE;
     let text = std::fs::read_to_string(trial.project.path("pipeline.toml")).unwrap();
     let text = text.replace("\"hostile.count\"", "\"hostile.count-but\"");
     let text = text.replace("[plugins.hostile]", &format!("[plugins.hostile]\nconfig = {{ but = {but} }}"));
     trial.project.write("failing.toml", text);
     let file = trial.project.path("failing.toml");
     // However small batches are, the record comes within them.
-    let probation = ["--file", file.to_str().unwrap(), "--probation", "1000000"];
-    let asked = trial.project.run("upgrade", &[&probation, options].concat());
-    assert!(asked.status.success(), "{}", stderr(&asked));
+    trial.project.done("upgrade", &["--file", file.to_str().unwrap(), "--probation", "1000000"]);
+    trial.feed.release();
 }
 
 /// The texts' digests of the versions that computed the batches which the checkpoint folder still knows of.
@@ -48,35 +51,35 @@ fn a_version_whose_batches_run_side_by_side_is_taken_back_and_no_record_is_lost(
 }
 
 fn is_taken_back(mut trial: Trial) {
+    // All batches are kept, so that it is seen afterwards which version computed them.
+    let text = std::fs::read_to_string(trial.project.path("pipeline.toml")).unwrap();
+    trial.project.write("pipeline.toml", text.replace("history = \"64KiB\"", "history = \"64MiB\""));
     let process = trial.start();
-    trial.wait_acknowledged(&process, 300);
-    failing(&trial, &[]);
-    process.wait_for("goes on with the version before");
+    until("a batch", || (trial.batches() > 0).then_some(()));
+    failing(&trial);
+    process.wait_for(BACK);
     let status = trial.status();
     let reason = &status["status"]["taken-back"]["reason"];
     assert!(reason.as_str().is_some_and(|reason| reason.contains("hostile.count-but")), "{status}");
     assert!(status["status"]["probation"].is_null(), "{status}");
-    let shown = stdout(&trial.project.run("status", &[]));
-    assert!(shown.contains("TAKEN BACK") && shown.contains("hostile.count-but"), "{shown}");
+    tells(&stdout(&trial.project.run("status", &[])), &["TAKEN BACK", "hostile.count-but"]);
     let mut versions = versions(&trial.project.path("checkpoint"));
     versions.dedup();
-    // One version, as far as its batches are kept, some batches of the other, and the one before.
-    let (back, failed) = (versions.pop().unwrap(), versions.pop().unwrap());
-    assert_ne!(failed, back);
-    assert!(versions.len() < 2 && versions.iter().all(|first| *first == back), "{versions:?}");
+    // One version, some batches of the other, and the one before.
+    let [first, failed, back] = versions.as_slice() else { panic!("{versions:?}") };
+    assert!(first == back && failed != back, "{versions:?}");
     trial.wait_acknowledged(&process, 300);
-    let rolled_back = trial.project.run("rollback", &[]);
-    assert_eq!(rolled_back.status.code(), Some(78));
-    assert!(stderr(&rolled_back).contains("nothing to go back to"), "{}", stderr(&rolled_back));
+    tells(&trial.project.refused("rollback", &[]), &["nothing to go back to"]);
     // What runs is known: the other version is one that does not run.
-    failing(&trial, &[]);
-    trial.wait_acknowledged(&process, 2 * BEFORE);
+    failing(&trial);
+    until("another return", || (process.log().matches(BACK).count() == 2).then_some(()));
+    trial.wait_acknowledged(&process, 300);
     trial.stop(process);
 
     let process = trial.start();
     trial.wait_acknowledged(&process, 300);
-    let rolled_back = trial.project.run("rollback", &[]);
-    assert_eq!(rolled_back.status.code(), Some(78), "the version before is the pipeline's own");
+    // The version before is the pipeline's own.
+    trial.project.refused("rollback", &[]);
     trial.stop(process);
     trial.finish();
 }
@@ -119,16 +122,12 @@ fn how_often_a_version_may_fail_is_said_by_its_file_and_by_the_operator() {
         let project = Project::new(PIPELINE);
         project.write("in/a.txt", "a\n");
         let process = Process::start(&mut project.command("run", &[]));
-        until("the first row", || {
-            (project.path("out").exists() && project.lines("out") == ["A"]).then_some(())
-        });
+        until("the first row", || (project.lines_so_far("out") == ["A"]).then_some(()));
         let text = std::fs::read_to_string(project.path("pipeline.toml")).unwrap();
         project.write("new.toml", text.replace("hostile.well", "hostile.trap-on") + settings);
         let file = project.path("new.toml");
-        let asked = project.run("upgrade", &[&["--file", file.to_str().unwrap()], options].concat());
-        assert!(asked.status.success(), "{}", stderr(&asked));
-        project.write("in/.b", "poison\nb\n");
-        std::fs::rename(project.path("in/.b"), project.path("in/b.txt")).unwrap();
+        project.done("upgrade", &[&["--file", file.to_str().unwrap()], options].concat());
+        project.write("in/b.txt", "poison\nb\n");
         let expected: &[&str] = if is_taken_back { &["A", "B", "POISON"] } else { &["A", "b"] };
         let rows = || {
             let mut rows = project.lines("out");
@@ -137,16 +136,15 @@ fn how_often_a_version_may_fail_is_said_by_its_file_and_by_the_operator() {
         };
         until("the rows of the right version", || (rows() == expected).then_some(()));
         let letters = usize::from(!is_taken_back);
-        let shown = stdout(&project.run("status", &["--json"]));
-        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        // Rows are seen before their batch is counted.
+        let counted = |shown: &Value| shown["status"]["records"] == 3;
+        let shown = until("the batch in the status", || Some(project.status()).filter(counted));
         assert_eq!(shown["status"]["dead-letters"], letters, "{settings:?} {options:?}: {shown}");
         assert_eq!(
             shown["status"]["taken-back"].is_null(),
             !is_taken_back,
             "{settings:?} {options:?}: {shown}"
         );
-        process.signal(rustix::process::Signal::TERM);
-        let (status, log) = process.end();
-        assert!(status.success(), "{log}");
+        process.stop();
     }
 }

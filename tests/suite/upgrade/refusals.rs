@@ -1,51 +1,14 @@
 //! What is not taken, and what an operator is told: the pipeline goes on as it was.
 
+use super::losses::{PIPELINE, RECENT, count_more, text};
+use super::tells;
 use crate::process::Process;
-use crate::support::{Project, component, stderr};
-
-const PIPELINE: &str = r#"
-name = "refusing"
-batch-interval = "50ms"
-checkpoint = "checkpoint"
-
-[plugins.text]
-component = "{text}"
-
-[sources.lines]
-type = "files"
-path = "in/*.txt"
-
-[streams.words]
-from = "lines"
-flat-map = "text.split-words"
-
-[streams.counts]
-from = "words"
-aggregate = { by = ["word"], total = "count(*)", window = { length = "1000h" } }
-
-[sinks.out]
-from = "words"
-type = "files"
-path = "out"
-format = "text"
-[sinks.counts]
-from = "counts"
-type = "files"
-path = "counts"
-"#;
-
-/// A running pipeline that is asked for something, and what it answers.
-fn refused(project: &Project, arguments: &[&str]) -> String {
-    let asked = project.run("upgrade", arguments);
-    assert_eq!(asked.status.code(), Some(78), "{arguments:?}: {}", stderr(&asked));
-    stderr(&asked)
-}
+use crate::support::{Project, component};
 
 #[test]
 fn what_does_not_fit_is_refused_with_the_reason() {
-    let project = Project::new(PIPELINE);
-    let process = Process::start(&mut project.command("run", &[]));
-    process.wait_for("refusing runs");
+    let project = Project::new(&text(&[PIPELINE, RECENT]));
+    let process = Process::running(&project);
     project.write("garbage.wasm", "no component");
     let of = |name: &str| format!("text={}", component(name).display());
     let garbage = format!("text={}", project.path("garbage.wasm").display());
@@ -57,47 +20,38 @@ fn what_does_not_fit_is_refused_with_the_reason() {
         (&[&of("text")], &["runs this already"]),
     ];
     for (arguments, told) in cases {
-        let answer = refused(&project, arguments);
-        assert!(told.iter().all(|told| answer.contains(told)), "{arguments:?}: {answer}");
+        tells(&project.refused("upgrade", arguments), told);
     }
-    project.write("in/a.txt", "a b\n");
-    crate::process::until("the words of the file", || {
-        let lines = std::fs::read_dir(project.path("out")).is_ok().then(|| project.lines("out"));
-        lines.filter(|lines| lines == &["a", "b"])
-    });
+    count_more(&project, 1, "a b");
+    assert_eq!(project.lines("words"), ["{\"word\":\"a\"}", "{\"word\":\"b\"}"]);
     drop(process);
 }
 
 #[test]
 fn a_component_that_asks_for_more_is_refused_until_that_is_allowed() {
-    let project = Project::new(PIPELINE);
-    let process = Process::start(&mut project.command("run", &[]));
-    process.wait_for("refusing runs");
+    let project = Project::new(&text(&[PIPELINE, RECENT]));
+    let process = Process::running(&project);
     let granted = "grant = { environment = [\"REACH\"], http = [\"127.0.0.1\"] }";
     let more = format!("\n[plugins.reach]\ncomponent = \"{{reach}}\"\n{granted}\n");
-    let text = format!("{PIPELINE}{more}");
-    let other = Project::new(&text);
+    let other = Project::new(&text(&[PIPELINE, RECENT, &more]));
     let file = other.path("pipeline.toml");
     let mut arguments = vec!["--file", file.to_str().unwrap()];
     for (what, import) in [("folders", "wasi:filesystem/"), ("network", "wasi:sockets/")] {
-        let answer = refused(&project, &arguments);
-        let told = ["\"reach\"", import, &format!("--allow-import {what}")];
-        assert!(told.iter().all(|told| answer.contains(told)), "{what}: {answer}");
+        let told = project.refused("upgrade", &arguments);
+        tells(&told, &["\"reach\"", import, &format!("--allow-import {what}")]);
         arguments.extend(["--allow-import", what]);
     }
-    let allowed = project.run("upgrade", &arguments);
-    assert!(allowed.status.success(), "{}", stderr(&allowed));
+    project.done("upgrade", &arguments);
     drop(process);
 }
 
 #[test]
 fn settings_of_the_whole_pipeline_take_a_restart() {
-    let project = Project::new(PIPELINE);
-    let process = Process::start(&mut project.command("run", &[]));
-    process.wait_for("refusing runs");
-    let other = Project::new(&PIPELINE.replace("50ms", "1s"));
-    let answer = refused(&project, &["--file", other.path("pipeline.toml").to_str().unwrap()]);
-    assert!(answer.contains("`batch-interval`") && answer.contains("restart"), "{answer}");
+    let project = Project::new(&text(&[PIPELINE, RECENT]));
+    let process = Process::running(&project);
+    let other = Project::new(&text(&[PIPELINE, RECENT]).replace("50ms", "1s"));
+    let told = project.refused("upgrade", &["--file", other.path("pipeline.toml").to_str().unwrap()]);
+    tells(&told, &["`batch-interval`", "restart"]);
     drop(process);
 }
 

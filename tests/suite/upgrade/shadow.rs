@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use rustix::process::Signal;
 use serde_json::Value;
 
-use super::variant;
+use super::{tells, variant};
 use crate::crash::feed::Feed;
 use crate::process::{Process, until};
 use crate::support::{Project, component, stderr, stdout};
@@ -79,9 +78,7 @@ impl Shadowing {
 
     /// Lets the pipeline receive some more.
     fn go_on(&self) {
-        let wanted = self.feed.ledger().acknowledged + WINDOW;
-        let log = || self.process.log();
-        self.feed.wait("more acknowledged records", log, |ledger| ledger.acknowledged >= wanted);
+        self.feed.wait_acknowledged(&self.process, WINDOW);
     }
 
     fn shadow(&self, component: &Path, more: &[&str]) -> Answer {
@@ -94,11 +91,15 @@ impl Shadowing {
         Answer { code: asked.status.code(), object, told: stderr(&asked) }
     }
 
+    /// Expects that it is the component that runs.
+    fn runs(&self, component: &Path) {
+        let told = self.project.refused("upgrade", &[&format!("text={}", component.display())]);
+        tells(&told, &["runs this already"]);
+    }
+
     /// Ends the pipeline, and expects each number once.
     fn finish(self) {
-        self.process.signal(Signal::TERM);
-        let (status, log) = self.process.end();
-        assert!(status.success(), "{log}");
+        self.process.stop();
         let numbers = numbers(&self.project);
         let each_once = numbers.iter().map(|(number, _)| *number).eq(0..numbers.len() as u64);
         assert!(each_once, "a number is missing, or is there twice");
@@ -162,16 +163,13 @@ fn a_version_that_changes_one_row_in_ten_thousand_is_rejected_with_that_row() {
         if answer.differing() > 0 {
             return Some(answer);
         }
-        let back = shadowing.project.run("rollback", &[]);
-        assert!(back.status.success(), "{}", stderr(&back));
+        shadowing.project.done("rollback", &[]);
         None
     });
     assert_eq!(answer.code, Some(1), "{}", answer.told);
     assert_eq!(answer.shadow()["promoted"], false, "{}", answer.object);
     assert!(answer.told.contains("may (--allow-diff)"), "{}", answer.told);
-    let text = format!("text={}", component("text").display());
-    let asked = shadowing.project.run("upgrade", &[&text]);
-    assert!(stderr(&asked).contains("runs this already"), "{}", stderr(&asked));
+    shadowing.runs(&component("text"));
     shadowing.go_on();
     assert!(numbers(&shadowing.project).iter().all(|(_, changed)| !changed), "nothing of it is written");
     shadowing.finish();
@@ -190,8 +188,7 @@ fn a_version_that_gives_the_same_is_promoted_where_that_was_asked_for() {
         assert_eq!(answer.object["after"].is_i64(), promoted, "{}", answer.object);
         shadowing.go_on();
     }
-    let again = shadowing.project.run("upgrade", &[&format!("text={}", same.display())]);
-    assert!(stderr(&again).contains("runs this already"), "{}", stderr(&again));
+    shadowing.runs(&same);
     shadowing.finish();
 }
 

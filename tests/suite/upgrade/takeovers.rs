@@ -8,9 +8,10 @@ use std::process::{Child, Command};
 
 use rustix::process::Signal;
 
-use super::losses::{COUNTS, PIPELINE, RECENT, count_more, counted, edit, running, stop, text, upgraded};
+use super::losses::{COUNTS, PIPELINE, RECENT, count_more, counted, edit, text};
 use crate::process::{Process, until};
-use crate::support::{Project, stderr, stdout};
+use crate::support::Project;
+use crate::takeover::listening;
 
 #[test]
 fn a_stop_ends_also_the_process_that_takes_over_meanwhile() {
@@ -19,8 +20,7 @@ fn a_stop_ends_also_the_process_that_takes_over_meanwhile() {
     lock.lock().unwrap();
     let one = || Command::new("sleep").arg("1000").spawn().unwrap();
     let name = |process: &Child| {
-        project.write("host.json", format!("{{\"pid\":{}}}", process.id()));
-        std::fs::rename(project.path("host.json"), project.path("checkpoint/host.json")).unwrap();
+        project.write("checkpoint/host.json", format!("{{\"pid\":{}}}", process.id()));
     };
     let (mut before, mut after) = (one(), one());
     name(&before);
@@ -31,13 +31,13 @@ fn a_stop_ends_also_the_process_that_takes_over_meanwhile() {
     name(&after);
     assert_eq!(after.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
     drop(lock);
-    assert!(stopping.end().0.success());
+    stopping.ended();
 }
 
 #[test]
 fn an_upgrade_of_the_process_that_is_about_to_be_taken_over_is_taken_over_as_well() {
     let project = counted(&[COUNTS]);
-    let first = running(&project);
+    let first = Process::running(&project);
     // The process is asked through this folder alone, until the other one may find it.
     std::fs::create_dir(project.path("aside")).unwrap();
     let socket = project.path("checkpoint/control");
@@ -47,9 +47,8 @@ fn an_upgrade_of_the_process_that_is_about_to_be_taken_over_is_taken_over_as_wel
     }
     let aside = project.path("aside");
     let upgrade = |parts: &[&str]| {
-        let asked = ["--checkpoint", aside.to_str().unwrap(), "--file", &edit(&project, parts)];
-        let asked = project.run("upgrade", &asked);
-        assert!(asked.status.success(), "{}", stderr(&asked));
+        let aside = aside.to_str().unwrap();
+        project.done("upgrade", &["--checkpoint", aside, "--file", &edit(&project, parts)]);
     };
     upgrade(&[COUNTS, RECENT]);
     let second = Process::start(&mut project.command("run", &["--takeover"]));
@@ -57,47 +56,44 @@ fn an_upgrade_of_the_process_that_is_about_to_be_taken_over_is_taken_over_as_wel
     upgrade(&[COUNTS, RECENT, "[streams.again]\nsql = \"SELECT * FROM counts\"\n"]);
     std::fs::rename(aside.join("control"), &socket).unwrap();
     second.wait_for("was upgraded while this process was about to start");
-    assert!(first.end().0.success());
+    first.ended();
     second.wait_for("losses runs");
     count_more(&project, 1, "one");
-    let shown = stdout(&project.run("status", &["--json"]));
-    let status: serde_json::Value = serde_json::from_str(&shown).unwrap();
-    assert_ne!(status["version"]["before"], serde_json::Value::Null, "{shown}");
-    stop(&project, second);
+    let status = project.status();
+    assert_ne!(status["version"]["before"], serde_json::Value::Null, "{status}");
+    second.stop_by_command(&project);
 }
 
 #[test]
 fn connections_of_a_source_that_an_upgrade_changes_go_on_amid_a_line() {
-    let listening = "type = \"socket\"\nlisten = \"127.0.0.1:0\"\n";
-    let project =
-        Project::new(&text(&[&PIPELINE.replace("type = \"files\"\npath = \"in/*.txt\"\n", listening)]));
-    let process = running(&project);
-    let line = process.wait_for("listening");
-    let address = line.split_once("address=").unwrap().1.split_whitespace().next().unwrap().to_owned();
-    let mut client = TcpStream::connect(&address).unwrap();
+    let of = |rate: &str| {
+        let socket = format!("type = \"socket\"\nlisten = \"127.0.0.1:0\"\n{rate}");
+        PIPELINE.replace("type = \"files\"\npath = \"in/*.txt\"\n", &socket)
+    };
+    let project = Project::new(&text(&[&of("")]));
+    let process = Process::running(&project);
+    let address = listening(&process);
+    let mut client = TcpStream::connect(address).unwrap();
     client.write_all(b"one two\nhalf-").unwrap();
     let has = |word: &str| {
         let line = format!("{{\"word\":\"{word}\"}}");
-        until(word, || {
-            project.path("words").exists().then(|| project.lines("words"))?.contains(&line).then_some(())
-        });
+        until(word, || project.lines_so_far("words").contains(&line).then_some(()));
     };
     has("two");
-    let of = |rate: &str| {
-        PIPELINE.replace("type = \"files\"\npath = \"in/*.txt\"\n", &format!("{listening}{rate}"))
+    let upgrade = |text: &str| {
+        project.write("new.toml", self::text(&[text]));
+        project.done("upgrade", &["--file", project.path("new.toml").to_str().unwrap()]);
     };
     for (rate, words) in [("max-rate = 1000\n", "way three\nhalf-"), ("max-rate = 2000\n", "done\n")] {
-        project.write("new.toml", text(&[&of(rate)]));
-        upgraded(&project, "upgrade", &["--file", project.path("new.toml").to_str().unwrap()]);
+        upgrade(&of(rate));
         client.write_all(words.as_bytes()).unwrap();
         has(if words.starts_with("way") { "three" } else { "half-done" });
     }
     has("half-way");
-    TcpStream::connect(&address).unwrap().write_all(b"four\n").unwrap();
+    TcpStream::connect(address).unwrap().write_all(b"four\n").unwrap();
     has("four");
     // One whose address is another ends.
-    project.write("new.toml", text(&[&of("").replace("127.0.0.1:0", "127.0.0.1:00")]));
-    upgraded(&project, "upgrade", &["--file", project.path("new.toml").to_str().unwrap()]);
+    upgrade(&of("").replace("127.0.0.1:0", "127.0.0.1:00"));
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
-    stop(&project, process);
+    process.stop_by_command(&project);
 }
