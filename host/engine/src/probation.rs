@@ -178,7 +178,7 @@ impl Run {
     /// Gives the batches that have begun with the code on probation to `before`, as far as that can read them.
     async fn hand_back(&mut self, before: &Arc<Code>) -> Result<usize, EngineError> {
         let mut begun = Vec::new();
-        if reads_all(before, &self.code) {
+        if before.reads_all(&self.code) {
             // Those of earlier code are before all others.
             let is_own = |code: &Arc<Code>| Arc::ptr_eq(code, &self.code);
             let ran = self.ran.iter().take_while(|ran| !is_own(&ran.code)).count();
@@ -239,22 +239,10 @@ impl Run {
     }
 }
 
-/// Whether all that is received for `other` can be read by `code`.
-fn reads_all(code: &Code, other: &Code) -> bool {
-    other.sources.iter().all(|source| reads_source(code, other, &source.name))
-}
-
 /// Whether a batch of `other` can be read by `code`.
 fn reads(code: &Code, other: &Code, batch: &Batch) -> bool {
     let mut taken = batch.taken.iter().filter(|(_, records)| *records > 0);
-    taken.all(|(lane, _)| reads_source(code, other, &lane.source))
-}
-
-/// Whether that source's blocks are the same to both.
-fn reads_source(code: &Code, other: &Code, source: &str) -> bool {
-    let format = |code: &Code| {
-        let binding = code.sources.iter().find(|binding| binding.name == source);
-        binding.map(|binding| binding.format.clone())
-    };
-    format(code).is_some_and(|read| Some(read) == format(other))
+    taken.all(|(lane, _)| {
+        other.sources.iter().any(|source| source.name == lane.source && code.reads(source))
+    })
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::application::{Code, SourceBinding};
+use crate::application::Code;
 use crate::migrate::Plan;
 use crate::run::Run;
 use crate::swap::{Purpose, Retiring, Stage, Swap};
@@ -33,10 +33,7 @@ impl Rehearsing {
 
     /// A source whose records `before` does not read, or not in the same way.
     pub(crate) fn stranger<'c>(&'c self, before: &Code) -> Option<&'c str> {
-        let is_known = |source: &&SourceBinding| {
-            before.sources.iter().any(|same| same.name == source.name && same.format == source.format)
-        };
-        self.code.sources.iter().find(|source| !is_known(source)).map(|source| source.name.as_str())
+        self.code.sources.iter().find(|source| !before.reads(source)).map(|source| source.name.as_str())
     }
 
     /// How far it is, for people.

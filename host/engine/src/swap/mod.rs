@@ -84,10 +84,7 @@ impl Run {
 
     /// Whether batches that have begun are given to other code: some wait for a function, and the code can read them all.
     fn would_reassign(&self, code: &Code) -> bool {
-        let reads = |source: &SourceBinding| {
-            code.sources.iter().any(|next| next.name == source.name && next.format == source.format)
-        };
-        !self.processor.quarantine.status().is_empty() && self.code.sources.iter().all(reads)
+        !self.processor.quarantine.status().is_empty() && code.reads_all(&self.code)
     }
 
     /// Takes up an upgrade, or refuses it.
