@@ -248,14 +248,16 @@ impl Committer {
         });
     }
 
-    /// From now on, the states are those of another generation, and the others are needed no more.
+    /// From now on, the states are those of another generation. The others are needed no more, unless a version stands by for
+    /// them.
     async fn begin_generation(&mut self, tables: &Tables, generation: u32) {
         crash_point("generation-committed");
         self.generation = Some(generation);
-        if self.processor.left_states.are_kept() {
-            return;
-        }
-        if let Err(error) = tables.store().retire_others().await {
+        let noted = match self.processor.left_states.leave() {
+            true => tables.store().end_beginning().await,
+            false => tables.store().retire_others().await,
+        };
+        if let Err(error) = noted {
             tracing::warn!("looking for states that are needed no more: {error}; the next start does it");
         }
     }

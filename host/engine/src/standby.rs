@@ -29,8 +29,8 @@ struct Left {
 }
 
 impl LeftStates {
-    /// Whether they are to be kept, although a commit names others.
-    pub(crate) fn are_kept(&self) -> bool {
+    /// A commit names others now. Gives whether these are kept all the same.
+    pub(crate) fn leave(&self) -> bool {
         let mut left = self.left();
         left.are_left = left.are_kept;
         left.are_kept
