@@ -16,7 +16,7 @@ use crate::batch::Batch;
 use crate::process::{Outcome, Ran};
 use crate::run::{Job, Run};
 use crate::status::{ProbationStatus, TakenBack};
-use crate::swap::{Purpose, Retiring, Stage, Swap};
+use crate::swap::{Purpose, Retiring, Swap};
 use crate::understudy::Understudy;
 use crate::{EngineError, Event};
 
@@ -200,11 +200,8 @@ impl Run {
     /// What was just cut, for the code that computes it: while the code before is coming back that one, if it can
     /// read it.
     pub(crate) fn assign(&self, batch: Batch) -> Job {
-        if let Some(Swap {
-            stage: Stage::Retiring(Retiring { code: before, .. }),
-            purpose: Purpose::GoBack(_),
-            ..
-        }) = &self.swap
+        if let Some(Swap { purpose: Purpose::GoBack(_), .. }) = &self.swap
+            && let Some(Retiring { code: before, .. }) = self.retiring()
             && reads(before, &self.code, &batch)
         {
             return Job { code: Arc::clone(before), batch: Arc::new(batch.by(&before.version)) };
@@ -242,7 +239,5 @@ impl Run {
 /// Whether a batch of `other` can be read by `code`.
 fn reads(code: &Code, other: &Code, batch: &Batch) -> bool {
     let mut taken = batch.taken.iter().filter(|(_, records)| *records > 0);
-    taken.all(|(lane, _)| {
-        other.sources.iter().any(|source| source.name == lane.source && code.reads(source))
-    })
+    taken.all(|(lane, _)| other.sources.iter().any(|source| source.name == lane.source && code.reads(source)))
 }

@@ -109,21 +109,10 @@ impl Run {
         Ok(())
     }
 
-    /// Whether the version that comes back has batches to do before it can.
-    pub(crate) fn is_standby_behind(&self) -> bool {
-        self.returning().is_some()
-    }
-
     /// What comes back to states of its own.
-    fn returning(&self) -> Option<&Understudy> {
-        match &self.swap {
-            Some(Swap {
-                stage: Stage::Retiring(Retiring { understudy, .. }),
-                purpose: Purpose::GoBack(_),
-                ..
-            }) => understudy.as_ref(),
-            _ => None,
-        }
+    pub(crate) fn returning(&self) -> Option<&Understudy> {
+        let is_back = matches!(&self.swap, Some(Swap { purpose: Purpose::GoBack(_), .. }));
+        self.retiring().filter(|_| is_back)?.understudy.as_ref()
     }
 
     /// Fails where a version has to come back and cannot: a restart goes on with the one that failed.

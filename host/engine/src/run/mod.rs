@@ -241,8 +241,7 @@ impl Run {
     /// Whether there may be another batch, and room for it.
     fn may_cut(&self) -> bool {
         let waiting = self.queue.len() + self.running.len() + self.ran.len();
-        let may_be_cut = !self.has_cut_all() && !self.is_settling() && !self.is_draining();
-        may_be_cut && waiting < QUEUED_MAX + self.code.programs.count()
+        !self.has_cut_all() && !self.is_settling() && waiting < QUEUED_MAX + self.code.programs.count()
     }
 
     /// Whether batches that were run are not committed yet.
@@ -297,7 +296,8 @@ impl Run {
 
     /// Runs as many of the batches that were cut as may run at once.
     fn run_batches(&mut self) {
-        if self.is_standby_behind() {
+        // What comes back to states of its own has batches to do before it can.
+        if self.returning().is_some() {
             return;
         }
         // A batch reads the states as the one before it left them.

@@ -44,7 +44,7 @@ impl Run {
         let show_at = self.processor.clock.elapsed() + SHOW_EVERY;
         let is_retiring = self.is_retiring();
         // One at a time: receivers make way for others, or for a while.
-        let may_pause = !self.is_switching();
+        let may_pause = self.retiring().is_none();
         let (mode, ticks) = (self.mode, &mut self.ticks);
         let receivers = self.receivers.as_mut().expect("receivers are started before batches are cut");
         let closed = receivers.are_closed();

@@ -32,7 +32,6 @@ use crate::probation::{Probation, Trial};
 use crate::receive::Receivers;
 use crate::rehearse::Rehearsing;
 use crate::run::{Job, Run};
-use crate::understudy::Understudy;
 use crate::upgrade::{Asked, Swapped, Upgrade};
 use crate::warming::Warm;
 use crate::{EngineError, Event, commit, recover};
@@ -47,33 +46,42 @@ impl Run {
         }
     }
 
+    /// Code that is about to be the pipeline's, where an upgrade is so far that nothing may come between.
+    pub(crate) fn retiring(&self) -> Option<&Retiring> {
+        match &self.swap {
+            Some(Swap { stage: Stage::Retiring(retiring), .. }) => Some(retiring),
+            _ => None,
+        }
+    }
+
     /// Whether receivers are waited for to make way.
     pub(crate) fn is_retiring(&self) -> bool {
-        let stage = self.swap.as_ref().map(|swap| &swap.stage);
-        matches!(stage, Some(Stage::Retiring(_)))
+        self.retiring().is_some()
             && self.receivers.as_ref().is_some_and(|receivers| !receivers.have_retired())
     }
 
-    /// Whether an upgrade is so far that nothing may come between.
-    pub(crate) fn is_switching(&self) -> bool {
-        matches!(self.swap, Some(Swap { stage: Stage::Retiring(_), .. }))
-    }
-
-    /// Whether nothing but what runs is waited for, so that other states can take the place of those that there are.
+    /// Whether no batch is cut since other code is ready, but for those that have begun: its states take the place of those
+    /// that there are, or it drops what the batches before it read and change.
     pub(crate) fn is_settling(&self) -> bool {
-        let stage = self.swap.as_ref().map(|swap| &swap.stage);
-        matches!(stage, Some(Stage::Retiring(Retiring { understudy: Some(_), .. })))
-            && self.receivers.as_ref().is_some_and(Receivers::are_ready)
+        let Some(Retiring { code, understudy, .. }) = self.retiring() else { return false };
+        self.receivers.as_ref().is_some_and(Receivers::are_ready)
+            && (understudy.is_some() || self.would_drop(code))
     }
 
-    /// Whether the batches of the code before are waited for, since other code drops what they read and change. No other
-    /// batch is cut meanwhile.
-    pub(crate) fn is_draining(&self) -> bool {
-        let Some(Swap { stage: Stage::Retiring(Retiring { code, .. }), .. }) = &self.swap else {
-            return false;
+    /// Whether code that goes on with the states as they are drops some.
+    fn would_drop(&self, code: &Code) -> bool {
+        !code.states.drops(&self.states).is_empty()
+    }
+
+    /// Whether everything is ready for other code.
+    fn is_ready(&self) -> bool {
+        let Some(Retiring { code, understudy, .. }) = self.retiring() else { return false };
+        let is_even = match understudy {
+            // What comes back has batches waiting for it; what is new has to have done all that there are.
+            Some(understudy) => understudy.is_done() && (self.returning().is_some() || self.is_idle()),
+            None => !self.has_begun(code) || !self.would_drop(code),
         };
-        let is_ready = self.receivers.as_ref().is_some_and(Receivers::are_ready);
-        is_ready && self.has_begun(code) && !code.states.drops(&self.states).is_empty()
+        is_even && self.receivers.as_ref().is_some_and(Receivers::are_ready)
     }
 
     /// Whether batches have begun that would not be given to other code.
@@ -177,17 +185,7 @@ impl Run {
     /// Goes over to other code, if everything is ready for that.
     pub(crate) async fn switch(&mut self) -> Result<(), EngineError> {
         self.begin_rehearsal().await?;
-        let receivers = self.receivers.as_ref().expect("receivers are started before anything is asked for");
-        let is_ready = match self.swap.as_ref().map(|swap| &swap.stage) {
-            Some(Stage::Retiring(Retiring { understudy, .. })) => {
-                // What comes back has batches waiting for it; what is new has to have done all that there are.
-                let is_back = matches!(&self.swap, Some(Swap { purpose: Purpose::GoBack(_), .. }));
-                let is_even = |understudy: &Understudy| understudy.is_done() && (is_back || self.is_idle());
-                receivers.are_ready() && !self.is_draining() && understudy.as_ref().is_none_or(is_even)
-            }
-            _ => false,
-        };
-        if !is_ready {
+        if !self.is_ready() {
             return Ok(());
         }
         let Some(Swap { stage: Stage::Retiring(retiring), adopt, purpose }) = self.swap.take() else {

@@ -12,7 +12,7 @@ use super::lab::{Lab, Life, rows, until, version};
 use crate::{EngineError, Mode, Swapped, Upgrade, UpgradeError, UpgradeStage};
 
 /// What the stream "tally" keeps.
-fn tally(version: u32) -> Option<(&'static str, KeyedSpec)> {
+pub(super) fn tally(version: u32) -> Option<(&'static str, KeyedSpec)> {
     let spec = KeyedSpec {
         key: Schema::new([Field::new("text", DataType::Utf8)]),
         state: Schema::new([Field::new("count", DataType::Int64)]),

@@ -5,12 +5,45 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
 use futures::FutureExt;
 use millstream_model::pipeline::OnError;
+use millstream_model::{FunctionError, Groups, Migrated, Migration, MigrationDescription};
 
 use super::lab::{Counting, LETTERS, Lab, Life, rows, until, version};
+use super::losses::tally;
 use super::swap::{batch, versions};
-use crate::{Event, OnFailure, Probation, Upgrade};
+use crate::{Event, Mode, OnFailure, Probation, Upgrade};
+
+/// Takes over no key.
+#[derive(Debug)]
+struct Forgetting(MigrationDescription);
+
+#[async_trait]
+impl Migration for Forgetting {
+    fn description(&self) -> &MigrationDescription {
+        &self.0
+    }
+
+    async fn migrate(&self, keys: RecordBatch, states: RecordBatch) -> Result<Migrated, FunctionError> {
+        Ok(Migrated { origins: Vec::new(), keys: keys.slice(0, 0), states: states.slice(0, 0) })
+    }
+
+    async fn merge(&self, _states: RecordBatch, _groups: Groups) -> Result<RecordBatch, FunctionError> {
+        unreachable!("there are no keys")
+    }
+}
+
+/// Lets the next code of the lab keep the tally in states of its own, in which there is nothing to begin with.
+fn forget(lab: &mut Lab) {
+    let (_, spec) = tally(1).unwrap();
+    let (new_keys, merges) = (spec.key.clone(), false);
+    let description =
+        MigrationDescription { version: 1, keys: spec.key, state: spec.state, new_keys, merges };
+    lab.keeps = tally(2);
+    lab.migrations = vec![Arc::new(Forgetting(description))];
+}
 
 /// Goes over to a version, named "other", that breaks on rows "crash" and whose rows "away" cannot be processed. Gives
 /// whether the version before is known to be the pipeline's own again.
@@ -166,6 +199,26 @@ async fn receivers_go_back_behind_those_that_took_their_place() {
         assert_eq!(versions[..4], ["this", "other", third, "this"]);
         assert_eq!(lab.letters(LETTERS).await.len(), usize::from(third == "other"));
     }
+}
+
+#[tokio::test]
+async fn a_version_comes_back_to_its_states_though_there_is_nothing_in_those_of_the_one_that_failed() {
+    let mut lab = Lab::durable().on_error(OnError::DeadLetter);
+    lab.keeps = tally(1);
+    let mut life = lab.running().await;
+    batch(&lab, &mut life, "a\n", 1).await;
+    forget(&mut lab);
+    let is_back = upgrade(&mut lab, &life, 20, 0).await;
+    batch(&lab, &mut life, "crash\n", 2).await;
+    assert!(is_back.load(Ordering::SeqCst));
+    batch(&lab, &mut life, "b\n", 3).await;
+    life.stop().await.unwrap();
+    assert_eq!(lab.kept.rows(), rows(&["a", "crash", "b"]));
+    assert_eq!(versions(&lab).await[..3], ["this", "this", "this"]);
+    // The states that count are those of the version that came back.
+    (lab.version, lab.keeps) = (version("this"), tally(1));
+    lab.migrations.clear();
+    lab.start(Mode::Once).await.end().await.unwrap();
 }
 
 #[tokio::test]
