@@ -226,7 +226,11 @@ impl Run {
                 Event::LogEnded(ended) => {
                     return Err(EngineError::Journal(ended.err().unwrap_or(JournalError::Closed)));
                 }
-                Event::Due => self.cut().await?,
+                Event::Due => {
+                    self.cut().await?;
+                    // What runs beside the stream may have more to do than is kept for it.
+                    self.rehearsed().await?;
+                }
                 Event::Show => {}
                 Event::Asked(asked) => self.take_up(asked).await,
                 Event::Opened(opened) => self.opened(opened),

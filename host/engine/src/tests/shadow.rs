@@ -112,6 +112,25 @@ async fn a_version_that_fails_beside_the_stream_is_not_taken_up() {
 }
 
 #[tokio::test]
+async fn a_version_that_comes_no_further_is_given_up_before_too_much_waits_for_it() {
+    let mut lab = Lab::durable();
+    lab.counting.gate.send_replace(true);
+    let mut life = lab.running().await;
+    other(&mut lab);
+    let asked = ask(&lab, &life, Some(0)).await;
+    until(|| life.board.read().upgrade == comparing(0)).await;
+    batch(&lab, &mut life, "wait\n", 1).await;
+    for batches in 2..=1_030 {
+        lab.clock.advance(Duration::from_secs(1));
+        life.board.reached(batches).await;
+    }
+    let refused = asked.await.unwrap();
+    assert!(matches!(&refused, Err(UpgradeError::Refused(why)) if why.contains("keep up")), "{refused:?}");
+    life.stop().await.unwrap();
+    assert_eq!(lab.kept.rows(), rows(&["wait"]));
+}
+
+#[tokio::test]
 async fn a_comparison_that_nobody_waits_for_ends_and_so_does_one_of_a_pipeline_that_stops() {
     for stops in [false, true] {
         let mut lab = Lab::durable();
