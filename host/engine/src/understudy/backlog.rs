@@ -46,6 +46,11 @@ impl Backlog {
         self.waiting().batches.push_back((time, bytes));
     }
 
+    #[cfg(test)]
+    pub(super) fn outputs_bytes(&self) -> usize {
+        self.waiting().outputs_bytes
+    }
+
     pub(super) fn add_outputs(&self, bytes: usize) {
         self.waiting().outputs_bytes += bytes;
     }
