@@ -270,6 +270,8 @@ impl Run {
         self.succeed(&code).await?;
         crash_point("upgraded");
         self.trial = Trial::new(probation, before, standby);
+        // What was to be known of the code before is not so any more.
+        self.go_back = None;
         let after = self.ticks.last();
         self.processor.board.update(|status| status.taken_back = None);
         self.processor.events.tell(|| Event::Upgraded { after, reassigned });

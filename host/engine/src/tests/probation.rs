@@ -222,6 +222,34 @@ async fn a_version_comes_back_to_its_states_though_there_is_nothing_in_those_of_
 }
 
 #[tokio::test]
+async fn a_version_that_has_come_back_and_was_replaced_is_not_the_pipeline_s_own() {
+    let mut lab = Lab::durable().on_error(OnError::DeadLetter);
+    lab.keeps = tally(1);
+    let mut life = lab.running().await;
+    let (source, before) = (Arc::clone(&life.source), Arc::clone(&lab.counting));
+    forget(&mut lab);
+    let is_back = upgrade(&mut lab, &life, 20, 0).await;
+    // The version before cannot do the batch either, and waits for its function.
+    before.ails.store(true, Ordering::SeqCst);
+    life.feed("crash\naway\n");
+    life.sent(1).await;
+    lab.clock.advance(Duration::from_secs(1));
+    until(|| {
+        let status = life.board.read();
+        status.taken_back.is_some() && !status.quarantine.is_empty()
+    })
+    .await;
+    (lab.version, lab.keeps, lab.counting) = (version("third"), tally(1), Counting::new());
+    let (code, adopt) = (lab.code(source).await, std::future::ready(Ok(())).boxed());
+    life.upgrader.swap(Upgrade { code, adopt, shadow: None, probation: None }).await.unwrap();
+    life.board.reached(1).await;
+    life.stop().await.unwrap();
+    assert!(!is_back.load(Ordering::SeqCst));
+    assert_eq!(lab.kept.rows(), rows(&["crash", "away"]));
+    assert_eq!(versions(&lab).await[0], "third");
+}
+
+#[tokio::test]
 async fn another_upgrade_ends_the_probation() {
     let mut lab = Lab::durable().on_error(OnError::DeadLetter);
     let mut life = lab.running().await;
