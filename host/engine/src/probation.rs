@@ -16,7 +16,7 @@ use crate::batch::Batch;
 use crate::process::{Outcome, Ran};
 use crate::run::{Job, Run};
 use crate::status::{ProbationStatus, TakenBack};
-use crate::swap::{Purpose, Retiring, Swap};
+use crate::swap::{Adopt, Purpose, Retiring, Swap};
 use crate::understudy::Understudy;
 use crate::{EngineError, Event};
 
@@ -40,7 +40,7 @@ pub(crate) struct Trial {
     /// Its batches with records that are to be committed yet.
     batches_left: u32,
     failures: Failures,
-    go_back: BoxFuture<'static, Result<(), String>>,
+    go_back: Adopt,
     /// Runs the code before on the states that it left, where the code has others.
     pub(crate) standby: Option<Understudy>,
 }
@@ -64,6 +64,8 @@ pub(crate) struct Return {
     reason: String,
     /// Batches that were given to it.
     reassigned: usize,
+    /// Makes it known.
+    pub(crate) go_back: Adopt,
 }
 
 impl Tally {
@@ -169,9 +171,8 @@ impl Run {
         tracing::warn!("the version has failed on probation: {reason}; going back to the version before");
         let reassigned = self.hand_back(&before).await?;
         crash_point("going-back");
-        let purpose = Purpose::GoBack(Return { reason, reassigned });
-        let retiring = Retiring { understudy: standby, ..Retiring::at_once(before) };
-        self.retire(retiring, go_back, purpose);
+        let purpose = Purpose::GoBack(Return { reason, reassigned, go_back });
+        self.retire(Retiring { understudy: standby, ..Retiring::at_once(before) }, purpose);
         Ok(())
     }
 
@@ -210,7 +211,7 @@ impl Run {
     }
 
     /// It is known, for good, that the code is the pipeline's own again.
-    pub(crate) async fn is_own_again(&mut self, go_back: BoxFuture<'static, Result<(), String>>) {
+    pub(crate) async fn is_own_again(&mut self, go_back: Adopt) {
         if let Err(error) = go_back.await {
             tracing::error!(
                 "{error}; the version before goes on, but a restart would take the one that failed"
@@ -223,8 +224,7 @@ impl Run {
     pub(crate) async fn come_back(
         &mut self,
         before: Arc<Code>,
-        go_back: BoxFuture<'static, Result<(), String>>,
-        Return { reason, reassigned }: Return,
+        Return { reason, reassigned, go_back }: Return,
     ) -> Result<(), EngineError> {
         self.take_back(&before, go_back).await;
         self.succeed(&before).await?;

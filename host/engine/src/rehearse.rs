@@ -125,9 +125,7 @@ impl Run {
     /// Takes an upgrade up that was rehearsed, if that is wanted of what was seen.
     async fn end_rehearsal(&mut self, progress: Progress) {
         self.processor.captures = false;
-        let Some(Swap { stage: Stage::Rehearsing(rehearsing), adopt, purpose }) = self.swap.take() else {
-            return;
-        };
+        let Some(Swap { stage: Stage::Rehearsing(rehearsing), purpose }) = self.swap.take() else { return };
         let Rehearsing { code, shadow, plan, understudy } = rehearsing;
         let compared = shadow.as_ref().map(|_| progress.compared);
         let is_wanted = match (&shadow, &compared) {
@@ -144,7 +142,7 @@ impl Run {
             understudy.discard().await;
         }
         if is_wanted {
-            return self.retire(Retiring { code, understudy: goes_on, upgraded }, adopt, purpose);
+            return self.retire(Retiring { code, understudy: goes_on, upgraded }, purpose);
         }
         purpose.answer(Ok(upgraded));
     }

@@ -103,8 +103,10 @@ impl Run {
                 standby.is_further().await;
             }
         }
-        if let Some(Swap { stage: Stage::Retiring(Retiring { code, .. }), adopt, .. }) = self.swap.take() {
-            self.take_back(&code, adopt).await;
+        if let Some(Swap { stage: Stage::Retiring(Retiring { code, .. }), purpose: Purpose::GoBack(back) }) =
+            self.swap.take()
+        {
+            self.take_back(&code, back.go_back).await;
         }
         Ok(())
     }

@@ -235,6 +235,7 @@ impl Run {
                 Event::Asked(asked) => self.take_up(asked).await,
                 Event::Opened(opened) => self.opened(opened),
                 Event::Rehearsed => self.rehearsed().await?,
+                Event::Adopted(adopted) => self.adopted(adopted).await?,
                 Event::Left => self.give_up("nobody waits for it any more").await?,
                 Event::Retired => self.cut_off_receivers(),
                 Event::Lost => {}
@@ -271,7 +272,7 @@ impl Run {
     }
 
     fn is_done(&self) -> bool {
-        self.is_idle() && self.has_cut_all() && self.paused.is_none()
+        self.is_idle() && self.has_cut_all() && self.paused.is_none() && !self.is_adopting()
     }
 
     /// Cuts a batch out of what the receivers have, and writes down what it is.

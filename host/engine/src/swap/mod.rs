@@ -2,9 +2,10 @@
 //!
 //! Beside the stream the code is checked, its tables are read, and it is made ready for its first batch. Then the receivers end that it has others for; what they
 //! have received waits in their queues, and batches go on. When they have ended, and nothing waits that only the code
-//! before can read, the code is adopted: that it is the pipeline's own is written down. From there on batches are cut for
-//! it, and the next receivers go on behind those before them. Batches that were cut before are ended by the code before,
-//! as their manifests say.
+//! before can read, the code is adopted: that it is the pipeline's own is written down, beside the stream as well. From
+//! there on batches are cut for it, and the next receivers go on behind those before them. Batches that were cut before are
+//! ended by the code before, as their manifests say. Once the adoption has begun nothing ends the upgrade but what ends the
+//! process: a stop comes next.
 //!
 //! Code that drops states begins when the batches before it are committed, since these still read and change what is dropped:
 //! none is cut until then.
@@ -24,7 +25,7 @@ use millstream_platform::{Task, crash_point};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-pub(crate) use self::stage::{Adopt, Opened, Purpose, Retiring, Stage, Swap};
+pub(crate) use self::stage::{Adopt, Adoption, Opened, Purpose, Retiring, Stage, Swap};
 use crate::application::{Code, SourceBinding};
 use crate::losses;
 use crate::migrate::{self, Plan};
@@ -52,6 +53,12 @@ impl Run {
             Some(Swap { stage: Stage::Retiring(retiring), .. }) => Some(retiring),
             _ => None,
         }
+    }
+
+    /// Whether it may be known by now that the pipeline goes on with other code, whose batches have not begun.
+    pub(crate) fn is_adopting(&self) -> bool {
+        let purpose = self.swap.as_ref().map(|swap| &swap.purpose);
+        matches!(purpose, Some(Purpose::Upgrade { adoption: Adoption::UnderWay(_) | Adoption::Done, .. }))
     }
 
     /// Whether receivers are waited for to make way.
@@ -98,7 +105,8 @@ impl Run {
     /// Takes up an upgrade, or refuses it.
     pub(crate) async fn take_up(&mut self, asked: Asked) {
         let Asked { upgrade: Upgrade { mut code, adopt, shadow, probation }, answer } = asked;
-        let purpose = Purpose::Upgrade { answer, probation };
+        let adoption = Adoption::Wanted(adopt);
+        let purpose = Purpose::Upgrade { answer, probation, adoption };
         let plan = match self.check(&code).await {
             Ok(plan) => plan,
             Err(reason) => return purpose.refuse(&reason),
@@ -118,7 +126,7 @@ impl Run {
             Ok(Opened { code: Arc::new(code), shadow, plan })
         };
         let stage = Stage::Opening(Task::spawn(&Handle::current(), opening));
-        self.swap = Some(Swap { stage, adopt, purpose });
+        self.swap = Some(Swap { stage, purpose });
         // Whoever asks for something else does not ask for what was before.
         self.trial = None;
     }
@@ -138,13 +146,13 @@ impl Run {
 
     /// Goes on with an upgrade whose tables were read.
     pub(crate) fn opened(&mut self, opened: Result<Opened, EngineError>) {
-        let Some(Swap { adopt, purpose, .. }) = self.swap.take() else { return };
+        let Some(Swap { purpose, .. }) = self.swap.take() else { return };
         let Opened { code, shadow, plan } = match opened {
             Ok(opened) => opened,
             Err(error) => return purpose.refuse(&error.to_string()),
         };
         if shadow.is_none() && plan.is_none() {
-            return self.retire(Retiring::at_once(code), adopt, purpose);
+            return self.retire(Retiring::at_once(code), purpose);
         }
         let rehearsing = Rehearsing { code, shadow, plan, understudy: None };
         if let Some(source) = rehearsing.stranger(&self.code) {
@@ -152,14 +160,14 @@ impl Run {
                     "source \"{source}\" gives records that the version which runs does not read, or reads otherwise, so the new one cannot run beside it; change the source in an upgrade of its own"
             ));
         }
-        self.swap = Some(Swap { stage: Stage::Rehearsing(rehearsing), adopt, purpose });
+        self.swap = Some(Swap { stage: Stage::Rehearsing(rehearsing), purpose });
     }
 
     /// Lets the receivers make way for those of code that is about to be the pipeline's.
-    pub(crate) fn retire(&mut self, retiring: Retiring, adopt: Adopt, purpose: Purpose) {
+    pub(crate) fn retire(&mut self, retiring: Retiring, purpose: Purpose) {
         let receivers = self.receivers.as_mut().expect("upgrades come to running pipelines");
         receivers.retire(&retiring.code.sources);
-        self.swap = Some(Swap { stage: Stage::Retiring(retiring), adopt, purpose });
+        self.swap = Some(Swap { stage: Stage::Retiring(retiring), purpose });
     }
 
     /// What of other code does not go with what this pipeline has, and what can be made to.
@@ -182,50 +190,66 @@ impl Run {
         }
     }
 
-    /// Goes over to other code, if everything is ready for that.
+    /// Goes over to other code, or lets it be adopted, if everything is ready for that.
     pub(crate) async fn switch(&mut self) -> Result<(), EngineError> {
         self.begin_rehearsal().await?;
         if !self.is_ready() {
             return Ok(());
         }
-        let Some(Swap { stage: Stage::Retiring(retiring), adopt, purpose }) = self.swap.take() else {
+        match self.swap.as_ref().map(|swap| &swap.purpose) {
+            Some(Purpose::Upgrade { adoption: Adoption::Wanted(_), .. }) => self.adopt().await,
+            Some(Purpose::Upgrade { adoption: Adoption::UnderWay(_), .. }) | None => Ok(()),
+            Some(Purpose::Upgrade { adoption: Adoption::Done, .. } | Purpose::GoBack(_)) => {
+                self.go_over().await
+            }
+        }
+    }
+
+    /// Lets it be written down that other code is the pipeline's own.
+    async fn adopt(&mut self) -> Result<(), EngineError> {
+        crash_point("upgrade-ready");
+        // Batches of the code before may have kept what there was nothing of.
+        let as_they_are = self.retiring().filter(|retiring| retiring.understudy.is_none());
+        let refusal = as_they_are.and_then(|retiring| losses::refusal(&retiring.code.states, &self.states));
+        if let Some(reason) = refusal {
+            return self.give_up(&reason).await;
+        }
+        if let Some(Swap { purpose: Purpose::Upgrade { adoption, .. }, .. }) = &mut self.swap {
+            adoption.begin();
+        }
+        Ok(())
+    }
+
+    /// It is written down that other code is the pipeline's own, or cannot be.
+    pub(crate) async fn adopted(&mut self, adopted: Result<(), String>) -> Result<(), EngineError> {
+        if let Err(reason) = adopted {
+            return self.give_up(&reason).await;
+        }
+        crash_point("upgrade-adopted");
+        if let Some(Swap { purpose: Purpose::Upgrade { adoption, .. }, .. }) = &mut self.swap {
+            *adoption = Adoption::Done;
+        }
+        Ok(())
+    }
+
+    /// Goes over to other code, for which everything is ready.
+    async fn go_over(&mut self) -> Result<(), EngineError> {
+        let Some(Swap { stage: Stage::Retiring(retiring), purpose }) = self.swap.take() else {
             return Ok(());
         };
         let Retiring { code, understudy, mut upgraded } = retiring;
-        let (answer, probation) = match purpose {
-            Purpose::Upgrade { answer, probation } => (answer, probation),
-            Purpose::GoBack(back) => return self.come_back(code, adopt, back).await,
-        };
-        crash_point("upgrade-ready");
-        // Batches of the code before may have kept what there was nothing of.
-        let refusal = match understudy {
-            Some(_) => None,
-            None => losses::refusal(&code.states, &self.states),
-        };
-        let adopted = match refusal {
-            None => adopt.await,
-            Some(reason) => Err(reason),
-        };
-        match adopted {
-            Ok(()) => {
-                crash_point("upgrade-adopted");
+        match purpose {
+            Purpose::GoBack(back) => self.come_back(code, back).await,
+            Purpose::Upgrade { answer, probation, .. } => {
                 if understudy.is_none() {
                     losses::take_hold(&code.states, &self.states)?;
                 }
                 upgraded.swapped = Some(self.go_on_with(code, probation).await?);
                 // Whoever asked may be gone.
                 drop(answer.send(Ok(upgraded)));
-            }
-            Err(reason) => {
-                if let Some(understudy) = understudy {
-                    understudy.discard().await;
-                }
-                let code = Arc::clone(&self.code);
-                self.succeed(&code).await?;
-                Purpose::Upgrade { answer, probation: None }.refuse(&reason);
+                Ok(())
             }
         }
-        Ok(())
     }
 
     /// Goes on as before with an upgrade that is on its way and cannot be.
