@@ -90,23 +90,31 @@ impl Run {
         }
     }
 
-    /// Ends a return to other states at once, since nothing more is received.
+    /// Ends a way back at once, since nothing more is received.
     pub(crate) async fn end_return(&mut self) -> Result<(), EngineError> {
-        if self.returning().is_none() {
-            return Ok(());
-        }
         while self.returning().is_some_and(|standby| !standby.is_done()) {
             self.check_standby()?;
-            if let Some(Swap { stage: Stage::Retiring(Retiring { understudy: Some(standby), .. }), .. }) =
+            let Some(Swap { stage: Stage::Retiring(Retiring { understudy: Some(standby), .. }), .. }) =
                 &mut self.swap
-            {
-                standby.is_further().await;
+            else {
+                break;
+            };
+            tokio::select! {
+                biased;
+                () = self.stop.told_now() => return Err(EngineError::StoppedNow),
+                () = standby.is_further() => {}
             }
         }
-        if let Some(Swap { stage: Stage::Retiring(Retiring { code, .. }), purpose: Purpose::GoBack(back) }) =
-            self.swap.take()
-        {
-            self.take_back(&code, back.go_back).await;
+        let is_back = |swap: &mut Swap| matches!(swap.purpose, Purpose::GoBack(_));
+        let Some(Swap { stage: Stage::Retiring(Retiring { code, .. }), purpose: Purpose::GoBack(back) }) =
+            self.swap.take_if(is_back)
+        else {
+            return Ok(());
+        };
+        match code.reads_all(&self.code) {
+            true => self.take_back(&code, back.go_back).await,
+            // What it cannot read is ended by the version that failed.
+            false => self.is_own_again(back.go_back).await,
         }
         Ok(())
     }

@@ -202,6 +202,7 @@ impl Run {
             self.commit_batches();
             self.show();
             if self.is_done() {
+                self.end_return().await?;
                 remove_retired(&self.states).await;
                 return Ok(self.summary);
             }

@@ -10,11 +10,12 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use millstream_model::pipeline::OnError;
 use millstream_model::{FunctionError, Groups, Migrated, Migration, MigrationDescription};
+use tokio::sync::watch;
 
 use super::lab::{Counting, LETTERS, Lab, Life, rows, until, version};
 use super::losses::tally;
 use super::swap::{batch, versions};
-use crate::{Event, Mode, OnFailure, Probation, Upgrade};
+use crate::{EngineError, Event, Inlet, Mode, OnFailure, Phase, Probation, Source, SourceError, Upgrade};
 
 /// Takes over no key.
 #[derive(Debug)]
@@ -48,6 +49,16 @@ fn forget(lab: &mut Lab) {
 /// Goes over to a version, named "other", that breaks on rows "crash" and whose rows "away" cannot be processed. Gives
 /// whether the version before is known to be the pipeline's own again.
 async fn upgrade(lab: &mut Lab, life: &Life, batches: u32, failures_max: u64) -> Arc<AtomicBool> {
+    upgrade_with(lab, life, Arc::clone(&life.source), batches, failures_max).await
+}
+
+async fn upgrade_with(
+    lab: &mut Lab,
+    life: &Life,
+    source: Arc<dyn Source>,
+    batches: u32,
+    failures_max: u64,
+) -> Arc<AtomicBool> {
     lab.version = version("other");
     lab.counting = Counting::new();
     lab.counting.ails.store(true, Ordering::SeqCst);
@@ -58,7 +69,7 @@ async fn upgrade(lab: &mut Lab, life: &Life, batches: u32, failures_max: u64) ->
         Ok(())
     };
     let probation = Some(Probation { batches, failures_max, go_back: go_back.boxed() });
-    let code = lab.code(Arc::clone(&life.source)).await;
+    let code = lab.code(source).await;
     let adopt = std::future::ready(Ok(())).boxed();
     life.upgrader.swap(Upgrade { code, adopt, shadow: None, probation }).await.unwrap();
     is_back
@@ -219,6 +230,68 @@ async fn a_version_comes_back_to_its_states_though_there_is_nothing_in_those_of_
     (lab.version, lab.keeps) = (version("this"), tally(1));
     lab.migrations.clear();
     lab.start(Mode::Once).await.end().await.unwrap();
+}
+
+/// A source that ends when it may, and not before.
+struct Reluctant {
+    source: Arc<dyn Source>,
+    may_end: watch::Receiver<bool>,
+}
+
+#[async_trait]
+impl Source for Reluctant {
+    async fn run(&self, inlet: Inlet) -> Result<(), SourceError> {
+        let ended = self.source.run(inlet.clone()).await;
+        self.may_end.clone().wait_for(|may_end| *may_end).await.unwrap();
+        drop(inlet);
+        ended
+    }
+}
+
+#[tokio::test]
+async fn a_stop_on_the_way_back_leaves_the_version_before() {
+    for format in ["lines", "other lines"] {
+        let mut lab = Lab::durable().on_error(OnError::DeadLetter);
+        let mut life = lab.running().await;
+        batch(&lab, &mut life, "a\n", 1).await;
+        (lab.identity, lab.format) = ("another source".to_owned(), format.to_owned());
+        let (may_end, seen) = watch::channel(false);
+        let source = Arc::new(Reluctant { source: Arc::clone(&life.source), may_end: seen });
+        let is_back = upgrade_with(&mut lab, &life, source, 20, 0).await;
+        batch(&lab, &mut life, "crash\n", 2).await;
+        until(|| life.board.read().probation.is_none()).await;
+        assert!(!is_back.load(Ordering::SeqCst), "a receiver is waited for");
+        life.stop.gracefully();
+        until(|| life.board.read().phase == Phase::Stopping).await;
+        may_end.send_replace(true);
+        life.running.await.unwrap().unwrap();
+        assert!(is_back.load(Ordering::SeqCst));
+        let given: &[&str] = if format == "lines" { &["a", "crash"] } else { &["a"] };
+        assert_eq!(lab.kept.rows(), rows(given));
+    }
+}
+
+#[tokio::test]
+async fn a_stop_at_once_does_not_wait_for_a_version_that_comes_back() {
+    let mut lab = Lab::durable().on_error(OnError::DeadLetter);
+    lab.keeps = tally(1);
+    let mut life = lab.running().await;
+    batch(&lab, &mut life, "a\n", 1).await;
+    forget(&mut lab);
+    let is_back = upgrade(&mut lab, &life, 20, 0).await;
+    // The version before does not come to its end with this one.
+    lab.counting.gate.send_replace(true);
+    batch(&lab, &mut life, "wait\n", 2).await;
+    life.feed("crash\n");
+    life.sent(3).await;
+    lab.clock.advance(Duration::from_secs(1));
+    until(|| life.board.read().probation.is_none()).await;
+    life.stop.gracefully();
+    until(|| life.board.read().phase == Phase::Stopping).await;
+    life.stop.now();
+    let ended = life.running.await.unwrap();
+    assert!(matches!(ended, Err(EngineError::StoppedNow)), "{ended:?}");
+    assert!(!is_back.load(Ordering::SeqCst));
 }
 
 #[tokio::test]
