@@ -64,6 +64,8 @@ pub(crate) struct Committer {
 /// A batch that is done.
 pub(crate) struct Done {
     pub(crate) status: BatchStatus,
+    /// What ran it.
+    pub(crate) code: Arc<Code>,
     pub(crate) batch: Arc<Batch>,
     pub(crate) dead_letters: u64,
 }
@@ -146,7 +148,7 @@ impl Committer {
             failure,
             functions: code.take_usage(batch.time()),
         };
-        Ok(Done { status, batch, dead_letters })
+        Ok(Done { status, code, batch, dead_letters })
     }
 
     /// What to do about a batch that failed for good: the error again, or the reason that its commit gives.

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::application::Code;
 use crate::batch::Batch;
 use crate::process::{Outcome, Ran};
-use crate::run::{Job, Run};
+use crate::run::{Job, Run, drop_beside};
 use crate::status::{ProbationStatus, TakenBack};
 use crate::swap::{Adopt, Purpose, Retiring, Swap};
 use crate::understudy::Understudy;
@@ -119,15 +119,10 @@ fn is_of_code(error: &EngineError) -> bool {
 }
 
 impl Trial {
-    /// None, where no batches are to be on probation.
-    pub(crate) fn new(
-        probation: Option<Probation>,
-        before: Arc<Code>,
-        standby: Option<Understudy>,
-    ) -> Option<Self> {
-        let Probation { batches, failures_max, go_back } = probation.filter(|some| some.batches > 0)?;
-        let failures = Failures::at_most(failures_max);
-        Some(Self { before, batches_left: batches, failures, go_back, standby })
+    /// Of some batches, at least one.
+    pub(crate) fn new(probation: Probation, before: Arc<Code>, standby: Option<Understudy>) -> Self {
+        let Probation { batches, failures_max, go_back } = probation;
+        Self { before, batches_left: batches, failures: Failures::at_most(failures_max), go_back, standby }
     }
 
     /// Completes when the code has failed.
@@ -156,9 +151,20 @@ impl Run {
         let Some(trial) = self.trial.as_mut().filter(|_| counts) else { return };
         trial.batches_left -= 1;
         if trial.batches_left == 0 {
-            self.trial = None;
+            self.end_trial();
             tracing::info!("the version has passed its probation");
         }
+    }
+
+    /// Ends the probation: the version before is not to come back any more.
+    pub(crate) fn end_trial(&mut self) {
+        let Some(Trial { before, go_back, standby, .. }) = self.trial.take() else { return };
+        self.leaving.end(async move {
+            if let Some(standby) = standby {
+                standby.discard().await;
+            }
+            drop_beside((before, go_back));
+        });
     }
 
     /// Begins to go back to the code before, where that on probation has failed.

@@ -117,13 +117,13 @@ impl Run {
             _ => false,
         };
         if is_over {
-            self.end_rehearsal(progress).await;
+            self.end_rehearsal(progress);
         }
         Ok(())
     }
 
     /// Takes an upgrade up that was rehearsed, if that is wanted of what was seen.
-    async fn end_rehearsal(&mut self, progress: Progress) {
+    fn end_rehearsal(&mut self, progress: Progress) {
         self.processor.captures = false;
         let Some(Swap { stage: Stage::Rehearsing(rehearsing), purpose }) = self.swap.take() else { return };
         let Rehearsing { code, shadow, plan, understudy } = rehearsing;
@@ -134,16 +134,16 @@ impl Run {
         };
         let migrated = progress.migrated.unwrap_or_default();
         let upgraded = Upgraded { swapped: None, shadow: compared, migrated };
-        let (goes_on, ends) = match is_wanted && plan.is_some() {
-            true => (understudy, None),
-            false => (None, understudy),
+        if !is_wanted {
+            return self.discard(understudy, purpose, Ok(upgraded));
+        }
+        let (goes_on, ends) = match plan {
+            Some(_) => (understudy, None),
+            None => (None, understudy),
         };
         if let Some(understudy) = ends {
-            understudy.discard().await;
+            self.leaving.end(understudy.discard());
         }
-        if is_wanted {
-            return self.retire(Retiring { code, understudy: goes_on, upgraded }, purpose);
-        }
-        purpose.answer(Ok(upgraded));
+        self.retire(Retiring { code, understudy: goes_on, upgraded }, purpose);
     }
 }

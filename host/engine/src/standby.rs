@@ -13,7 +13,7 @@ use millstream_state::Tables;
 use crate::EngineError;
 use crate::application::Code;
 use crate::batch::Batch;
-use crate::run::Run;
+use crate::run::{Run, drop_beside};
 use crate::swap::{Adopt, Purpose, Retiring, Stage, Swap};
 use crate::understudy::Understudy;
 
@@ -72,19 +72,19 @@ impl Run {
         standby.give(batch);
         if let Some(reason) = standby.progress().failed {
             tracing::warn!("the version before cannot come back any more: {reason}");
-            self.trial = None;
+            self.end_trial();
         }
     }
 
     /// The code is the pipeline's again, with its states. Where those are others, a restart can only go on with the version that failed
     /// until a commit names them.
     pub(crate) async fn take_back(&mut self, before: &Arc<Code>, go_back: Adopt) {
-        self.code = Arc::clone(before);
+        drop_beside(std::mem::replace(&mut self.code, Arc::clone(before)));
         match before.states.tables().filter(|states| !Arc::ptr_eq(states, &self.states)) {
             None => self.is_own_again(go_back).await,
             Some(states) => {
                 let failed = std::mem::replace(&mut self.states, Arc::clone(states));
-                self.return_to_states(&failed).await;
+                self.return_to_states(failed);
                 self.go_back = Some(go_back);
             }
         }
@@ -149,12 +149,17 @@ impl Run {
     }
 
     /// The states that were left are the pipeline's again, in place of those of the version that `failed`.
-    async fn return_to_states(&mut self, failed: &Tables) {
+    fn return_to_states(&mut self, failed: Arc<Tables>) {
         // Where a commit names those, the next one names the others again, and removes them.
-        if !self.processor.left_states.release()
-            && let Err(error) = failed.store().discard().await
-        {
-            tracing::warn!("removing the states of the version that failed: {error}; the next start does it");
+        if self.processor.left_states.release() {
+            return;
         }
+        self.leaving.end(async move {
+            if let Err(error) = failed.store().discard().await {
+                tracing::warn!(
+                    "removing the states of the version that failed: {error}; the next start does it"
+                );
+            }
+        });
     }
 }

@@ -4,6 +4,7 @@
 //! are committed in their order, one at a time. Nothing here waits for a batch: cutting goes on while batches run.
 
 mod around;
+mod leaving;
 mod next;
 
 use std::collections::VecDeque;
@@ -16,6 +17,8 @@ use millstream_state::{Limits as StateLimits, Tables};
 use tokio::runtime::Handle;
 
 pub(crate) use self::around::Around;
+use self::leaving::Leaving;
+pub(crate) use self::leaving::drop_beside;
 use self::next::Event;
 use crate::application::{Application, Checkpoint, Code, Policy};
 use crate::batch::Batch;
@@ -80,6 +83,7 @@ pub(crate) struct Run {
     committer: Option<Committer>,
     committing: Option<Task<(Committer, Result<Done, EngineError>)>>,
     has_cut: bool,
+    pub(crate) leaving: Leaving,
     /// The pause in which nothing is received.
     pub(crate) paused: Option<u64>,
     summary: Summary,
@@ -145,6 +149,7 @@ impl Run {
             committer: Some(Committer::new(processor.clone(), log, dead_letters)),
             committing: None,
             has_cut: false,
+            leaving: Leaving::default(),
             paused: None,
             summary: Summary::default(),
             processor,
@@ -165,7 +170,7 @@ impl Run {
             done = finishing => done?,
         };
         self.states = states;
-        done.into_iter().for_each(|done| self.count(done));
+        done.into_iter().for_each(|done| drop(self.count(done)));
         Ok(())
     }
 
@@ -203,7 +208,7 @@ impl Run {
             self.show();
             if self.is_done() {
                 self.end_return().await?;
-                remove_retired(&self.states).await;
+                self.leave().await;
                 return Ok(self.summary);
             }
             match self.next_event().await {
@@ -214,7 +219,8 @@ impl Run {
                     self.committer = Some(committer);
                     let done = done?;
                     self.follow(&done.batch).await;
-                    self.count(done);
+                    let code = self.count(done);
+                    self.part_with(code);
                 }
                 Event::Ran(mut ran) => {
                     self.running.pop_front();
@@ -344,13 +350,14 @@ impl Run {
         self.end_return().await?;
         // Whoever asked for it hears that the pipeline ends.
         self.swap = None;
-        self.trial = None;
+        self.end_trial();
         let receivers = self.receivers.as_mut().expect("receivers are started before they are closed");
         receivers.close(&self.stop).await
     }
 
-    fn count(&mut self, done: Done) {
-        let Done { status, batch, dead_letters } = done;
+    /// Notes what a batch came to, and gives its code.
+    fn count(&mut self, done: Done) -> Arc<Code> {
+        let Done { status, code, batch, dead_letters } = done;
         self.summary.batches += 1;
         self.summary.rows += status.records;
         self.summary.dead_letters += dead_letters;
@@ -363,6 +370,7 @@ impl Run {
         }
         self.processor.events.tell(|| events::Event::BatchCompleted(status.clone()));
         self.processor.board.batch_done(status, dead_letters);
+        code
     }
 
     fn show(&self) {
@@ -381,12 +389,5 @@ impl Run {
                 status.trouble = trouble;
             }
         });
-    }
-}
-
-/// Removes the states that an upgrade has left behind, where that was not done beside the batches yet.
-async fn remove_retired(states: &Tables) {
-    if let Err(error) = states.store().remove_retired().await {
-        tracing::warn!("removing states that are needed no more: {error}; the next start does it");
     }
 }

@@ -33,7 +33,8 @@ use crate::probation::{Probation, Trial};
 use crate::receive::Receivers;
 use crate::rehearse::Rehearsing;
 use crate::run::{Job, Run};
-use crate::upgrade::{Asked, Swapped, Upgrade};
+use crate::understudy::Understudy;
+use crate::upgrade::{Asked, Swapped, Upgrade, UpgradeError, Upgraded};
 use crate::warming::Warm;
 use crate::{EngineError, Event, commit, recover};
 
@@ -128,7 +129,7 @@ impl Run {
         let stage = Stage::Opening(Task::spawn(&Handle::current(), opening));
         self.swap = Some(Swap { stage, purpose });
         // Whoever asks for something else does not ask for what was before.
-        self.trial = None;
+        self.end_trial();
     }
 
     /// Begins to make code ready that goes on with the states `as_they_are`. Gives what completes once it is. Code that gets others
@@ -256,7 +257,6 @@ impl Run {
     pub(crate) async fn give_up(&mut self, reason: &str) -> Result<(), EngineError> {
         let Some(Swap { stage, purpose, .. }) = self.swap.take() else { return Ok(()) };
         self.processor.captures = false;
-        purpose.refuse(reason);
         let understudy = match stage {
             Stage::Opening(_) => None,
             Stage::Rehearsing(rehearsing) => rehearsing.understudy,
@@ -266,10 +266,23 @@ impl Run {
                 retiring.understudy
             }
         };
-        if let Some(understudy) = understudy {
-            understudy.discard().await;
-        }
+        self.discard(understudy, purpose, Err(UpgradeError::Refused(reason.to_owned())));
         Ok(())
+    }
+
+    /// Ends what runs beside the stream, and tells what came of the upgrade when nothing of that is left.
+    pub(crate) fn discard(
+        &mut self,
+        understudy: Option<Understudy>,
+        purpose: Purpose,
+        told: Result<Upgraded, UpgradeError>,
+    ) {
+        self.leaving.end(async move {
+            if let Some(understudy) = understudy {
+                understudy.discard().await;
+            }
+            purpose.answer(told);
+        });
     }
 
     /// Everything that comes is this code's.
@@ -278,13 +291,14 @@ impl Run {
         code: Arc<Code>,
         probation: Option<Probation>,
     ) -> Result<Swapped, EngineError> {
+        let probation = probation.filter(|some| some.batches > 0);
         let would_reassign = self.would_reassign(&code);
         let before = std::mem::replace(&mut self.code, Arc::clone(&code));
         let standby = match code.states.tables().filter(|states| !Arc::ptr_eq(states, &self.states)) {
             None => None,
             Some(states) => {
                 self.states = Arc::clone(states);
-                probation.as_ref().filter(|some| some.batches > 0).map(|_| self.stand_by(&before))
+                probation.is_some().then(|| self.stand_by(&before))
             }
         };
         let reassigned = match would_reassign {
@@ -293,7 +307,10 @@ impl Run {
         };
         self.succeed(&code).await?;
         crash_point("upgraded");
-        self.trial = Trial::new(probation, before, standby);
+        match probation {
+            Some(probation) => self.trial = Some(Trial::new(probation, before, standby)),
+            None => self.part_with(before),
+        }
         // What was to be known of the code before is not so any more.
         self.go_back = None;
         let after = self.ticks.last();
