@@ -60,20 +60,16 @@ impl Rehearsing {
 impl Run {
     /// Begins a rehearsal that is wanted, once the states are those after one batch.
     pub(crate) async fn begin_rehearsal(&mut self) -> Result<(), EngineError> {
-        let is_held_up = !self.processor.quarantine.status().is_empty();
-        let is_between = self.is_between();
-        let Some(Swap { stage: Stage::Rehearsing(rehearsing), .. }) = &mut self.swap else {
-            return Ok(());
-        };
-        let keeps_states = !rehearsing.code.states.is_empty() || !self.code.states.is_empty();
+        let Some(Swap { stage: Stage::Rehearsing(rehearsing), .. }) = &self.swap else { return Ok(()) };
         if rehearsing.understudy.is_some() {
             return Ok(());
         }
-        if keeps_states && is_held_up {
+        let keeps_states = !rehearsing.code.states.is_empty() || !self.code.states.is_empty();
+        if keeps_states && !self.processor.quarantine.status().is_empty() {
             let reason = "batches wait for a function in quarantine, so there is nothing to compare with and no batch to begin behind; mend it first, by an upgrade that keeps the states as they are";
             return self.give_up(reason).await;
         }
-        if keeps_states && !is_between {
+        if keeps_states && !self.is_between() {
             return Ok(());
         }
         let checkpoint = self.checkpoint.as_ref().filter(|_| rehearsing.plan.is_some());
@@ -86,22 +82,23 @@ impl Run {
         let shadow = rehearsing.shadow.as_ref().map(|shadow| u64::from(shadow.batches));
         let code = Arc::clone(rehearsing.beside());
         let rehearsal = Rehearsal { code, fork: self.states.fork(), ground, shadow };
-        self.processor.captures = shadow.is_some();
         let understudy = Understudy::begin(&self.compute, &self.processor, rehearsal);
         if keeps_states {
             self.queue.iter().for_each(|job| understudy.give(&job.batch));
         }
-        rehearsing.understudy = Some(understudy);
+        if let Some(Swap { stage: Stage::Rehearsing(rehearsing), .. }) = &mut self.swap {
+            rehearsing.understudy = Some(understudy);
+        }
         Ok(())
     }
 
     /// What runs beside the stream.
-    pub(crate) fn understudy(&mut self) -> Option<&mut Understudy> {
-        let Swap { stage, purpose: Purpose::Upgrade { .. }, .. } = self.swap.as_mut()? else { return None };
+    pub(crate) fn understudy(&self) -> Option<&Understudy> {
+        let Swap { stage, purpose: Purpose::Upgrade { .. } } = self.swap.as_ref()? else { return None };
         match stage {
             Stage::Opening(_) => None,
-            Stage::Rehearsing(rehearsing) => rehearsing.understudy.as_mut(),
-            Stage::Retiring(retiring) => retiring.understudy.as_mut(),
+            Stage::Rehearsing(rehearsing) => rehearsing.understudy.as_ref(),
+            Stage::Retiring(retiring) => retiring.understudy.as_ref(),
         }
     }
 
@@ -124,7 +121,6 @@ impl Run {
 
     /// Takes an upgrade up that was rehearsed, if that is wanted of what was seen.
     fn end_rehearsal(&mut self, progress: Progress) {
-        self.processor.captures = false;
         let Some(Swap { stage: Stage::Rehearsing(rehearsing), purpose }) = self.swap.take() else { return };
         let Rehearsing { code, shadow, plan, understudy } = rehearsing;
         let compared = shadow.as_ref().map(|_| progress.compared);

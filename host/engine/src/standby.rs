@@ -68,7 +68,7 @@ impl Run {
         {
             self.is_own_again(go_back).await;
         }
-        let Some(standby) = self.trial.as_mut().and_then(|trial| trial.standby.as_mut()) else { return };
+        let Some(standby) = self.trial.as_ref().and_then(|trial| trial.standby.as_ref()) else { return };
         standby.give(batch);
         if let Some(reason) = standby.progress().failed {
             tracing::warn!("the version before cannot come back any more: {reason}");

@@ -31,6 +31,7 @@ use crate::recover::{self, OpenJournal};
 use crate::status::Phase;
 use crate::swap::{Adopt, Swap};
 use crate::ticks::Ticks;
+use crate::understudy::Understudy;
 use crate::upgrade::Upgrades;
 use crate::warming::{Beside, Warm};
 use crate::{EngineError, Mode, Stop, Summary};
@@ -322,7 +323,8 @@ impl Run {
                 self.warm = None;
             }
             let failures = self.failures_of(&job.code);
-            let processor = Processor { failures, ..self.processor.clone() };
+            let captures = self.understudy().is_some_and(Understudy::is_comparing);
+            let processor = Processor { failures, captures, ..self.processor.clone() };
             let process = processor.process(Arc::clone(&job.code), Arc::clone(&job.batch));
             self.running.push_back((job, Task::spawn(&self.compute, process)));
         }

@@ -256,7 +256,6 @@ impl Run {
     /// Goes on as before with an upgrade that is on its way and cannot be.
     pub(crate) async fn give_up(&mut self, reason: &str) -> Result<(), EngineError> {
         let Some(Swap { stage, purpose, .. }) = self.swap.take() else { return Ok(()) };
-        self.processor.captures = false;
         let understudy = match stage {
             Stage::Opening(_) => None,
             Stage::Rehearsing(rehearsing) => rehearsing.understudy,

@@ -155,8 +155,8 @@ impl Understudy {
         }
     }
 
-    pub(crate) fn progress(&mut self) -> Progress {
-        let mut progress = self.progress.borrow_and_update().clone();
+    pub(crate) fn progress(&self) -> Progress {
+        let mut progress = self.progress.borrow().clone();
         if progress.failed.is_none() && self.backlog.is_too_long() {
             progress.failed = Some(format!(
                 "the new version does not keep up with the stream: {} batches or {} MiB wait for it",
