@@ -30,7 +30,7 @@ pub struct Probation {
     /// So often it may fail until then: rows that its functions break on, attempts at a batch, and tries of a function that
     /// cannot do its work. A batch that fails for good is one failure too many in any case.
     pub failures_max: u64,
-    /// Makes it known, for good, that the pipeline goes on with the code before.
+    /// Makes it known, for good, that the pipeline goes on with the code before. No batch begins meanwhile.
     pub go_back: BoxFuture<'static, Result<(), String>>,
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::lab::{Counting, LETTERS, Lab, Life, rows, until, version};
 use super::losses::tally;
-use super::swap::{batch, versions};
+use super::swap::{ask, batch, versions};
 use crate::{EngineError, Event, Inlet, Mode, OnFailure, Phase, Probation, Source, SourceError, Upgrade};
 
 /// Takes over no key.
@@ -299,7 +299,7 @@ async fn a_version_that_has_come_back_and_was_replaced_is_not_the_pipeline_s_own
     let mut lab = Lab::durable().on_error(OnError::DeadLetter);
     lab.keeps = tally(1);
     let mut life = lab.running().await;
-    let (source, before) = (Arc::clone(&life.source), Arc::clone(&lab.counting));
+    let before = Arc::clone(&lab.counting);
     forget(&mut lab);
     let is_back = upgrade(&mut lab, &life, 20, 0).await;
     // The version before cannot do the batch either, and waits for its function.
@@ -313,8 +313,7 @@ async fn a_version_that_has_come_back_and_was_replaced_is_not_the_pipeline_s_own
     })
     .await;
     (lab.version, lab.keeps, lab.counting) = (version("third"), tally(1), Counting::new());
-    let (code, adopt) = (lab.code(source).await, std::future::ready(Ok(())).boxed());
-    life.upgrader.swap(Upgrade { code, adopt, shadow: None, probation: None }).await.unwrap();
+    ask(&lab, &life).await.await.unwrap().unwrap();
     life.board.reached(1).await;
     life.stop().await.unwrap();
     assert!(!is_back.load(Ordering::SeqCst));
@@ -328,8 +327,7 @@ async fn another_upgrade_ends_the_probation() {
     let mut life = lab.running().await;
     let is_back = upgrade(&mut lab, &life, 20, 0).await;
     lab.version = version("third");
-    let (code, adopt) = (lab.code(Arc::clone(&life.source)).await, std::future::ready(Ok(())).boxed());
-    life.upgrader.swap(Upgrade { code, adopt, shadow: None, probation: None }).await.unwrap();
+    ask(&lab, &life).await.await.unwrap().unwrap();
     batch(&lab, &mut life, "crash\n", 1).await;
     life.stop().await.unwrap();
     assert!(!is_back.load(Ordering::SeqCst));

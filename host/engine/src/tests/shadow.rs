@@ -10,6 +10,7 @@ use millstream_model::pipeline::OnError;
 use tokio::task::JoinHandle;
 
 use super::lab::{Counting, Lab, Life, rows, until, version};
+use super::swap::{batch, versions};
 use crate::{Shadow, Upgrade, UpgradeError, UpgradeStage, Upgraded};
 
 /// Lets the code that the lab's pipeline has now run beside it, for two batches.
@@ -51,13 +52,6 @@ async fn shadowed(
     (life, asked.await.unwrap())
 }
 
-async fn batch(lab: &Lab, life: &mut Life, text: &str, number: usize) {
-    life.feed(text);
-    life.sent(number).await;
-    lab.clock.advance(Duration::from_secs(1));
-    life.board.reached(number as u64).await;
-}
-
 #[tokio::test]
 async fn a_version_that_gives_the_same_is_taken_up_if_that_is_wanted() {
     for promote in [None, Some(0)] {
@@ -74,7 +68,7 @@ async fn a_version_that_gives_the_same_is_taken_up_if_that_is_wanted() {
         life.stop().await.unwrap();
         assert_eq!(lab.kept.rows(), rows(&["before", "odd", "a", "odd", "b", "odd", "crash", "c"]));
         let last = if promote.is_some() { "other" } else { "this" };
-        assert_eq!(super::swap::versions(&lab).await[..4], ["this", "this", "this", last]);
+        assert_eq!(versions(&lab).await[..4], ["this", "this", "this", last]);
     }
 }
 

@@ -13,7 +13,7 @@ use super::lab::{Counting, Lab, Life, rows, until, version};
 use crate::{Mode, Swapped, Upgrade, UpgradeError, UpgradeStage, Upgrader};
 
 /// Asks for the code that the lab's pipeline has now.
-async fn ask(lab: &Lab, life: &Life) -> JoinHandle<Result<Swapped, UpgradeError>> {
+pub(super) async fn ask(lab: &Lab, life: &Life) -> JoinHandle<Result<Swapped, UpgradeError>> {
     let upgrade = Upgrade {
         code: lab.code(std::sync::Arc::clone(&life.source)).await,
         adopt: std::future::ready(Ok(())).boxed(),
