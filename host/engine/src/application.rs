@@ -196,6 +196,16 @@ impl Programs {
 }
 
 impl Code {
+    /// Whether it reads the blocks of a source of its own or another version.
+    pub(crate) fn reads(&self, source: &SourceBinding) -> bool {
+        self.sources.iter().any(|own| own.name == source.name && own.format == source.format)
+    }
+
+    /// Whether it reads all that is received for another version.
+    pub(crate) fn reads_all(&self, other: &Self) -> bool {
+        other.sources.iter().all(|source| self.reads(source))
+    }
+
     /// What the calls for a batch took, and what is left of those for earlier ones.
     pub(crate) fn take_usage(&self, batch: BatchTime) -> Usages {
         let mut sums = Usages::new();

@@ -64,6 +64,8 @@ pub(crate) struct Committer {
 /// A batch that is done.
 pub(crate) struct Done {
     pub(crate) status: BatchStatus,
+    /// What ran it.
+    pub(crate) code: Arc<Code>,
     pub(crate) batch: Arc<Batch>,
     pub(crate) dead_letters: u64,
 }
@@ -146,7 +148,7 @@ impl Committer {
             failure,
             functions: code.take_usage(batch.time()),
         };
-        Ok(Done { status, batch, dead_letters })
+        Ok(Done { status, code, batch, dead_letters })
     }
 
     /// What to do about a batch that failed for good: the error again, or the reason that its commit gives.
@@ -248,14 +250,16 @@ impl Committer {
         });
     }
 
-    /// From now on, the states are those of another generation, and the others are needed no more.
+    /// From now on, the states are those of another generation. The others are needed no more, unless a version stands by for
+    /// them.
     async fn begin_generation(&mut self, tables: &Tables, generation: u32) {
         crash_point("generation-committed");
         self.generation = Some(generation);
-        if self.processor.left_states.are_kept() {
-            return;
-        }
-        if let Err(error) = tables.store().retire_others().await {
+        let noted = match self.processor.left_states.leave() {
+            true => tables.store().end_beginning().await,
+            false => tables.store().retire_others().await,
+        };
+        if let Err(error) = noted {
             tracing::warn!("looking for states that are needed no more: {error}; the next start does it");
         }
     }

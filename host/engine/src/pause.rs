@@ -11,10 +11,10 @@ impl Run {
         match wanted {
             Some(number) if !receivers.are_closed() => {
                 self.give_up("the pipeline is handed over to another process").await?;
+                // Another process is about to go on.
+                self.end_trial();
                 let receivers = self.receivers.as_mut().expect("they were there a moment ago");
                 receivers.close(&self.stop).await?;
-                // Another process is about to go on.
-                self.trial = None;
                 // A log that has failed ends the pipeline, and whoever waits for the pause hears of that.
                 if receivers.are_safe().await {
                     self.stop.has_paused(number);

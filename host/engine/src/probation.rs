@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use crate::application::Code;
 use crate::batch::Batch;
 use crate::process::{Outcome, Ran};
-use crate::run::{Job, Run};
+use crate::run::{Job, Run, drop_beside};
 use crate::status::{ProbationStatus, TakenBack};
-use crate::swap::{Purpose, Retiring, Stage, Swap};
+use crate::swap::{Adopt, Purpose, Retiring, Swap};
 use crate::understudy::Understudy;
 use crate::{EngineError, Event};
 
@@ -30,7 +30,7 @@ pub struct Probation {
     /// So often it may fail until then: rows that its functions break on, attempts at a batch, and tries of a function that
     /// cannot do its work. A batch that fails for good is one failure too many in any case.
     pub failures_max: u64,
-    /// Makes it known, for good, that the pipeline goes on with the code before.
+    /// Makes it known, for good, that the pipeline goes on with the code before. No batch begins meanwhile.
     pub go_back: BoxFuture<'static, Result<(), String>>,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Trial {
     /// Its batches with records that are to be committed yet.
     batches_left: u32,
     failures: Failures,
-    go_back: BoxFuture<'static, Result<(), String>>,
+    go_back: Adopt,
     /// Runs the code before on the states that it left, where the code has others.
     pub(crate) standby: Option<Understudy>,
 }
@@ -64,6 +64,8 @@ pub(crate) struct Return {
     reason: String,
     /// Batches that were given to it.
     reassigned: usize,
+    /// Makes it known.
+    pub(crate) go_back: Adopt,
 }
 
 impl Tally {
@@ -117,15 +119,10 @@ fn is_of_code(error: &EngineError) -> bool {
 }
 
 impl Trial {
-    /// None, where no batches are to be on probation.
-    pub(crate) fn new(
-        probation: Option<Probation>,
-        before: Arc<Code>,
-        standby: Option<Understudy>,
-    ) -> Option<Self> {
-        let Probation { batches, failures_max, go_back } = probation.filter(|some| some.batches > 0)?;
-        let failures = Failures::at_most(failures_max);
-        Some(Self { before, batches_left: batches, failures, go_back, standby })
+    /// Of some batches, at least one.
+    pub(crate) fn new(probation: Probation, before: Arc<Code>, standby: Option<Understudy>) -> Self {
+        let Probation { batches, failures_max, go_back } = probation;
+        Self { before, batches_left: batches, failures: Failures::at_most(failures_max), go_back, standby }
     }
 
     /// Completes when the code has failed.
@@ -154,9 +151,20 @@ impl Run {
         let Some(trial) = self.trial.as_mut().filter(|_| counts) else { return };
         trial.batches_left -= 1;
         if trial.batches_left == 0 {
-            self.trial = None;
+            self.end_trial();
             tracing::info!("the version has passed its probation");
         }
+    }
+
+    /// Ends the probation: the version before is not to come back any more.
+    pub(crate) fn end_trial(&mut self) {
+        let Some(Trial { before, go_back, standby, .. }) = self.trial.take() else { return };
+        self.leaving.end(async move {
+            if let Some(standby) = standby {
+                standby.discard().await;
+            }
+            drop_beside((before, go_back));
+        });
     }
 
     /// Begins to go back to the code before, where that on probation has failed.
@@ -169,16 +177,15 @@ impl Run {
         tracing::warn!("the version has failed on probation: {reason}; going back to the version before");
         let reassigned = self.hand_back(&before).await?;
         crash_point("going-back");
-        let purpose = Purpose::GoBack(Return { reason, reassigned });
-        let retiring = Retiring { understudy: standby, ..Retiring::at_once(before) };
-        self.retire(retiring, go_back, purpose);
+        let purpose = Purpose::GoBack(Return { reason, reassigned, go_back });
+        self.retire(Retiring { understudy: standby, ..Retiring::at_once(before) }, purpose);
         Ok(())
     }
 
     /// Gives the batches that have begun with the code on probation to `before`, as far as that can read them.
     async fn hand_back(&mut self, before: &Arc<Code>) -> Result<usize, EngineError> {
         let mut begun = Vec::new();
-        if reads_all(before, &self.code) {
+        if before.reads_all(&self.code) {
             // Those of earlier code are before all others.
             let is_own = |code: &Arc<Code>| Arc::ptr_eq(code, &self.code);
             let ran = self.ran.iter().take_while(|ran| !is_own(&ran.code)).count();
@@ -200,11 +207,8 @@ impl Run {
     /// What was just cut, for the code that computes it: while the code before is coming back that one, if it can
     /// read it.
     pub(crate) fn assign(&self, batch: Batch) -> Job {
-        if let Some(Swap {
-            stage: Stage::Retiring(Retiring { code: before, .. }),
-            purpose: Purpose::GoBack(_),
-            ..
-        }) = &self.swap
+        if let Some(Swap { purpose: Purpose::GoBack(_), .. }) = &self.swap
+            && let Some(Retiring { code: before, .. }) = self.retiring()
             && reads(before, &self.code, &batch)
         {
             return Job { code: Arc::clone(before), batch: Arc::new(batch.by(&before.version)) };
@@ -213,7 +217,7 @@ impl Run {
     }
 
     /// It is known, for good, that the code is the pipeline's own again.
-    pub(crate) async fn is_own_again(&mut self, go_back: BoxFuture<'static, Result<(), String>>) {
+    pub(crate) async fn is_own_again(&mut self, go_back: Adopt) {
         if let Err(error) = go_back.await {
             tracing::error!(
                 "{error}; the version before goes on, but a restart would take the one that failed"
@@ -226,8 +230,7 @@ impl Run {
     pub(crate) async fn come_back(
         &mut self,
         before: Arc<Code>,
-        go_back: BoxFuture<'static, Result<(), String>>,
-        Return { reason, reassigned }: Return,
+        Return { reason, reassigned, go_back }: Return,
     ) -> Result<(), EngineError> {
         self.take_back(&before, go_back).await;
         self.succeed(&before).await?;
@@ -239,22 +242,8 @@ impl Run {
     }
 }
 
-/// Whether all that is received for `other` can be read by `code`.
-fn reads_all(code: &Code, other: &Code) -> bool {
-    other.sources.iter().all(|source| reads_source(code, other, &source.name))
-}
-
 /// Whether a batch of `other` can be read by `code`.
 fn reads(code: &Code, other: &Code, batch: &Batch) -> bool {
     let mut taken = batch.taken.iter().filter(|(_, records)| *records > 0);
-    taken.all(|(lane, _)| reads_source(code, other, &lane.source))
-}
-
-/// Whether that source's blocks are the same to both.
-fn reads_source(code: &Code, other: &Code, source: &str) -> bool {
-    let format = |code: &Code| {
-        let binding = code.sources.iter().find(|binding| binding.name == source);
-        binding.map(|binding| binding.format.clone())
-    };
-    format(code).is_some_and(|read| Some(read) == format(other))
+    taken.all(|(lane, _)| other.sources.iter().any(|source| source.name == lane.source && code.reads(source)))
 }

@@ -22,7 +22,7 @@ use crate::shadow::Captured;
 use crate::standby::LeftStates;
 use crate::status::Board;
 use crate::table::TablesNow;
-use crate::understudy::Backlog;
+use crate::understudy::LastBacklog;
 use crate::waiting::{Room, Waited};
 use crate::{EngineError, Event, SinkError, Stop};
 
@@ -41,7 +41,7 @@ pub(crate) struct Processor {
     /// Whether it finishes what an earlier process began.
     pub(crate) is_recovering: bool,
     /// What another version has yet to run of what this one has.
-    pub(crate) backlog: Backlog,
+    pub(crate) backlog: LastBacklog,
     /// The states of a version that may come back to them.
     pub(crate) left_states: LeftStates,
     /// Whether sinks are given any rows.

@@ -88,7 +88,7 @@ pub(crate) async fn finish_batches(
     code: &Arc<Code>,
 ) -> Result<(Vec<Done>, Arc<Tables>), EngineError> {
     let (ledger, clock) = (left.ledger, Arc::clone(&committer.processor.clock));
-    let mut earlier = Earlier { own: code, left, clock: &*clock };
+    let mut earlier = Earlier { own: code, last: None, left, clock: &*clock };
     committer.processor.is_recovering = true;
     committer.generation = ledger.state_end.map(|end| end.generation);
     committer.dead_letters.recover(ledger.dead_letters_end, !ledger.pending.is_empty()).await?;
@@ -123,18 +123,23 @@ pub(crate) async fn finish_batches(
 struct Earlier<'a> {
     /// The pipeline's own.
     own: &'a Arc<Code>,
+    /// The version that was loaded last. No other has changed the states since it has run a batch.
+    last: Option<Arc<Code>>,
     left: Left<'a>,
     clock: &'a dyn Clock,
 }
 
 impl Earlier<'_> {
     /// The code of a batch: the pipeline's own, or that of the version which began the batch.
-    async fn code_of(&self, manifest: &Manifest) -> Result<Arc<Code>, EngineError> {
+    async fn code_of(&mut self, manifest: &Manifest) -> Result<Arc<Code>, EngineError> {
         // Code is bound to states once: the pipeline's own to those that it goes on with.
         let mut rest = self.left.ledger.pending.iter().filter(|other| other.time >= manifest.time);
         let is_last = self.own.states.is_empty() || rest.all(|other| other.version == self.own.version);
         if manifest.version == self.own.version && is_last {
             return Ok(Arc::clone(self.own));
+        }
+        if let Some(last) = self.last.as_ref().filter(|last| last.version == manifest.version) {
+            return Ok(Arc::clone(last));
         }
         let time = manifest.time;
         tracing::info!(batch = %time, "begun by another version of the pipeline, and finished by that");
@@ -143,13 +148,13 @@ impl Earlier<'_> {
         succeed(&mut code, self.own);
         let opened = code.tables.open(BatchTime::from_ms(self.clock.now_ms())).await;
         opened.map_err(|error| EngineError::Version { time, reason: error.to_string() })?;
-        Ok(Arc::new(code))
+        Ok(Arc::clone(self.last.insert(Arc::new(code))))
     }
 
     /// The code for a batch, and the batch: another's, where that cannot go on with the states. It was given to a version which was to come
     /// back to states of its own, and the process ended before it had.
     async fn fitting(
-        &self,
+        &mut self,
         code: Arc<Code>,
         manifest: &Manifest,
         committer: &Committer,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::application::{Code, SourceBinding};
+use crate::application::Code;
 use crate::migrate::Plan;
 use crate::run::Run;
 use crate::swap::{Purpose, Retiring, Stage, Swap};
@@ -33,10 +33,7 @@ impl Rehearsing {
 
     /// A source whose records `before` does not read, or not in the same way.
     pub(crate) fn stranger<'c>(&'c self, before: &Code) -> Option<&'c str> {
-        let is_known = |source: &&SourceBinding| {
-            before.sources.iter().any(|same| same.name == source.name && same.format == source.format)
-        };
-        self.code.sources.iter().find(|source| !is_known(source)).map(|source| source.name.as_str())
+        self.code.sources.iter().find(|source| !before.reads(source)).map(|source| source.name.as_str())
     }
 
     /// How far it is, for people.
@@ -63,20 +60,16 @@ impl Rehearsing {
 impl Run {
     /// Begins a rehearsal that is wanted, once the states are those after one batch.
     pub(crate) async fn begin_rehearsal(&mut self) -> Result<(), EngineError> {
-        let is_held_up = !self.processor.quarantine.status().is_empty();
-        let is_between = self.is_between();
-        let Some(Swap { stage: Stage::Rehearsing(rehearsing), .. }) = &mut self.swap else {
-            return Ok(());
-        };
-        let keeps_states = !rehearsing.code.states.is_empty() || !self.code.states.is_empty();
+        let Some(Swap { stage: Stage::Rehearsing(rehearsing), .. }) = &self.swap else { return Ok(()) };
         if rehearsing.understudy.is_some() {
             return Ok(());
         }
-        if keeps_states && is_held_up {
+        let keeps_states = !rehearsing.code.states.is_empty() || !self.code.states.is_empty();
+        if keeps_states && !self.processor.quarantine.status().is_empty() {
             let reason = "batches wait for a function in quarantine, so there is nothing to compare with and no batch to begin behind; mend it first, by an upgrade that keeps the states as they are";
             return self.give_up(reason).await;
         }
-        if keeps_states && !is_between {
+        if keeps_states && !self.is_between() {
             return Ok(());
         }
         let checkpoint = self.checkpoint.as_ref().filter(|_| rehearsing.plan.is_some());
@@ -89,22 +82,23 @@ impl Run {
         let shadow = rehearsing.shadow.as_ref().map(|shadow| u64::from(shadow.batches));
         let code = Arc::clone(rehearsing.beside());
         let rehearsal = Rehearsal { code, fork: self.states.fork(), ground, shadow };
-        self.processor.captures = shadow.is_some();
         let understudy = Understudy::begin(&self.compute, &self.processor, rehearsal);
         if keeps_states {
             self.queue.iter().for_each(|job| understudy.give(&job.batch));
         }
-        rehearsing.understudy = Some(understudy);
+        if let Some(Swap { stage: Stage::Rehearsing(rehearsing), .. }) = &mut self.swap {
+            rehearsing.understudy = Some(understudy);
+        }
         Ok(())
     }
 
     /// What runs beside the stream.
-    pub(crate) fn understudy(&mut self) -> Option<&mut Understudy> {
-        let Swap { stage, purpose: Purpose::Upgrade { .. }, .. } = self.swap.as_mut()? else { return None };
+    pub(crate) fn understudy(&self) -> Option<&Understudy> {
+        let Swap { stage, purpose: Purpose::Upgrade { .. } } = self.swap.as_ref()? else { return None };
         match stage {
             Stage::Opening(_) => None,
-            Stage::Rehearsing(rehearsing) => rehearsing.understudy.as_mut(),
-            Stage::Retiring(retiring) => retiring.understudy.as_mut(),
+            Stage::Rehearsing(rehearsing) => rehearsing.understudy.as_ref(),
+            Stage::Retiring(retiring) => retiring.understudy.as_ref(),
         }
     }
 
@@ -120,17 +114,14 @@ impl Run {
             _ => false,
         };
         if is_over {
-            self.end_rehearsal(progress).await;
+            self.end_rehearsal(progress);
         }
         Ok(())
     }
 
     /// Takes an upgrade up that was rehearsed, if that is wanted of what was seen.
-    async fn end_rehearsal(&mut self, progress: Progress) {
-        self.processor.captures = false;
-        let Some(Swap { stage: Stage::Rehearsing(rehearsing), adopt, purpose }) = self.swap.take() else {
-            return;
-        };
+    fn end_rehearsal(&mut self, progress: Progress) {
+        let Some(Swap { stage: Stage::Rehearsing(rehearsing), purpose }) = self.swap.take() else { return };
         let Rehearsing { code, shadow, plan, understudy } = rehearsing;
         let compared = shadow.as_ref().map(|_| progress.compared);
         let is_wanted = match (&shadow, &compared) {
@@ -139,16 +130,16 @@ impl Run {
         };
         let migrated = progress.migrated.unwrap_or_default();
         let upgraded = Upgraded { swapped: None, shadow: compared, migrated };
-        let (goes_on, ends) = match is_wanted && plan.is_some() {
-            true => (understudy, None),
-            false => (None, understudy),
+        if !is_wanted {
+            return self.discard(understudy, purpose, Ok(upgraded));
+        }
+        let (goes_on, ends) = match plan {
+            Some(_) => (understudy, None),
+            None => (None, understudy),
         };
         if let Some(understudy) = ends {
-            understudy.discard().await;
+            self.leaving.end(understudy.discard());
         }
-        if is_wanted {
-            return self.retire(Retiring { code, understudy: goes_on, upgraded }, adopt, purpose);
-        }
-        purpose.answer(Ok(upgraded));
+        self.retire(Retiring { code, understudy: goes_on, upgraded }, purpose);
     }
 }

@@ -13,7 +13,7 @@ use millstream_state::Tables;
 use crate::EngineError;
 use crate::application::Code;
 use crate::batch::Batch;
-use crate::run::Run;
+use crate::run::{Run, drop_beside};
 use crate::swap::{Adopt, Purpose, Retiring, Stage, Swap};
 use crate::understudy::Understudy;
 
@@ -29,8 +29,8 @@ struct Left {
 }
 
 impl LeftStates {
-    /// Whether they are to be kept, although a commit names others.
-    pub(crate) fn are_kept(&self) -> bool {
+    /// A commit names others now. Gives whether these are kept all the same.
+    pub(crate) fn leave(&self) -> bool {
         let mut left = self.left();
         left.are_left = left.are_kept;
         left.are_kept
@@ -68,62 +68,61 @@ impl Run {
         {
             self.is_own_again(go_back).await;
         }
-        let Some(standby) = self.trial.as_mut().and_then(|trial| trial.standby.as_mut()) else { return };
+        let Some(standby) = self.trial.as_ref().and_then(|trial| trial.standby.as_ref()) else { return };
         standby.give(batch);
         if let Some(reason) = standby.progress().failed {
             tracing::warn!("the version before cannot come back any more: {reason}");
-            self.trial = None;
+            self.end_trial();
         }
     }
 
     /// The code is the pipeline's again, with its states. Where those are others, a restart can only go on with the version that failed
     /// until a commit names them.
     pub(crate) async fn take_back(&mut self, before: &Arc<Code>, go_back: Adopt) {
-        self.code = Arc::clone(before);
+        drop_beside(std::mem::replace(&mut self.code, Arc::clone(before)));
         match before.states.tables().filter(|states| !Arc::ptr_eq(states, &self.states)) {
             None => self.is_own_again(go_back).await,
             Some(states) => {
                 let failed = std::mem::replace(&mut self.states, Arc::clone(states));
-                self.return_to_states(&failed).await;
+                self.return_to_states(failed);
                 self.go_back = Some(go_back);
             }
         }
     }
 
-    /// Ends a return to other states at once, since nothing more is received.
+    /// Ends a way back at once, since nothing more is received.
     pub(crate) async fn end_return(&mut self) -> Result<(), EngineError> {
-        if self.returning().is_none() {
-            return Ok(());
-        }
         while self.returning().is_some_and(|standby| !standby.is_done()) {
             self.check_standby()?;
-            if let Some(Swap { stage: Stage::Retiring(Retiring { understudy: Some(standby), .. }), .. }) =
+            let Some(Swap { stage: Stage::Retiring(Retiring { understudy: Some(standby), .. }), .. }) =
                 &mut self.swap
-            {
-                standby.is_further().await;
+            else {
+                break;
+            };
+            tokio::select! {
+                biased;
+                () = self.stop.told_now() => return Err(EngineError::StoppedNow),
+                () = standby.is_further() => {}
             }
         }
-        if let Some(Swap { stage: Stage::Retiring(Retiring { code, .. }), adopt, .. }) = self.swap.take() {
-            self.take_back(&code, adopt).await;
+        let is_back = |swap: &mut Swap| matches!(swap.purpose, Purpose::GoBack(_));
+        let Some(Swap { stage: Stage::Retiring(Retiring { code, .. }), purpose: Purpose::GoBack(back) }) =
+            self.swap.take_if(is_back)
+        else {
+            return Ok(());
+        };
+        match code.reads_all(&self.code) {
+            true => self.take_back(&code, back.go_back).await,
+            // What it cannot read is ended by the version that failed.
+            false => self.is_own_again(back.go_back).await,
         }
         Ok(())
     }
 
-    /// Whether the version that comes back has batches to do before it can.
-    pub(crate) fn is_standby_behind(&self) -> bool {
-        self.returning().is_some()
-    }
-
     /// What comes back to states of its own.
-    fn returning(&self) -> Option<&Understudy> {
-        match &self.swap {
-            Some(Swap {
-                stage: Stage::Retiring(Retiring { understudy, .. }),
-                purpose: Purpose::GoBack(_),
-                ..
-            }) => understudy.as_ref(),
-            _ => None,
-        }
+    pub(crate) fn returning(&self) -> Option<&Understudy> {
+        let is_back = matches!(&self.swap, Some(Swap { purpose: Purpose::GoBack(_), .. }));
+        self.retiring().filter(|_| is_back)?.understudy.as_ref()
     }
 
     /// Fails where a version has to come back and cannot: a restart goes on with the one that failed.
@@ -150,12 +149,17 @@ impl Run {
     }
 
     /// The states that were left are the pipeline's again, in place of those of the version that `failed`.
-    async fn return_to_states(&mut self, failed: &Tables) {
+    fn return_to_states(&mut self, failed: Arc<Tables>) {
         // Where a commit names those, the next one names the others again, and removes them.
-        if !self.processor.left_states.release()
-            && let Err(error) = failed.store().discard().await
-        {
-            tracing::warn!("removing the states of the version that failed: {error}; the next start does it");
+        if self.processor.left_states.release() {
+            return;
         }
+        self.leaving.end(async move {
+            if let Err(error) = failed.store().discard().await {
+                tracing::warn!(
+                    "removing the states of the version that failed: {error}; the next start does it"
+                );
+            }
+        });
     }
 }

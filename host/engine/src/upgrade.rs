@@ -16,8 +16,9 @@ use crate::shadow::ShadowReport;
 pub struct Upgrade {
     /// What batches are computed by from now on, and between which connectors.
     pub code: Code,
-    /// Makes it known, for good, that the pipeline goes on with this code: awaited when everything is ready, right before
-    /// the first batch of the code. Where it fails, the pipeline goes on as it was.
+    /// Makes it known, for good, that the pipeline goes on with this code: awaited when everything is ready, beside the
+    /// stream, where it may wait for the disk. Batches are cut for this code when it has come to its end; where it fails, the
+    /// pipeline goes on as it was.
     pub adopt: BoxFuture<'static, Result<(), String>>,
     /// How it is compared with the version that runs, before; none: not at all.
     pub shadow: Option<Shadow>,

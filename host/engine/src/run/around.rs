@@ -11,7 +11,7 @@ use crate::events::Events;
 use crate::process::Processor;
 use crate::quarantine::Quarantine;
 use crate::standby::LeftStates;
-use crate::understudy::Backlog;
+use crate::understudy::LastBacklog;
 use crate::waiting::Waited;
 use crate::warming::Beside;
 use crate::{Board, Stop};
@@ -42,7 +42,7 @@ impl Around {
             stop,
             is_recovering: false,
             waited: Waited::default(),
-            backlog: Backlog::default(),
+            backlog: LastBacklog::default(),
             left_states: LeftStates::default(),
             writes: true,
             captures: false,

@@ -4,6 +4,7 @@
 //! are committed in their order, one at a time. Nothing here waits for a batch: cutting goes on while batches run.
 
 mod around;
+mod leaving;
 mod next;
 
 use std::collections::VecDeque;
@@ -16,6 +17,8 @@ use millstream_state::{Limits as StateLimits, Tables};
 use tokio::runtime::Handle;
 
 pub(crate) use self::around::Around;
+use self::leaving::Leaving;
+pub(crate) use self::leaving::drop_beside;
 use self::next::Event;
 use crate::application::{Application, Checkpoint, Code, Policy};
 use crate::batch::Batch;
@@ -28,6 +31,7 @@ use crate::recover::{self, OpenJournal};
 use crate::status::Phase;
 use crate::swap::{Adopt, Swap};
 use crate::ticks::Ticks;
+use crate::understudy::Understudy;
 use crate::upgrade::Upgrades;
 use crate::warming::{Beside, Warm};
 use crate::{EngineError, Mode, Stop, Summary};
@@ -80,6 +84,7 @@ pub(crate) struct Run {
     committer: Option<Committer>,
     committing: Option<Task<(Committer, Result<Done, EngineError>)>>,
     has_cut: bool,
+    pub(crate) leaving: Leaving,
     /// The pause in which nothing is received.
     pub(crate) paused: Option<u64>,
     summary: Summary,
@@ -145,6 +150,7 @@ impl Run {
             committer: Some(Committer::new(processor.clone(), log, dead_letters)),
             committing: None,
             has_cut: false,
+            leaving: Leaving::default(),
             paused: None,
             summary: Summary::default(),
             processor,
@@ -165,7 +171,7 @@ impl Run {
             done = finishing => done?,
         };
         self.states = states;
-        done.into_iter().for_each(|done| self.count(done));
+        done.into_iter().for_each(|done| drop(self.count(done)));
         Ok(())
     }
 
@@ -202,7 +208,8 @@ impl Run {
             self.commit_batches();
             self.show();
             if self.is_done() {
-                remove_retired(&self.states).await;
+                self.end_return().await?;
+                self.leave().await;
                 return Ok(self.summary);
             }
             match self.next_event().await {
@@ -213,7 +220,8 @@ impl Run {
                     self.committer = Some(committer);
                     let done = done?;
                     self.follow(&done.batch).await;
-                    self.count(done);
+                    let code = self.count(done);
+                    self.part_with(code);
                 }
                 Event::Ran(mut ran) => {
                     self.running.pop_front();
@@ -226,11 +234,16 @@ impl Run {
                 Event::LogEnded(ended) => {
                     return Err(EngineError::Journal(ended.err().unwrap_or(JournalError::Closed)));
                 }
-                Event::Due => self.cut().await?,
+                Event::Due => {
+                    self.cut().await?;
+                    // What runs beside the stream may have more to do than is kept for it.
+                    self.rehearsed().await?;
+                }
                 Event::Show => {}
                 Event::Asked(asked) => self.take_up(asked).await,
                 Event::Opened(opened) => self.opened(opened),
                 Event::Rehearsed => self.rehearsed().await?,
+                Event::Adopted(adopted) => self.adopted(adopted).await?,
                 Event::Left => self.give_up("nobody waits for it any more").await?,
                 Event::Retired => self.cut_off_receivers(),
                 Event::Lost => {}
@@ -241,8 +254,7 @@ impl Run {
     /// Whether there may be another batch, and room for it.
     fn may_cut(&self) -> bool {
         let waiting = self.queue.len() + self.running.len() + self.ran.len();
-        let may_be_cut = !self.has_cut_all() && !self.is_settling() && !self.is_draining();
-        may_be_cut && waiting < QUEUED_MAX + self.code.programs.count()
+        !self.has_cut_all() && !self.is_settling() && waiting < QUEUED_MAX + self.code.programs.count()
     }
 
     /// Whether batches that were run are not committed yet.
@@ -268,7 +280,7 @@ impl Run {
     }
 
     fn is_done(&self) -> bool {
-        self.is_idle() && self.has_cut_all() && self.paused.is_none()
+        self.is_idle() && self.has_cut_all() && self.paused.is_none() && !self.is_adopting()
     }
 
     /// Cuts a batch out of what the receivers have, and writes down what it is.
@@ -297,7 +309,8 @@ impl Run {
 
     /// Runs as many of the batches that were cut as may run at once.
     fn run_batches(&mut self) {
-        if self.is_standby_behind() {
+        // What comes back to states of its own has batches to do before it can.
+        if self.returning().is_some() {
             return;
         }
         // A batch reads the states as the one before it left them.
@@ -310,7 +323,8 @@ impl Run {
                 self.warm = None;
             }
             let failures = self.failures_of(&job.code);
-            let processor = Processor { failures, ..self.processor.clone() };
+            let captures = self.understudy().is_some_and(Understudy::is_comparing);
+            let processor = Processor { failures, captures, ..self.processor.clone() };
             let process = processor.process(Arc::clone(&job.code), Arc::clone(&job.batch));
             self.running.push_back((job, Task::spawn(&self.compute, process)));
         }
@@ -338,13 +352,14 @@ impl Run {
         self.end_return().await?;
         // Whoever asked for it hears that the pipeline ends.
         self.swap = None;
-        self.trial = None;
+        self.end_trial();
         let receivers = self.receivers.as_mut().expect("receivers are started before they are closed");
         receivers.close(&self.stop).await
     }
 
-    fn count(&mut self, done: Done) {
-        let Done { status, batch, dead_letters } = done;
+    /// Notes what a batch came to, and gives its code.
+    fn count(&mut self, done: Done) -> Arc<Code> {
+        let Done { status, code, batch, dead_letters } = done;
         self.summary.batches += 1;
         self.summary.rows += status.records;
         self.summary.dead_letters += dead_letters;
@@ -357,6 +372,7 @@ impl Run {
         }
         self.processor.events.tell(|| events::Event::BatchCompleted(status.clone()));
         self.processor.board.batch_done(status, dead_letters);
+        code
     }
 
     fn show(&self) {
@@ -375,12 +391,5 @@ impl Run {
                 status.trouble = trouble;
             }
         });
-    }
-}
-
-/// Removes the states that an upgrade has left behind, where that was not done beside the batches yet.
-async fn remove_retired(states: &Tables) {
-    if let Err(error) = states.store().remove_retired().await {
-        tracing::warn!("removing states that are needed no more: {error}; the next start does it");
     }
 }

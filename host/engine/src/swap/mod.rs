@@ -2,9 +2,10 @@
 //!
 //! Beside the stream the code is checked, its tables are read, and it is made ready for its first batch. Then the receivers end that it has others for; what they
 //! have received waits in their queues, and batches go on. When they have ended, and nothing waits that only the code
-//! before can read, the code is adopted: that it is the pipeline's own is written down. From there on batches are cut for
-//! it, and the next receivers go on behind those before them. Batches that were cut before are ended by the code before,
-//! as their manifests say.
+//! before can read, the code is adopted: that it is the pipeline's own is written down, beside the stream as well. From
+//! there on batches are cut for it, and the next receivers go on behind those before them. Batches that were cut before are
+//! ended by the code before, as their manifests say. Once the adoption has begun nothing ends the upgrade but what ends the
+//! process: a stop comes next.
 //!
 //! Code that drops states begins when the batches before it are committed, since these still read and change what is dropped:
 //! none is cut until then.
@@ -24,7 +25,7 @@ use millstream_platform::{Task, crash_point};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-pub(crate) use self::stage::{Adopt, Opened, Purpose, Retiring, Stage, Swap};
+pub(crate) use self::stage::{Adopt, Adoption, Opened, Purpose, Retiring, Stage, Swap};
 use crate::application::{Code, SourceBinding};
 use crate::losses;
 use crate::migrate::{self, Plan};
@@ -33,7 +34,7 @@ use crate::receive::Receivers;
 use crate::rehearse::Rehearsing;
 use crate::run::{Job, Run};
 use crate::understudy::Understudy;
-use crate::upgrade::{Asked, Swapped, Upgrade};
+use crate::upgrade::{Asked, Swapped, Upgrade, UpgradeError, Upgraded};
 use crate::warming::Warm;
 use crate::{EngineError, Event, commit, recover};
 
@@ -47,33 +48,48 @@ impl Run {
         }
     }
 
+    /// Code that is about to be the pipeline's, where an upgrade is so far that nothing may come between.
+    pub(crate) fn retiring(&self) -> Option<&Retiring> {
+        match &self.swap {
+            Some(Swap { stage: Stage::Retiring(retiring), .. }) => Some(retiring),
+            _ => None,
+        }
+    }
+
+    /// Whether it may be known by now that the pipeline goes on with other code, whose batches have not begun.
+    pub(crate) fn is_adopting(&self) -> bool {
+        let purpose = self.swap.as_ref().map(|swap| &swap.purpose);
+        matches!(purpose, Some(Purpose::Upgrade { adoption: Adoption::UnderWay(_) | Adoption::Done, .. }))
+    }
+
     /// Whether receivers are waited for to make way.
     pub(crate) fn is_retiring(&self) -> bool {
-        let stage = self.swap.as_ref().map(|swap| &swap.stage);
-        matches!(stage, Some(Stage::Retiring(_)))
+        self.retiring().is_some()
             && self.receivers.as_ref().is_some_and(|receivers| !receivers.have_retired())
     }
 
-    /// Whether an upgrade is so far that nothing may come between.
-    pub(crate) fn is_switching(&self) -> bool {
-        matches!(self.swap, Some(Swap { stage: Stage::Retiring(_), .. }))
-    }
-
-    /// Whether nothing but what runs is waited for, so that other states can take the place of those that there are.
+    /// Whether no batch is cut since other code is ready, but for those that have begun: its states take the place of those
+    /// that there are, or it drops what the batches before it read and change.
     pub(crate) fn is_settling(&self) -> bool {
-        let stage = self.swap.as_ref().map(|swap| &swap.stage);
-        matches!(stage, Some(Stage::Retiring(Retiring { understudy: Some(_), .. })))
-            && self.receivers.as_ref().is_some_and(Receivers::are_ready)
+        let Some(Retiring { code, understudy, .. }) = self.retiring() else { return false };
+        self.receivers.as_ref().is_some_and(Receivers::are_ready)
+            && (understudy.is_some() || self.would_drop(code))
     }
 
-    /// Whether the batches of the code before are waited for, since other code drops what they read and change. No other
-    /// batch is cut meanwhile.
-    pub(crate) fn is_draining(&self) -> bool {
-        let Some(Swap { stage: Stage::Retiring(Retiring { code, .. }), .. }) = &self.swap else {
-            return false;
+    /// Whether code that goes on with the states as they are drops some.
+    fn would_drop(&self, code: &Code) -> bool {
+        !code.states.drops(&self.states).is_empty()
+    }
+
+    /// Whether everything is ready for other code.
+    fn is_ready(&self) -> bool {
+        let Some(Retiring { code, understudy, .. }) = self.retiring() else { return false };
+        let is_even = match understudy {
+            // What comes back has batches waiting for it; what is new has to have done all that there are.
+            Some(understudy) => understudy.is_done() && (self.returning().is_some() || self.is_idle()),
+            None => !self.has_begun(code) || !self.would_drop(code),
         };
-        let is_ready = self.receivers.as_ref().is_some_and(Receivers::are_ready);
-        is_ready && self.has_begun(code) && !code.states.drops(&self.states).is_empty()
+        is_even && self.receivers.as_ref().is_some_and(Receivers::are_ready)
     }
 
     /// Whether batches have begun that would not be given to other code.
@@ -84,16 +100,14 @@ impl Run {
 
     /// Whether batches that have begun are given to other code: some wait for a function, and the code can read them all.
     fn would_reassign(&self, code: &Code) -> bool {
-        let reads = |source: &SourceBinding| {
-            code.sources.iter().any(|next| next.name == source.name && next.format == source.format)
-        };
-        !self.processor.quarantine.status().is_empty() && self.code.sources.iter().all(reads)
+        !self.processor.quarantine.status().is_empty() && code.reads_all(&self.code)
     }
 
     /// Takes up an upgrade, or refuses it.
     pub(crate) async fn take_up(&mut self, asked: Asked) {
         let Asked { upgrade: Upgrade { mut code, adopt, shadow, probation }, answer } = asked;
-        let purpose = Purpose::Upgrade { answer, probation };
+        let adoption = Adoption::Wanted(adopt);
+        let purpose = Purpose::Upgrade { answer, probation, adoption };
         let plan = match self.check(&code).await {
             Ok(plan) => plan,
             Err(reason) => return purpose.refuse(&reason),
@@ -113,9 +127,9 @@ impl Run {
             Ok(Opened { code: Arc::new(code), shadow, plan })
         };
         let stage = Stage::Opening(Task::spawn(&Handle::current(), opening));
-        self.swap = Some(Swap { stage, adopt, purpose });
+        self.swap = Some(Swap { stage, purpose });
         // Whoever asks for something else does not ask for what was before.
-        self.trial = None;
+        self.end_trial();
     }
 
     /// Begins to make code ready that goes on with the states `as_they_are`. Gives what completes once it is. Code that gets others
@@ -133,13 +147,13 @@ impl Run {
 
     /// Goes on with an upgrade whose tables were read.
     pub(crate) fn opened(&mut self, opened: Result<Opened, EngineError>) {
-        let Some(Swap { adopt, purpose, .. }) = self.swap.take() else { return };
+        let Some(Swap { purpose, .. }) = self.swap.take() else { return };
         let Opened { code, shadow, plan } = match opened {
             Ok(opened) => opened,
             Err(error) => return purpose.refuse(&error.to_string()),
         };
         if shadow.is_none() && plan.is_none() {
-            return self.retire(Retiring::at_once(code), adopt, purpose);
+            return self.retire(Retiring::at_once(code), purpose);
         }
         let rehearsing = Rehearsing { code, shadow, plan, understudy: None };
         if let Some(source) = rehearsing.stranger(&self.code) {
@@ -147,14 +161,14 @@ impl Run {
                     "source \"{source}\" gives records that the version which runs does not read, or reads otherwise, so the new one cannot run beside it; change the source in an upgrade of its own"
             ));
         }
-        self.swap = Some(Swap { stage: Stage::Rehearsing(rehearsing), adopt, purpose });
+        self.swap = Some(Swap { stage: Stage::Rehearsing(rehearsing), purpose });
     }
 
     /// Lets the receivers make way for those of code that is about to be the pipeline's.
-    pub(crate) fn retire(&mut self, retiring: Retiring, adopt: Adopt, purpose: Purpose) {
+    pub(crate) fn retire(&mut self, retiring: Retiring, purpose: Purpose) {
         let receivers = self.receivers.as_mut().expect("upgrades come to running pipelines");
         receivers.retire(&retiring.code.sources);
-        self.swap = Some(Swap { stage: Stage::Retiring(retiring), adopt, purpose });
+        self.swap = Some(Swap { stage: Stage::Retiring(retiring), purpose });
     }
 
     /// What of other code does not go with what this pipeline has, and what can be made to.
@@ -177,67 +191,71 @@ impl Run {
         }
     }
 
-    /// Goes over to other code, if everything is ready for that.
+    /// Goes over to other code, or lets it be adopted, if everything is ready for that.
     pub(crate) async fn switch(&mut self) -> Result<(), EngineError> {
         self.begin_rehearsal().await?;
-        let receivers = self.receivers.as_ref().expect("receivers are started before anything is asked for");
-        let is_ready = match self.swap.as_ref().map(|swap| &swap.stage) {
-            Some(Stage::Retiring(Retiring { understudy, .. })) => {
-                // What comes back has batches waiting for it; what is new has to have done all that there are.
-                let is_back = matches!(&self.swap, Some(Swap { purpose: Purpose::GoBack(_), .. }));
-                let is_even = |understudy: &Understudy| understudy.is_done() && (is_back || self.is_idle());
-                receivers.are_ready() && !self.is_draining() && understudy.as_ref().is_none_or(is_even)
-            }
-            _ => false,
-        };
-        if !is_ready {
+        if !self.is_ready() {
             return Ok(());
         }
-        let Some(Swap { stage: Stage::Retiring(retiring), adopt, purpose }) = self.swap.take() else {
+        match self.swap.as_ref().map(|swap| &swap.purpose) {
+            Some(Purpose::Upgrade { adoption: Adoption::Wanted(_), .. }) => self.adopt().await,
+            Some(Purpose::Upgrade { adoption: Adoption::UnderWay(_), .. }) | None => Ok(()),
+            Some(Purpose::Upgrade { adoption: Adoption::Done, .. } | Purpose::GoBack(_)) => {
+                self.go_over().await
+            }
+        }
+    }
+
+    /// Lets it be written down that other code is the pipeline's own.
+    async fn adopt(&mut self) -> Result<(), EngineError> {
+        crash_point("upgrade-ready");
+        // Batches of the code before may have kept what there was nothing of.
+        let as_they_are = self.retiring().filter(|retiring| retiring.understudy.is_none());
+        let refusal = as_they_are.and_then(|retiring| losses::refusal(&retiring.code.states, &self.states));
+        if let Some(reason) = refusal {
+            return self.give_up(&reason).await;
+        }
+        if let Some(Swap { purpose: Purpose::Upgrade { adoption, .. }, .. }) = &mut self.swap {
+            adoption.begin();
+        }
+        Ok(())
+    }
+
+    /// It is written down that other code is the pipeline's own, or cannot be.
+    pub(crate) async fn adopted(&mut self, adopted: Result<(), String>) -> Result<(), EngineError> {
+        if let Err(reason) = adopted {
+            return self.give_up(&reason).await;
+        }
+        crash_point("upgrade-adopted");
+        if let Some(Swap { purpose: Purpose::Upgrade { adoption, .. }, .. }) = &mut self.swap {
+            *adoption = Adoption::Done;
+        }
+        Ok(())
+    }
+
+    /// Goes over to other code, for which everything is ready.
+    async fn go_over(&mut self) -> Result<(), EngineError> {
+        let Some(Swap { stage: Stage::Retiring(retiring), purpose }) = self.swap.take() else {
             return Ok(());
         };
         let Retiring { code, understudy, mut upgraded } = retiring;
-        let (answer, probation) = match purpose {
-            Purpose::Upgrade { answer, probation } => (answer, probation),
-            Purpose::GoBack(back) => return self.come_back(code, adopt, back).await,
-        };
-        crash_point("upgrade-ready");
-        // Batches of the code before may have kept what there was nothing of.
-        let refusal = match understudy {
-            Some(_) => None,
-            None => losses::refusal(&code.states, &self.states),
-        };
-        let adopted = match refusal {
-            None => adopt.await,
-            Some(reason) => Err(reason),
-        };
-        match adopted {
-            Ok(()) => {
-                crash_point("upgrade-adopted");
+        match purpose {
+            Purpose::GoBack(back) => self.come_back(code, back).await,
+            Purpose::Upgrade { answer, probation, .. } => {
                 if understudy.is_none() {
                     losses::take_hold(&code.states, &self.states)?;
                 }
                 upgraded.swapped = Some(self.go_on_with(code, probation).await?);
                 // Whoever asked may be gone.
                 drop(answer.send(Ok(upgraded)));
-            }
-            Err(reason) => {
-                if let Some(understudy) = understudy {
-                    understudy.discard().await;
-                }
-                let code = Arc::clone(&self.code);
-                self.succeed(&code).await?;
-                Purpose::Upgrade { answer, probation: None }.refuse(&reason);
+                Ok(())
             }
         }
-        Ok(())
     }
 
     /// Goes on as before with an upgrade that is on its way and cannot be.
     pub(crate) async fn give_up(&mut self, reason: &str) -> Result<(), EngineError> {
         let Some(Swap { stage, purpose, .. }) = self.swap.take() else { return Ok(()) };
-        self.processor.captures = false;
-        purpose.refuse(reason);
         let understudy = match stage {
             Stage::Opening(_) => None,
             Stage::Rehearsing(rehearsing) => rehearsing.understudy,
@@ -247,10 +265,23 @@ impl Run {
                 retiring.understudy
             }
         };
-        if let Some(understudy) = understudy {
-            understudy.discard().await;
-        }
+        self.discard(understudy, purpose, Err(UpgradeError::Refused(reason.to_owned())));
         Ok(())
+    }
+
+    /// Ends what runs beside the stream, and tells what came of the upgrade when nothing of that is left.
+    pub(crate) fn discard(
+        &mut self,
+        understudy: Option<Understudy>,
+        purpose: Purpose,
+        told: Result<Upgraded, UpgradeError>,
+    ) {
+        self.leaving.end(async move {
+            if let Some(understudy) = understudy {
+                understudy.discard().await;
+            }
+            purpose.answer(told);
+        });
     }
 
     /// Everything that comes is this code's.
@@ -259,13 +290,14 @@ impl Run {
         code: Arc<Code>,
         probation: Option<Probation>,
     ) -> Result<Swapped, EngineError> {
+        let probation = probation.filter(|some| some.batches > 0);
         let would_reassign = self.would_reassign(&code);
         let before = std::mem::replace(&mut self.code, Arc::clone(&code));
         let standby = match code.states.tables().filter(|states| !Arc::ptr_eq(states, &self.states)) {
             None => None,
             Some(states) => {
                 self.states = Arc::clone(states);
-                probation.as_ref().filter(|some| some.batches > 0).map(|_| self.stand_by(&before))
+                probation.is_some().then(|| self.stand_by(&before))
             }
         };
         let reassigned = match would_reassign {
@@ -274,7 +306,12 @@ impl Run {
         };
         self.succeed(&code).await?;
         crash_point("upgraded");
-        self.trial = Trial::new(probation, before, standby);
+        match probation {
+            Some(probation) => self.trial = Some(Trial::new(probation, before, standby)),
+            None => self.part_with(before),
+        }
+        // What was to be known of the code before is not so any more.
+        self.go_back = None;
         let after = self.ticks.last();
         self.processor.board.update(|status| status.taken_back = None);
         self.processor.events.tell(|| Event::Upgraded { after, reassigned });

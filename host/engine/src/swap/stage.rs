@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use millstream_platform::Task;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::application::Code;
 use crate::migrate::Plan;
@@ -17,19 +19,29 @@ use crate::{EngineError, UpgradeStage};
 /// An upgrade on its way.
 pub(crate) struct Swap {
     pub(crate) stage: Stage,
-    pub(crate) adopt: Adopt,
     pub(crate) purpose: Purpose,
 }
 
 /// Why it is made.
 pub(crate) enum Purpose {
     /// It was asked for.
-    Upgrade { answer: Answer, probation: Option<Probation> },
+    Upgrade { answer: Answer, probation: Option<Probation>, adoption: Adoption },
     /// What was asked for before has failed.
     GoBack(Return),
 }
 
+/// Makes it known, for good, that the pipeline goes on with some code.
 pub(crate) type Adopt = BoxFuture<'static, Result<(), String>>;
+
+/// How far it is known that the pipeline goes on with other code.
+pub(crate) enum Adoption {
+    /// It is to be, once everything is ready.
+    Wanted(Adopt),
+    /// It may be by now. Batches go on meanwhile, with the code before.
+    UnderWay(JoinHandle<Result<(), String>>),
+    /// It is.
+    Done,
+}
 
 /// Who waits for the upgrade.
 pub(crate) type Answer = oneshot::Sender<Result<Upgraded, UpgradeError>>;
@@ -67,12 +79,30 @@ impl Retiring {
     }
 }
 
+impl Adoption {
+    /// Begins, on a thread that may wait for the disk.
+    pub(super) fn begin(&mut self) {
+        if let Self::Wanted(adopt) = std::mem::replace(self, Self::Done) {
+            let here = Handle::current();
+            *self = Self::UnderWay(spawn_blocking(move || here.block_on(adopt)));
+        }
+    }
+}
+
 impl Purpose {
     /// Who waits for it.
     pub(crate) fn asker(&mut self) -> Option<&mut Answer> {
         match self {
             Self::Upgrade { answer, .. } => Some(answer),
             Self::GoBack(_) => None,
+        }
+    }
+
+    /// What is waited for before batches are cut for the other code.
+    pub(crate) fn adopting(&mut self) -> Option<&mut JoinHandle<Result<(), String>>> {
+        match self {
+            Self::Upgrade { adoption: Adoption::UnderWay(adopting), .. } => Some(adopting),
+            Self::Upgrade { .. } | Self::GoBack(_) => None,
         }
     }
 

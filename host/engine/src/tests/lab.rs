@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use millstream_journal::{Archive, Limits};
 use millstream_model::pipeline::OnError;
-use millstream_model::{Block, DeadLetter, Function, Metered, Payload, Position, Version};
+use millstream_model::{Block, DeadLetter, Function, Metered, Migration, Payload, Position, Version};
 use millstream_platform::{Disk, ManualClock, MemoryDisk, Seeded};
 use millstream_query::Caller;
 use millstream_state::{KeyedSpec, States};
@@ -137,6 +137,8 @@ pub(super) struct Lab {
     pub(super) table_bytes_max: u64,
     /// The table of states that its stream keeps, if it keeps any.
     pub(super) keeps: Option<(&'static str, KeyedSpec)>,
+    /// How its next code takes over what other versions have left in that table.
+    pub(super) migrations: Vec<Arc<dyn Migration>>,
     /// The streams whose states its next code may drop.
     pub(super) drops: Vec<String>,
     pub(super) metered: Vec<Arc<dyn Metered>>,
@@ -171,6 +173,7 @@ impl Lab {
             tables: Vec::new(),
             table_bytes_max: 1_000,
             keeps: None,
+            migrations: Vec::new(),
             drops: Vec::new(),
             metered: Vec::new(),
             listener: Hears::default(),
@@ -194,7 +197,9 @@ impl Lab {
         let name = self.source.as_ref().map_or("in", |(name, _)| name).to_owned();
         let states = Arc::new(States::default());
         states.allow_drops(self.drops.iter().cloned());
-        let table = self.keeps.as_ref().map(|(name, spec)| states.keyed(name, spec.clone()));
+        let migrating =
+            |(name, spec): &(&str, KeyedSpec)| states.migrating(name, spec.clone(), self.migrations.clone());
+        let table = self.keeps.as_ref().map(migrating);
         let function: Arc<dyn Function> = match table {
             None => Arc::clone(&self.counting) as _,
             Some(table) => Arc::new(Tallying {

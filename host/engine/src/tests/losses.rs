@@ -1,34 +1,23 @@
 //! States that other code would lose.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use millstream_model::{DataType, Field, Schema};
 use millstream_state::KeyedSpec;
 use tokio::task::JoinHandle;
 
 use super::lab::{Lab, Life, rows, until, version};
-use crate::{EngineError, Mode, Swapped, Upgrade, UpgradeError, UpgradeStage};
+use super::swap::ask;
+use crate::{EngineError, Mode, Swapped, UpgradeError, UpgradeStage};
 
 /// What the stream "tally" keeps.
-fn tally(version: u32) -> Option<(&'static str, KeyedSpec)> {
+pub(super) fn tally(version: u32) -> Option<(&'static str, KeyedSpec)> {
     let spec = KeyedSpec {
         key: Schema::new([Field::new("text", DataType::Utf8)]),
         state: Schema::new([Field::new("count", DataType::Int64)]),
         version,
     };
     Some(("tally", spec))
-}
-
-async fn ask(lab: &Lab, life: &Life) -> JoinHandle<Result<Swapped, UpgradeError>> {
-    let code = lab.code(Arc::clone(&life.source)).await;
-    let (upgrader, adopt) = (life.upgrader.clone(), std::future::ready(Ok(())).boxed());
-    let upgrade = Upgrade { code, adopt, shadow: None, probation: None };
-    tokio::spawn(async move {
-        let upgraded = upgrader.swap(upgrade).await?;
-        Ok(upgraded.swapped.expect("it was not only compared"))
-    })
 }
 
 /// A pipeline that keeps a tally, whose first batch waits for the gate while other code is asked for.

@@ -5,16 +5,60 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
 use futures::FutureExt;
 use millstream_model::pipeline::OnError;
+use millstream_model::{FunctionError, Groups, Migrated, Migration, MigrationDescription};
+use tokio::sync::watch;
 
 use super::lab::{Counting, LETTERS, Lab, Life, rows, until, version};
-use super::swap::{batch, versions};
-use crate::{Event, OnFailure, Probation, Upgrade};
+use super::losses::tally;
+use super::swap::{ask, batch, versions};
+use crate::{EngineError, Event, Inlet, Mode, OnFailure, Phase, Probation, Source, SourceError, Upgrade};
+
+/// Takes over no key.
+#[derive(Debug)]
+struct Forgetting(MigrationDescription);
+
+#[async_trait]
+impl Migration for Forgetting {
+    fn description(&self) -> &MigrationDescription {
+        &self.0
+    }
+
+    async fn migrate(&self, keys: RecordBatch, states: RecordBatch) -> Result<Migrated, FunctionError> {
+        Ok(Migrated { origins: Vec::new(), keys: keys.slice(0, 0), states: states.slice(0, 0) })
+    }
+
+    async fn merge(&self, _states: RecordBatch, _groups: Groups) -> Result<RecordBatch, FunctionError> {
+        unreachable!("there are no keys")
+    }
+}
+
+/// Lets the next code of the lab keep the tally in states of its own, in which there is nothing to begin with.
+fn forget(lab: &mut Lab) {
+    let (_, spec) = tally(1).unwrap();
+    let (new_keys, merges) = (spec.key.clone(), false);
+    let description =
+        MigrationDescription { version: 1, keys: spec.key, state: spec.state, new_keys, merges };
+    lab.keeps = tally(2);
+    lab.migrations = vec![Arc::new(Forgetting(description))];
+}
 
 /// Goes over to a version, named "other", that breaks on rows "crash" and whose rows "away" cannot be processed. Gives
 /// whether the version before is known to be the pipeline's own again.
 async fn upgrade(lab: &mut Lab, life: &Life, batches: u32, failures_max: u64) -> Arc<AtomicBool> {
+    upgrade_with(lab, life, Arc::clone(&life.source), batches, failures_max).await
+}
+
+async fn upgrade_with(
+    lab: &mut Lab,
+    life: &Life,
+    source: Arc<dyn Source>,
+    batches: u32,
+    failures_max: u64,
+) -> Arc<AtomicBool> {
     lab.version = version("other");
     lab.counting = Counting::new();
     lab.counting.ails.store(true, Ordering::SeqCst);
@@ -25,7 +69,7 @@ async fn upgrade(lab: &mut Lab, life: &Life, batches: u32, failures_max: u64) ->
         Ok(())
     };
     let probation = Some(Probation { batches, failures_max, go_back: go_back.boxed() });
-    let code = lab.code(Arc::clone(&life.source)).await;
+    let code = lab.code(source).await;
     let adopt = std::future::ready(Ok(())).boxed();
     life.upgrader.swap(Upgrade { code, adopt, shadow: None, probation }).await.unwrap();
     is_back
@@ -169,13 +213,121 @@ async fn receivers_go_back_behind_those_that_took_their_place() {
 }
 
 #[tokio::test]
+async fn a_version_comes_back_to_its_states_though_there_is_nothing_in_those_of_the_one_that_failed() {
+    let mut lab = Lab::durable().on_error(OnError::DeadLetter);
+    lab.keeps = tally(1);
+    let mut life = lab.running().await;
+    batch(&lab, &mut life, "a\n", 1).await;
+    forget(&mut lab);
+    let is_back = upgrade(&mut lab, &life, 20, 0).await;
+    batch(&lab, &mut life, "crash\n", 2).await;
+    assert!(is_back.load(Ordering::SeqCst));
+    batch(&lab, &mut life, "b\n", 3).await;
+    life.stop().await.unwrap();
+    assert_eq!(lab.kept.rows(), rows(&["a", "crash", "b"]));
+    assert_eq!(versions(&lab).await[..3], ["this", "this", "this"]);
+    // The states that count are those of the version that came back.
+    (lab.version, lab.keeps) = (version("this"), tally(1));
+    lab.migrations.clear();
+    lab.start(Mode::Once).await.end().await.unwrap();
+}
+
+/// A source that ends when it may, and not before.
+struct Reluctant {
+    source: Arc<dyn Source>,
+    may_end: watch::Receiver<bool>,
+}
+
+#[async_trait]
+impl Source for Reluctant {
+    async fn run(&self, inlet: Inlet) -> Result<(), SourceError> {
+        let ended = self.source.run(inlet.clone()).await;
+        self.may_end.clone().wait_for(|may_end| *may_end).await.unwrap();
+        drop(inlet);
+        ended
+    }
+}
+
+#[tokio::test]
+async fn a_stop_on_the_way_back_leaves_the_version_before() {
+    for format in ["lines", "other lines"] {
+        let mut lab = Lab::durable().on_error(OnError::DeadLetter);
+        let mut life = lab.running().await;
+        batch(&lab, &mut life, "a\n", 1).await;
+        (lab.identity, lab.format) = ("another source".to_owned(), format.to_owned());
+        let (may_end, seen) = watch::channel(false);
+        let source = Arc::new(Reluctant { source: Arc::clone(&life.source), may_end: seen });
+        let is_back = upgrade_with(&mut lab, &life, source, 20, 0).await;
+        batch(&lab, &mut life, "crash\n", 2).await;
+        until(|| life.board.read().probation.is_none()).await;
+        assert!(!is_back.load(Ordering::SeqCst), "a receiver is waited for");
+        life.stop.gracefully();
+        until(|| life.board.read().phase == Phase::Stopping).await;
+        may_end.send_replace(true);
+        life.running.await.unwrap().unwrap();
+        assert!(is_back.load(Ordering::SeqCst));
+        let given: &[&str] = if format == "lines" { &["a", "crash"] } else { &["a"] };
+        assert_eq!(lab.kept.rows(), rows(given));
+    }
+}
+
+#[tokio::test]
+async fn a_stop_at_once_does_not_wait_for_a_version_that_comes_back() {
+    let mut lab = Lab::durable().on_error(OnError::DeadLetter);
+    lab.keeps = tally(1);
+    let mut life = lab.running().await;
+    batch(&lab, &mut life, "a\n", 1).await;
+    forget(&mut lab);
+    let is_back = upgrade(&mut lab, &life, 20, 0).await;
+    // The version before does not come to its end with this one.
+    lab.counting.gate.send_replace(true);
+    batch(&lab, &mut life, "wait\n", 2).await;
+    life.feed("crash\n");
+    life.sent(3).await;
+    lab.clock.advance(Duration::from_secs(1));
+    until(|| life.board.read().probation.is_none()).await;
+    life.stop.gracefully();
+    until(|| life.board.read().phase == Phase::Stopping).await;
+    life.stop.now();
+    let ended = life.running.await.unwrap();
+    assert!(matches!(ended, Err(EngineError::StoppedNow)), "{ended:?}");
+    assert!(!is_back.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn a_version_that_has_come_back_and_was_replaced_is_not_the_pipeline_s_own() {
+    let mut lab = Lab::durable().on_error(OnError::DeadLetter);
+    lab.keeps = tally(1);
+    let mut life = lab.running().await;
+    let before = Arc::clone(&lab.counting);
+    forget(&mut lab);
+    let is_back = upgrade(&mut lab, &life, 20, 0).await;
+    // The version before cannot do the batch either, and waits for its function.
+    before.ails.store(true, Ordering::SeqCst);
+    life.feed("crash\naway\n");
+    life.sent(1).await;
+    lab.clock.advance(Duration::from_secs(1));
+    until(|| {
+        let status = life.board.read();
+        status.taken_back.is_some() && !status.quarantine.is_empty()
+    })
+    .await;
+    (lab.version, lab.keeps, lab.counting) = (version("third"), tally(1), Counting::new());
+    ask(&lab, &life).await.await.unwrap().unwrap();
+    life.board.reached(1).await;
+    life.stop().await.unwrap();
+    assert!(!is_back.load(Ordering::SeqCst));
+    assert_eq!(lab.kept.rows(), rows(&["crash", "away"]));
+    assert_eq!(versions(&lab).await[0], "third");
+}
+
+#[tokio::test]
 async fn another_upgrade_ends_the_probation() {
     let mut lab = Lab::durable().on_error(OnError::DeadLetter);
     let mut life = lab.running().await;
     let is_back = upgrade(&mut lab, &life, 20, 0).await;
     lab.version = version("third");
-    let (code, adopt) = (lab.code(Arc::clone(&life.source)).await, std::future::ready(Ok(())).boxed());
-    life.upgrader.swap(Upgrade { code, adopt, shadow: None, probation: None }).await.unwrap();
+    ask(&lab, &life).await.await.unwrap().unwrap();
     batch(&lab, &mut life, "crash\n", 1).await;
     life.stop().await.unwrap();
     assert!(!is_back.load(Ordering::SeqCst));

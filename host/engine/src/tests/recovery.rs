@@ -1,11 +1,12 @@
 //! What a pipeline does about what an earlier process left.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use millstream_model::Version;
 
-use super::lab::{Lab, Life, rows, version};
+use super::lab::{Lab, Life, rows, until, version};
 use crate::{Code, EngineError, Mode, OnFailure, SinkError, Versions};
 
 /// Ends a life in which the batch of 11,000 ms has begun and waits, and was given these records.
@@ -130,6 +131,27 @@ async fn a_batch_is_finished_by_the_code_that_began_it() {
     lab.running().await.stop().await.unwrap();
     assert_eq!(*kept.asked.lock().unwrap(), ["this"]);
     assert_eq!(lab.kept.rows(), ["wait"]);
+}
+
+#[tokio::test]
+async fn code_that_began_several_batches_is_loaded_once() {
+    let mut lab = Lab::durable();
+    let mut life = lab.running().await;
+    for (batches, text) in (1..).zip(["wait\n", "b\n"]) {
+        life.feed(text);
+        life.sent(batches).await;
+        lab.clock.advance(Duration::from_secs(1));
+        until(|| life.board.read().queued_batches == batches).await;
+    }
+    lab.kill(life).await;
+    lab.counting.gate.send_replace(true);
+    let code = lab.code(Arc::new(Silent)).await;
+    let kept = Arc::new(Kept { asked: Mutex::default(), code: Mutex::new(Some(code)) });
+    lab.versions = Mutex::new(Some(Arc::clone(&kept) as Arc<dyn Versions>));
+    lab.version = version("next");
+    lab.running().await.stop().await.unwrap();
+    assert_eq!(*kept.asked.lock().unwrap(), ["this"]);
+    assert_eq!(lab.kept.rows(), ["wait", "b"]);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use millstream_model::pipeline::OnError;
 use tokio::task::JoinHandle;
 
 use super::lab::{Counting, Lab, Life, rows, until, version};
+use super::swap::{batch, versions};
 use crate::{Shadow, Upgrade, UpgradeError, UpgradeStage, Upgraded};
 
 /// Lets the code that the lab's pipeline has now run beside it, for two batches.
@@ -51,13 +52,6 @@ async fn shadowed(
     (life, asked.await.unwrap())
 }
 
-async fn batch(lab: &Lab, life: &mut Life, text: &str, number: usize) {
-    life.feed(text);
-    life.sent(number).await;
-    lab.clock.advance(Duration::from_secs(1));
-    life.board.reached(number as u64).await;
-}
-
 #[tokio::test]
 async fn a_version_that_gives_the_same_is_taken_up_if_that_is_wanted() {
     for promote in [None, Some(0)] {
@@ -74,7 +68,7 @@ async fn a_version_that_gives_the_same_is_taken_up_if_that_is_wanted() {
         life.stop().await.unwrap();
         assert_eq!(lab.kept.rows(), rows(&["before", "odd", "a", "odd", "b", "odd", "crash", "c"]));
         let last = if promote.is_some() { "other" } else { "this" };
-        assert_eq!(super::swap::versions(&lab).await[..4], ["this", "this", "this", last]);
+        assert_eq!(versions(&lab).await[..4], ["this", "this", "this", last]);
     }
 }
 
@@ -109,6 +103,25 @@ async fn a_version_that_fails_beside_the_stream_is_not_taken_up() {
         assert_eq!(lab.kept.rows(), rows(&["before", "odd", "a", "odd", "b", "odd", "crash"]));
         assert!(lab.letters(super::lab::LETTERS).await.is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_version_that_comes_no_further_is_given_up_before_too_much_waits_for_it() {
+    let mut lab = Lab::durable();
+    lab.counting.gate.send_replace(true);
+    let mut life = lab.running().await;
+    other(&mut lab);
+    let asked = ask(&lab, &life, Some(0)).await;
+    until(|| life.board.read().upgrade == comparing(0)).await;
+    batch(&lab, &mut life, "wait\n", 1).await;
+    for batches in 2..=1_030 {
+        lab.clock.advance(Duration::from_secs(1));
+        life.board.reached(batches).await;
+    }
+    let refused = asked.await.unwrap();
+    assert!(matches!(&refused, Err(UpgradeError::Refused(why)) if why.contains("keep up")), "{refused:?}");
+    life.stop().await.unwrap();
+    assert_eq!(lab.kept.rows(), rows(&["wait"]));
 }
 
 #[tokio::test]

@@ -6,13 +6,14 @@ use std::time::Duration;
 use futures::FutureExt;
 use millstream_model::BatchTime;
 use millstream_model::pipeline::OnError;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::lab::{Counting, Lab, Life, rows, until, version};
-use crate::{Mode, Swapped, Upgrade, UpgradeError, Upgrader};
+use crate::{Mode, Swapped, Upgrade, UpgradeError, UpgradeStage, Upgrader};
 
 /// Asks for the code that the lab's pipeline has now.
-async fn ask(lab: &Lab, life: &Life) -> JoinHandle<Result<Swapped, UpgradeError>> {
+pub(super) async fn ask(lab: &Lab, life: &Life) -> JoinHandle<Result<Swapped, UpgradeError>> {
     let upgrade = Upgrade {
         code: lab.code(std::sync::Arc::clone(&life.source)).await,
         adopt: std::future::ready(Ok(())).boxed(),
@@ -101,6 +102,36 @@ async fn an_upgrade_that_cannot_be_written_down_does_not_happen() {
     life.stop().await.unwrap();
     assert_eq!(lab.kept.rows(), rows(&["a", "b"]));
     assert!(versions(&lab).await.iter().all(|version| version == "this"));
+}
+
+#[tokio::test]
+async fn batches_go_on_while_an_upgrade_is_written_down_and_a_stop_comes_after_it() {
+    for stops in [false, true] {
+        let mut lab = Lab::durable();
+        let mut life = lab.running().await;
+        let (written, is_written) = oneshot::channel();
+        lab.version = version("other");
+        let code = lab.code(std::sync::Arc::clone(&life.source)).await;
+        let adopt = async { is_written.await.map_err(|gone| gone.to_string()) }.boxed();
+        let upgrader = life.upgrader.clone();
+        let swap = async move { upgrader.swap(Upgrade { code, adopt, shadow: None, probation: None }).await };
+        let asked = tokio::spawn(swap);
+        until(|| life.board.read().upgrade == Some(UpgradeStage::Switching)).await;
+        batch(&lab, &mut life, "a\n", 1).await;
+        assert!(!asked.is_finished());
+        if stops {
+            life.stop.gracefully();
+        }
+        written.send(()).unwrap();
+        let swapped = asked.await.unwrap().unwrap().swapped;
+        assert_eq!(swapped.and_then(|swapped| swapped.after), Some(BatchTime::from_ms(11_000)));
+        if !stops {
+            batch(&lab, &mut life, "b\n", 2).await;
+            assert_eq!(versions(&lab).await[..2], ["this", "other"]);
+        }
+        life.stop().await.unwrap();
+        assert_eq!(lab.kept.rows()[0], "a");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The batches that an understudy was given and has not done.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use millstream_model::BatchTime;
 
@@ -12,7 +12,11 @@ pub(super) const BYTES_MAX: usize = 256 << 20;
 
 /// What waits for an understudy. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Backlog(Arc<Mutex<Waiting>>);
+pub(super) struct Backlog(Arc<Mutex<Waiting>>);
+
+/// The backlog of the understudy that was begun last, for as long as there is that. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastBacklog(Arc<Mutex<Weak<Mutex<Waiting>>>>);
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -21,13 +25,23 @@ struct Waiting {
     outputs_bytes: usize,
 }
 
-impl Backlog {
-    /// The oldest batch. Its records are not to be removed from the log, nor those of later ones.
-    pub(crate) fn oldest(&self) -> Option<BatchTime> {
-        self.waiting().batches.front().map(|(time, _)| *time)
+impl LastBacklog {
+    /// That of an understudy which begins.
+    pub(super) fn begin(&self) -> Backlog {
+        let backlog = Backlog::default();
+        *lock(&self.0) = Arc::downgrade(&backlog.0);
+        backlog
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// The oldest batch. Its records are not to be removed from the log, nor those of later ones.
+    pub(crate) fn oldest(&self) -> Option<BatchTime> {
+        let waiting = lock(&self.0).upgrade()?;
+        lock(&waiting).batches.front().map(|(time, _)| *time)
+    }
+}
+
+impl Backlog {
+    pub(super) fn is_empty(&self) -> bool {
         self.waiting().batches.is_empty()
     }
 
@@ -46,6 +60,11 @@ impl Backlog {
         self.waiting().batches.push_back((time, bytes));
     }
 
+    #[cfg(test)]
+    pub(super) fn outputs_bytes(&self) -> usize {
+        self.waiting().outputs_bytes
+    }
+
     pub(super) fn add_outputs(&self, bytes: usize) {
         self.waiting().outputs_bytes += bytes;
     }
@@ -60,11 +79,11 @@ impl Backlog {
         self.waiting().batches.pop_front();
     }
 
-    pub(super) fn clear(&self) {
-        *self.waiting() = Waiting::default();
-    }
-
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -25,7 +25,8 @@ use millstream_state::Fork;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-pub(crate) use self::backlog::Backlog;
+use self::backlog::Backlog;
+pub(crate) use self::backlog::LastBacklog;
 use self::comparison::{Comparison, Outputs};
 pub(crate) use self::prepare::{Ground, Made};
 use crate::application::Code;
@@ -41,21 +42,12 @@ use crate::{Board, EngineError};
 /// A version that runs beside the other one. Dropped, it ends.
 pub(crate) struct Understudy {
     given: mpsc::UnboundedSender<Given>,
-    backlog: Kept,
+    backlog: Backlog,
     progress: watch::Receiver<Progress>,
     /// How many batches are to be compared.
     shadows: u64,
     task: Task<()>,
     made: Made,
-}
-
-/// The backlog of an understudy that there is. Without one, nothing waits for it.
-struct Kept(Backlog);
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        self.0.clear();
-    }
 }
 
 /// What an understudy is begun with.
@@ -102,31 +94,31 @@ impl Understudy {
         let Rehearsal { code, fork, ground, shadow } = rehearsal;
         let (given, batches) = mpsc::unbounded_channel();
         let (progress, seen) = watch::channel(Progress::default());
-        let backlog = processor.backlog.clone();
+        let backlog = processor.backlog.begin();
         let comparison = shadow.map(|batches| Comparison::new(batches, backlog.clone()));
         let shadows = shadow.unwrap_or(0);
         let processor = beside(processor, comparison.is_some());
         let work = Work { code, processor, backlog: backlog.clone(), comparison, progress };
         let made = ground.made.clone();
         let task = Task::spawn(on, work.carry_out(fork, ground, batches));
-        Self { given, backlog: Kept(backlog), progress: seen, shadows, task, made }
+        Self { given, backlog, progress: seen, shadows, task, made }
     }
 
     /// Begins one of code that was the pipeline's own until now, with the states that it has.
     pub(crate) fn stand_by(on: &Handle, processor: &Processor, code: Arc<Code>) -> Self {
         let (given, batches) = mpsc::unbounded_channel();
         let (progress, seen) = watch::channel(Progress::default());
-        let backlog = processor.backlog.clone();
+        let backlog = processor.backlog.begin();
         let processor = beside(processor, false);
         let work = Work { code, processor, backlog: backlog.clone(), comparison: None, progress };
         let task = Task::spawn(on, work.go_on(batches));
-        Self { given, backlog: Kept(backlog), progress: seen, shadows: 0, task, made: Made::default() }
+        Self { given, backlog, progress: seen, shadows: 0, task, made: Made::default() }
     }
 
     /// Gives it a batch, each in its turn.
     pub(crate) fn give(&self, batch: &Batch) {
         let batch = batch.beside();
-        self.backlog.0.add(batch.time(), batch.size_bytes());
+        self.backlog.add(batch.time(), batch.size_bytes());
         // One that has failed says so by its progress.
         drop(self.given.send(Given::Batch(Arc::new(batch))));
     }
@@ -135,7 +127,7 @@ impl Understudy {
     pub(crate) fn compare(&self, ran: &mut Ran) {
         if self.is_comparing() {
             let outputs = Outputs::of(ran);
-            self.backlog.0.add_outputs(outputs.size_bytes());
+            self.backlog.add_outputs(outputs.size_bytes());
             drop(self.given.send(Given::Outputs(outputs)));
         }
     }
@@ -163,9 +155,9 @@ impl Understudy {
         }
     }
 
-    pub(crate) fn progress(&mut self) -> Progress {
-        let mut progress = self.progress.borrow_and_update().clone();
-        if progress.failed.is_none() && self.backlog.0.is_too_long() {
+    pub(crate) fn progress(&self) -> Progress {
+        let mut progress = self.progress.borrow().clone();
+        if progress.failed.is_none() && self.backlog.is_too_long() {
             progress.failed = Some(format!(
                 "the new version does not keep up with the stream: {} batches or {} MiB wait for it",
                 backlog::BATCHES_MAX,
@@ -182,10 +174,10 @@ impl Understudy {
 
     /// Whether it does batches as fast as they come.
     pub(crate) fn keeps_up(&self) -> bool {
-        self.backlog.0.is_short()
+        self.backlog.is_short()
     }
 
-    /// Ends it, and removes what it has made.
+    /// Ends it once what it computes may end, and removes what it has made.
     pub(crate) async fn discard(self) {
         let Self { task, made, .. } = self;
         task.cut_off().await;
@@ -194,7 +186,7 @@ impl Understudy {
 
     /// Whether it has done all that it was given.
     pub(crate) fn is_done(&self) -> bool {
-        self.backlog.0.is_empty()
+        self.backlog.is_empty()
     }
 }
 
@@ -205,7 +197,7 @@ fn beside(processor: &Processor, captures: bool) -> Processor {
     beside.events = Events::default();
     beside.quarantine = Quarantine::default();
     beside.waited = Waited::default();
-    beside.backlog = Backlog::default();
+    beside.backlog = LastBacklog::default();
     beside.policy.quarantine = false;
     beside.writes = false;
     beside.captures = captures;

@@ -61,6 +61,15 @@ impl Store {
         self.disk.as_ref().map(|disk| disk.files.generation())
     }
 
+    /// Notes, durably, that a commit names this one, though the others are not to go yet. [`Store::retire_others`] notes it as well.
+    ///
+    /// # Errors
+    /// `Journal`: `Disk`.
+    pub async fn end_beginning(&self) -> Result<(), StateError> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        Ok(disk.files.end_beginning().await?)
+    }
+
     /// Lets all other generations be removed by [`Store::remove_retired`], when another batch was applied. To be called when the first
     /// commit that names this one is on disk and applied. [`Store::open`] has done it.
     ///

@@ -172,7 +172,7 @@ impl Store {
     }
 
     /// A table of panes that is like `spec`, where somebody has asked for it.
-    pub fn find_panes(&self, name: &str, spec: &PaneSpec) -> Option<Arc<Panes>> {
+    pub(crate) fn find_panes(&self, name: &str, spec: &PaneSpec) -> Option<Arc<Panes>> {
         self.tables().find_panes(name, spec)
     }
 

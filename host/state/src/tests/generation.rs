@@ -74,6 +74,16 @@ async fn other_generations_go_when_neither_of_the_last_two_commits_needs_them() 
 }
 
 #[tokio::test]
+async fn one_that_a_commit_has_named_is_not_taken_for_one_that_was_only_begun() {
+    let disk = MemoryDisk::new();
+    let ([_, new], [old, _]) = both(&disk).await;
+    new.end_beginning().await.unwrap();
+    disk.kill();
+    assert_eq!(counted(&open(&disk, Limits::default(), old).await.unwrap()), ["old"]);
+    assert_eq!(folders(&disk).await, ["state", "state-1"]);
+}
+
+#[tokio::test]
 async fn those_that_no_commit_has_named_go_with_the_process_after_that_which_began_them() {
     let disk = MemoryDisk::new();
     let (_, [old, _]) = both(&disk).await;
