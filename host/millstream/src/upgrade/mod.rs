@@ -1,7 +1,9 @@
 //! `millstream upgrade` and `millstream rollback`: other code for a pipeline that runs.
 
 mod adopted;
+mod asker;
 mod changes;
+mod loaded;
 mod returning;
 mod running;
 mod shadow;
@@ -13,7 +15,8 @@ use std::path::{Path, PathBuf, absolute};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use millstream_engine::MigratedTable;
+use millstream_engine::{MigratedTable, Upgraded};
+use millstream_model::BatchTime;
 use serde::{Deserialize, Serialize};
 
 use crate::allowed::Allowed;
@@ -25,8 +28,10 @@ use crate::run::parse_override;
 use crate::target::Target;
 
 pub(crate) use adopted::{Adopted, Files};
+pub(crate) use asker::Asker;
+pub(crate) use loaded::{Loaded, choose};
 pub(crate) use returning::Returned;
-pub(crate) use running::{Loaded, Running, choose};
+pub(crate) use running::Running;
 pub(crate) use shadow::{ShadowRequest, Shadowed};
 pub(crate) use watch::watch;
 
@@ -113,6 +118,21 @@ pub(crate) struct Report {
     /// The states that were made into those of the new version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) migrated: Vec<MigratedTable>,
+}
+
+impl Report {
+    /// What came of an upgrade with these changes, for which a comparison was asked or not.
+    fn new(changes: Vec<String>, upgraded: Upgraded, asked: Option<ShadowRequest>) -> Self {
+        let Upgraded { swapped, shadow, migrated } = upgraded;
+        let after = swapped.and_then(|swapped| swapped.after).map(BatchTime::as_ms);
+        let reassigned = swapped.map_or(0, |swapped| swapped.reassigned);
+        let shadow = shadow.zip(asked).map(|(report, asked)| Shadowed {
+            accepted: asked.accepts(&report),
+            promoted: swapped.is_some(),
+            report,
+        });
+        Self { changes, after, reassigned, shadow, migrated }
+    }
 }
 
 pub(crate) fn upgrade(options: &Options) -> Result<()> {

@@ -57,7 +57,7 @@ async fn look(running: &Running, before: Files) -> Files {
 
 /// The components' files; none, of a pipeline that cannot be read.
 async fn components(running: &Running) -> Vec<PathBuf> {
-    let read = running.target.read().await.and_then(|read| Ok(read.text().parse()?));
+    let read = running.files().await.and_then(|read| Ok(read.text().parse()?));
     let plugins = read.map(|pipeline| pipeline.plugins).unwrap_or_default();
     let path =
         |spec: PluginSpec| running.given.get(&spec.name.value).cloned().unwrap_or(spec.component.value);
