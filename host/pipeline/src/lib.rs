@@ -29,7 +29,7 @@ use millstream_state::States;
 
 pub use component::{Component, Components, LoadError, LoadedTable};
 pub use diagnostic::{Diagnostic, Diagnostics};
-pub use form::defaults;
+pub use form::{PROBATION_MAX, defaults};
 pub use nearest::hint;
 pub use text::{SELF, Text};
 

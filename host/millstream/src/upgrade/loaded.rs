@@ -60,7 +60,8 @@ pub(crate) async fn choose(
     if let Some((store, adopted)) = kept {
         if adopted.files == Files::now(read, given)? {
             tracing::info!("goes on with the version that it was upgraded to");
-            let loaded = Loaded::kept(store, &adopted.version, allowed.and(&adopted.allowed)).await?;
+            let loaded = Loaded::kept(store, &adopted.version, allowed.and(&adopted.allowed)).await;
+            let loaded = loaded.map_err(|error| store.unloadable(&error))?;
             loaded.checked.states.allow_drops(adopted.drop_states.iter().cloned());
             return Ok(loaded);
         }

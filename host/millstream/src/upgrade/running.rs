@@ -8,7 +8,7 @@ use millstream_connectors::{Handover, Screen};
 use millstream_engine::{Code, Upgrade, UpgradeError, Upgrader};
 use millstream_model::Version;
 use millstream_model::pipeline::Probation;
-use millstream_pipeline::{Checked, SELF};
+use millstream_pipeline::{Checked, Diagnostics, SELF};
 use millstream_platform::{Spare, crash_point};
 use millstream_plugins::Cache;
 use tokio::sync::{Mutex, MutexGuard, watch};
@@ -66,11 +66,11 @@ impl Running {
         beside(async move { running.upgrade_here(request, asker).await }).await
     }
 
-    /// Goes over to the files as they are now.
+    /// Goes over to the files as they are now; nothing comes of it where they are what runs.
     ///
     /// # Errors
     /// The pipeline goes on as it was, and why.
-    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<Report> {
+    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<Option<Report>> {
         let running = Arc::clone(self);
         beside(async move { running.refresh_here().await }).await
     }
@@ -78,6 +78,7 @@ impl Running {
     async fn upgrade_here(&self, request: Request, asker: Asker) -> Result<Report> {
         // One after the other.
         let mut current = self.current().await;
+        refuse_other(&current.checked.pipeline.name, request.pipeline.as_deref())?;
         let next = match request.back {
             true => self.before(&current).await?,
             false => self.load(&current, &request).await?,
@@ -91,11 +92,14 @@ impl Running {
         self.go_over(&mut current, next, &request, comparing).await
     }
 
-    async fn refresh_here(&self) -> Result<Report> {
+    async fn refresh_here(&self) -> Result<Option<Report>> {
         let mut current = self.current().await;
         let (read, given) = (self.files().await?, self.given.clone());
         let next = Loaded::from_files(&read, given, current.allowed.clone(), self.compiled.clone()).await?;
-        self.go_over(&mut current, next, &Request::default(), None).await
+        match next.version() == current.version() {
+            true => Ok(None),
+            false => self.go_over(&mut current, next, &Request::default(), None).await.map(Some),
+        }
     }
 
     /// The version that runs.
@@ -268,7 +272,7 @@ impl Running {
     }
 
     /// What the pipeline was started from, as it is now.
-    pub(super) async fn files(&self) -> Result<Read> {
+    async fn files(&self) -> Result<Read> {
         self.target.read_with(self.compiled.clone()).await
     }
 
@@ -306,16 +310,28 @@ impl Running {
         Ok(Loaded { text: read.text, is_carried, overrides, checked, allowed })
     }
 
-    /// The pipeline that is asked for. Paths in it are relative to the folder of the one that it takes the place of.
+    /// The pipeline that is asked for, which may use what it wants. Paths in it are relative to the folder of the one that it
+    /// takes the place of.
     async fn read(&self, current: &Loaded, request: &Request) -> Result<Read> {
-        let Some(file) = &request.file else {
-            let carrier = current.checked.components.get(SELF).map(|component| component.digest().to_owned());
-            return Ok(self.target.with_text(current.text.clone(), carrier.filter(|_| current.is_carried)));
+        let (text, carrier) = match &request.file {
+            None => {
+                let carrier = current.checked.components.get(SELF).filter(|_| current.is_carried);
+                (current.text.clone(), carrier.map(|component| component.digest().to_owned()))
+            }
+            Some(file) => {
+                let Target { checkpoint, .. } = self.target.clone();
+                let target = Target { pipeline: file.clone(), checkpoint };
+                let Read { text, carrier, .. } = target.read_with(self.compiled.clone()).await?;
+                (text, carrier)
+            }
         };
-        let Target { checkpoint, .. } = self.target.clone();
-        let read = Target { pipeline: file.clone(), checkpoint }.read_with(self.compiled.clone()).await?;
-        let read = self.target.with_text(read.text, read.carrier);
-        read.admit(&current.allowed.and(&request.allowed)).map_err(|error| in_place(request, error))?;
+        let read = self.target.with_text(text, carrier);
+        // What was allowed before is for those that are carried, and says nothing of a file in their place.
+        let admitted = match read.carrier {
+            Some(_) => read.admit(&current.allowed.and(&request.allowed)),
+            None => read.admit(&request.allowed),
+        };
+        admitted.map_err(|error| in_place(request, error))?;
         Ok(read)
     }
 
@@ -329,9 +345,21 @@ impl Running {
 }
 
 /// Loads, checks and compiles without a hurry: batches and receivers come first.
-async fn beside(work: impl Future<Output = Result<Report>> + Send + 'static) -> Result<Report> {
+async fn beside<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     let mut work = Spare::start("upgrade", work).context("starting a thread that prepares the upgrade")?;
     work.done().await.context("the upgrade was cut short; the log says why")?
+}
+
+/// Refuses what is meant for another pipeline than the one that runs, as the file says that was named.
+fn refuse_other(running: &str, asked: Option<&str>) -> Result<()> {
+    match asked.filter(|asked| *asked != running) {
+        None => Ok(()),
+        Some(asked) => Err(Refused(format!(
+            "the pipeline that runs on this checkpoint folder is \"{running}\", and not \"{asked}\"; name its own file, or \
+             another folder by --checkpoint"
+        ))
+        .into()),
+    }
 }
 
 /// The streams that a version has and the one before has not: what they keep goes where that one comes back.
@@ -346,7 +374,9 @@ fn added_streams(before: &Checked, next: &Checked) -> Vec<String> {
 /// A refusal of another pipeline file, whose diagnostics speak of the one that it takes the place of.
 fn in_place(request: &Request, error: anyhow::Error) -> anyhow::Error {
     match &request.file {
-        Some(file) => Refused(format!("{}, in the place of {error}", file.display())).into(),
-        None => error,
+        Some(file) if error.is::<Diagnostics>() => {
+            Refused(format!("{}, in the place of {error}", file.display())).into()
+        }
+        _ => error,
     }
 }
