@@ -19,7 +19,7 @@ use millstream_plugins::{Cache, Child, Compiler, PluginError, Sandbox, compile_f
 /// The command that this program gives itself.
 pub(crate) const COMMAND: &str = "compile-for-parent";
 /// This very program, also when the file that it was started from is gone or another by now.
-const PROGRAM: &str = "/proc/self/exe";
+pub(crate) const PROGRAM: &str = "/proc/self/exe";
 
 /// What the command takes.
 #[derive(Args)]

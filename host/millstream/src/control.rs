@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::load::Refused;
 use crate::status::Shown;
 use crate::takeover::{Described, Giving};
 use crate::told;
-use crate::upgrade::{Report, Request, Running};
+use crate::upgrade::{Asker, Report, Request, Running};
 
 /// Longer questions are not read.
 const QUESTION_BYTES_MAX: u64 = 64 * 1024;
@@ -135,15 +136,18 @@ async fn answer(
         Ok(Question::Upgrade(request)) => {
             // A comparison is for whoever waits for it. Anything else takes as long as it takes, for nobody as well.
             let is_for_asker = request.shadow.is_some();
-            tokio::select! {
-                upgraded = running.upgrade(request) => match upgraded {
-                    Ok(report) => Answer::Upgraded(report),
-                    Err(error) => Answer::Refused(told(&error)),
-                },
+            let (stays, asker) = Asker::new();
+            let mut upgrading = pin!(running.upgrade(request, asker));
+            let upgraded = tokio::select! {
+                upgraded = &mut upgrading => upgraded,
                 () = gone(&mut stream), if is_for_asker => {
-                    tracing::warn!("whoever asked for a comparison is gone; it ends, and the pipeline goes on as it was");
-                    return Ok(());
+                    drop(stays);
+                    upgrading.await
                 }
+            };
+            match upgraded {
+                Ok(report) => Answer::Upgraded(report),
+                Err(error) => Answer::Refused(told(&error)),
             }
         }
         Ok(Question::TakeOver { format }) => return giving.hand_over(stream.into_std()?, format).await,

@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::load::Refused;
@@ -87,7 +87,7 @@ pub(crate) enum Holder {
 pub(crate) fn holder(checkpoint: &Path) -> Result<Holder> {
     let file = match open(checkpoint) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Holder::Nobody),
-        opened => opened.with_context(|| format!("opening the lock of {}", checkpoint.display()))?,
+        opened => opened.map_err(|error| unopened(checkpoint, &error))?,
     };
     match file.try_lock() {
         Ok(()) => Ok(Holder::Nobody),
@@ -115,7 +115,16 @@ fn is_missing(error: &anyhow::Error) -> bool {
 fn open_to_take(checkpoint: &Path) -> Result<File> {
     fs::create_dir_all(checkpoint)
         .with_context(|| format!("making the checkpoint folder {}", checkpoint.display()))?;
-    open(checkpoint).with_context(|| format!("opening the lock of {}", checkpoint.display()))
+    open(checkpoint).map_err(|error| unopened(checkpoint, &error))
+}
+
+/// Why the lock cannot be opened, and what to do.
+fn unopened(checkpoint: &Path, error: &io::Error) -> anyhow::Error {
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied => "; it takes the user that the pipeline runs as",
+        _ => "",
+    };
+    anyhow!("opening the lock of {}: {error}{remedy}", checkpoint.display())
 }
 
 fn open(checkpoint: &Path) -> io::Result<File> {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use millstream_connectors::load_table;
 use millstream_engine::TableRows;
 use millstream_model::pipeline::{PluginSpec, TableSpec};
-use millstream_pipeline::{Checked, Component, Components, LoadError, LoadedTable, SELF, Text};
+use millstream_pipeline::{Checked, Component, Components, LoadError, LoadedTable, SELF, Text, hint};
 use millstream_plugins::{Cache, Sandbox};
 use tokio::sync::Mutex;
 
@@ -40,13 +40,25 @@ pub(crate) async fn check_components(
 ) -> Result<Checked> {
     read.admit(allowed)?;
     let checked = check_text(&read.text(), overrides.clone(), compiled).await?;
-    let unknown = overrides.keys().find(|name| !checked.components.contains_key(*name));
-    if let Some(name) = unknown {
-        let file = read.file.display();
-        return Err(Refused(format!("--plugin {name}: {file} has no plugin of that name")).into());
-    }
+    refuse_unknown(&read.text(), &checked.pipeline.plugins, overrides.keys())?;
     refuse_other_carrier(read, &checked, &overrides)?;
     Ok(checked)
+}
+
+/// Refuses components for plugins that the pipeline has not.
+pub(crate) fn refuse_unknown<'n>(
+    text: &Text<'_>,
+    plugins: &[PluginSpec],
+    mut given: impl Iterator<Item = &'n String>,
+) -> Result<()> {
+    let known = plugins.iter().map(|plugin| plugin.name.value.as_str());
+    match given.find(|name| !known.clone().any(|known| known == **name)) {
+        None => Ok(()),
+        Some(unknown) => {
+            let (file, hint) = (text.name(), hint(unknown, "plugins", known));
+            Err(Refused(format!("{} has no plugin \"{unknown}\"{hint}", file.display())).into())
+        }
+    }
 }
 
 /// The component is read once for its pipeline, and once for its functions. Both are of the same.
@@ -149,5 +161,39 @@ impl Components for Overridden {
     async fn table(&self, spec: &TableSpec, bytes_max: u64) -> Result<LoadedTable, LoadError> {
         let (schema, TableRows { rows, bytes, .. }) = load_table(spec, bytes_max).await?;
         Ok(LoadedTable { schema, rows, bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use millstream_model::pipeline::{Grant, Limit, Located, Place};
+
+    use super::*;
+
+    fn plugin(name: &str) -> PluginSpec {
+        let place = Place::default();
+        PluginSpec {
+            name: Located { value: name.to_owned(), place },
+            component: Located { value: PathBuf::from("it.wasm"), place },
+            grant: Grant::default(),
+            limit: Limit::default(),
+            config: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_plugin_that_there_is_not_is_told_with_the_nearest_name() {
+        let text = Text::new(Path::new("pipeline.toml"), "");
+        let plugins = ["text", "tail"].map(plugin);
+        let cases = [("text", None), ("txet", Some("did you mean \"text\"")), ("words", Some("text, tail"))];
+        for (given, expected) in cases {
+            let refused = refuse_unknown(&text, &plugins, [&given.to_owned()].into_iter());
+            let told = refused.err().map(|error| error.to_string());
+            let is_told =
+                |hint: &str| told.as_ref().is_some_and(|told| told.contains(given) && told.contains(hint));
+            assert!(expected.map_or(told.is_none(), is_told), "{given}: {told:?}");
+        }
     }
 }

@@ -203,6 +203,11 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
+/// The same for what stands on one line.
+pub(crate) fn printable_line(text: &str) -> String {
+    printable(&text.replace('\n', " "))
+}
+
 /// An error with its causes, without those that its message tells already.
 fn told(error: &anyhow::Error) -> String {
     let mut told = error.to_string();

@@ -27,7 +27,7 @@ use crate::status::VersionStatus;
 use crate::supervise::supervise;
 use crate::takeover::{Giving, take_over};
 use crate::target::{Read, Target};
-use crate::upgrade::{Adopted, Drops, Loaded, Returned, Running, choose, watch};
+use crate::upgrade::{Adopted, Drops, Loaded, Returned, Running, Watched, choose};
 use crate::versions::Store;
 use crate::wire::{
     close_unclaimed, dead_letters, dead_letters_file, names, policy, state_limits, threads, wire,
@@ -76,6 +76,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let (handle, stop) = listen_for_signals()?;
         let read = options.target.read().await?;
         let (compiled, screen) = (read.compiled(), Screen::stdout(options.json));
+        let watched = match options.watch {
+            true => Some(Watched::look(&options.target, options.given(), compiled.as_ref()).await),
+            false => None,
+        };
         let (folder, handover) = (read.text().parse()?.checkpoint, Handover::default());
         let store = folder.as_deref().map(|folder| Store::new(folder, &read.file, screen.clone()));
         let prepare = async || {
@@ -123,7 +127,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         });
         let serve = |folder: &Path| control::serve(folder, board.clone(), Arc::clone(&running), giving);
         let control = folder.as_deref().map(serve).transpose()?;
-        let _watching = options.watch.then(|| Task::spawn(&Handle::current(), watch(Arc::clone(&running))));
+        let watch = |watched: Watched| Task::spawn(&Handle::current(), watched.watch(Arc::clone(&running)));
+        let _watching = watched.map(watch);
         let engine = Engine::new(threads(), Arc::new(SystemClock), Arc::new(SystemRandomness))?;
         let mode = if options.once { Mode::Once } else { Mode::Continuous };
         tracing::info!("{} runs", pipeline.name);

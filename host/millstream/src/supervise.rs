@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::EXIT_CONFIGURATION;
+use crate::compiled::PROGRAM;
 use crate::load::{Refused, runtime};
 
 const WAIT_FIRST: Duration = Duration::from_millis(200);
@@ -65,9 +66,9 @@ struct Running {
 
 impl Running {
     fn start() -> Result<Self> {
-        let program = std::env::current_exe().context("finding this program")?;
-        let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--supervise");
-        let mut command = Command::new(program);
+        let mut arguments = std::env::args_os().filter(|argument| argument != "--supervise");
+        let mut command = Command::new(PROGRAM);
+        command.arg0(arguments.next().context("finding this program's name")?);
         // A terminal's Ctrl-C goes to all of a process group; the pipeline is to hear of it once, from here.
         command.args(arguments).process_group(0);
         let mut child = command.spawn().context("starting the pipeline")?;

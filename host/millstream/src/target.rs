@@ -39,6 +39,11 @@ pub(crate) struct Read {
 impl Target {
     /// Reads the pipeline. A component that is asked for it runs without any grant.
     pub(crate) async fn read(&self) -> Result<Read> {
+        self.read_with(self.checkpoint.as_deref().and_then(cache)).await
+    }
+
+    /// The same, where it is known already what is compiled.
+    pub(crate) async fn read_with(&self, compiled: Option<Cache>) -> Result<Read> {
         let Self { pipeline: file, checkpoint } = self.clone();
         let bytes =
             fs::read(&file).map_err(|error| Refused(format!("reading {}: {error}", file.display())))?;
@@ -48,7 +53,7 @@ impl Target {
             })?;
             return Ok(Read { file, text, carrier: None, checkpoint });
         }
-        let carried = Carried::read(&sandbox(checkpoint.as_deref().and_then(cache))?, &file).await;
+        let carried = Carried::read(&sandbox(compiled)?, &file).await;
         match carried.map_err(|error| Refused(error.to_string()))? {
             Some(Carried { text, digest, .. }) => Ok(Read { file, text, carrier: Some(digest), checkpoint }),
             None => Err(Refused(format!(

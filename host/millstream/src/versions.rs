@@ -25,7 +25,8 @@ use millstream_platform::{SystemDisk, crash_point};
 use millstream_plugins::{Cache, sha256};
 
 use crate::compiled::{cache, keep};
-use crate::load::{Overrides, check_kept};
+use crate::load::{Overrides, Refused, check_kept};
+use crate::told;
 use crate::upgrade::Adopted;
 use crate::wire::{version as of_checked, wire};
 
@@ -143,6 +144,16 @@ impl Store {
         adopted(&self.checkpoint)
     }
 
+    /// That an adopted version cannot be loaded, and what to do.
+    pub(crate) fn unloadable(&self, error: &anyhow::Error) -> Refused {
+        let (error, adopted) = (told(error), self.folder.join(ADOPTED));
+        Refused(format!(
+            "the version that the pipeline was upgraded to cannot be loaded: {error}; put back what it lacks, or remove {}, and \
+             the pipeline starts with its own files",
+            adopted.display()
+        ))
+    }
+
     /// Lets the pipeline go on with a kept version, also when it is started again.
     pub(crate) fn adopt(&self, adopted: &Adopted) -> Result<()> {
         self.replace(&self.folder.join(ADOPTED), &serde_json::to_vec_pretty(adopted)?)?;
@@ -204,11 +215,15 @@ impl Store {
 /// The version that the pipeline of a checkpoint folder was given last while it ran, if there is one.
 pub(crate) fn adopted(checkpoint: &Path) -> Result<Option<Adopted>> {
     let path = checkpoint.join(FOLDER).join(ADOPTED);
-    let reading = || format!("reading {}", path.display());
-    match fs::read(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        read => serde_json::from_slice(&read.with_context(reading)?).with_context(reading),
-    }
+    let text = match fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read.with_context(|| format!("reading {}", path.display()))?,
+    };
+    serde_json::from_slice(&text).map_err(|error| {
+        let path = path.display();
+        Refused(format!("{path} is damaged: {error}; remove it, and the pipeline starts with its own files"))
+            .into()
+    })
 }
 
 /// As much of a digest as tells versions apart.

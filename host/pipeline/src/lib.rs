@@ -29,7 +29,8 @@ use millstream_state::States;
 
 pub use component::{Component, Components, LoadError, LoadedTable};
 pub use diagnostic::{Diagnostic, Diagnostics};
-pub use form::defaults;
+pub use form::{PROBATION_MAX, defaults};
+pub use nearest::hint;
 pub use text::{SELF, Text};
 
 /// A pipeline that can run.

@@ -21,7 +21,7 @@ pub(crate) fn nearest<'n>(given: &str, names: impl IntoIterator<Item = &'n str>)
 }
 
 /// How to go on from a name that does not exist: the nearest of `names`, else all of them if they are few.
-pub(crate) fn hint<'n>(given: &str, what: &str, names: impl IntoIterator<Item = &'n str> + Clone) -> String {
+pub fn hint<'n>(given: &str, what: &str, names: impl IntoIterator<Item = &'n str> + Clone) -> String {
     const LISTED_MAX: usize = 20;
     if let Some(name) = nearest(given, names.clone()) {
         return format!("; did you mean \"{name}\"?");

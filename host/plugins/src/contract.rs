@@ -13,6 +13,7 @@ pub(crate) const REDUCE: &str = "millstream:plugin/reduce@0.1.0";
 pub(crate) const UPDATE_STATE: &str = "millstream:plugin/update-state@0.1.0";
 /// The interface of migrations of states.
 pub(crate) const MIGRATE_STATE: &str = "millstream:plugin/migrate-state@0.1.0";
+/// The interface of checks of the configuration.
 pub(crate) const SETTINGS: &str = "millstream:plugin/settings@0.1.0";
 /// The interface of receivers.
 pub(crate) const RECEIVER: &str = "millstream:plugin/receiver@0.1.0";

@@ -4,7 +4,7 @@
 //! has to do is to ask for it.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use millstream_sdk::lines::{LINE_BYTES_MAX, LineBuffer};
@@ -17,6 +17,26 @@ mod tests;
 const READ_BYTES: usize = 256 << 10;
 /// How long a server may take to read what it is told.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// What the configuration says.
+struct Settings {
+    address: SocketAddr,
+    once: bool,
+}
+
+impl Settings {
+    fn configured() -> Result<Self, Fault> {
+        let address = required_config("address")?.text()?;
+        let parsed = address.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
+        let address = parsed.ok_or_else(|| {
+            Fault::rejected(format!(
+                "`address` is {address:?}; write an IP address and a port, as in 127.0.0.1:9000: a plugin resolves no names"
+            ))
+        })?;
+        let once = config("once").map_or(Ok(false), |once| once.boolean())?;
+        Ok(Self { address, once })
+    }
+}
 
 /// A connection.
 pub struct Resume {
@@ -34,11 +54,14 @@ impl Receiver for Resume {
     type Row = String;
     type Position = u64;
 
+    fn check() -> Result<(), Fault> {
+        Settings::configured().map(drop)
+    }
+
     fn start(position: Option<u64>) -> Result<Self, Fault> {
-        let address = required_config("address")?.text()?;
-        let once = config("once").map_or(Ok(false), |once| once.boolean())?;
+        let Settings { address, once } = Settings::configured()?;
         let next = position.unwrap_or(0);
-        let mut server = TcpStream::connect(&address)
+        let mut server = TcpStream::connect(address)
             .map_err(|error| Fault::unavailable(format!("connecting to {address}: {error}")))?;
         server.set_write_timeout(Some(WRITE_TIME_MAX))?;
         server.write_all(format!("resume {next}\n").as_bytes())?;

@@ -84,6 +84,33 @@ fn a_server_that_is_not_there_may_come() {
 }
 
 #[test]
+fn settings_that_no_server_can_be_reached_by_are_refused_before_one_is_asked() {
+    let check = |key: &str, json: &str| {
+        let right = [("address", "\"127.0.0.1:9000\""), ("once", "false")];
+        right.into_iter().chain([(key, json)]).for_each(|(key, json)| testing::set_config(key, json));
+        Resume::check().err()
+    };
+    for (key, json) in [("address", "\"192.0.2.1:65535\""), ("address", "\"[::1]:9000\""), ("once", "true")] {
+        assert_eq!(check(key, json), None, "{key} = {json}");
+    }
+    let wrong = [
+        ("address", "\"127.0.0.1\""),
+        ("address", "\"127.0.0.1:0\""),
+        ("address", "\"127.0.0.1:65536\""),
+        ("address", "\"localhost:9000\""),
+        ("address", "9000"),
+        ("once", "1"),
+    ];
+    for (key, json) in wrong {
+        let told = check(key, json);
+        assert!(
+            matches!(&told, Some(Fault::Rejected(reason)) if reason.contains(key)),
+            "{key} = {json}: {told:?}"
+        );
+    }
+}
+
+#[test]
 fn a_long_line_counts_as_one() {
     let (mut receiver, server) = connect(None, "resume 0\n");
     let sending = std::thread::spawn(move || {

@@ -21,7 +21,7 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Those that the configuration names.
+    /// Those that the configuration names. Nothing is read yet.
     pub(crate) fn configured() -> Result<Self, Fault> {
         let path = PathBuf::from(required_config("path")?.text()?);
         let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
@@ -29,18 +29,23 @@ impl Files {
             return Err(Fault::rejected(format!("`path` is {}, which is no file's", path.display())));
         };
         let pattern = config("rotated").map_or(Ok(format!("{name}.*")), |rotated| rotated.text())?;
-        let Some((begin, end)) = pattern.split_once('*').filter(|_| !pattern.contains('/')) else {
+        let parts = pattern.split_once('*').filter(|(_, end)| !end.contains('*') && !pattern.contains('/'));
+        let Some((begin, end)) = parts else {
             return Err(Fault::rejected(format!("`rotated` is {pattern:?}; write a name with one *")));
         };
         let rotated = (begin.to_owned(), end.to_owned());
-        let files = Self { folder: folder.to_owned(), rotated, path: path.clone() };
-        files.rotated().map_err(|error| {
-            let folder = folder.display();
+        Ok(Self { folder: folder.to_owned(), rotated, path: path.clone() })
+    }
+
+    /// Reads their folder, to see whether it can be read.
+    pub(crate) fn reach(&self) -> Result<(), Fault> {
+        let unreached = |error| {
+            let folder = self.folder.display();
             Fault::unavailable(format!(
                 "reading {folder}: {error}; is it granted, as in read = [\"{folder}\"]?"
             ))
-        })?;
-        Ok(files)
+        };
+        self.rotated().map(drop).map_err(unreached)
     }
 
     /// The one that is written to, if it is there.

@@ -32,6 +32,34 @@ pub struct Line<'a> {
     offset: i64,
 }
 
+/// What the configuration says.
+struct Settings {
+    files: Files,
+    from: Beginning,
+    once: bool,
+}
+
+/// Where the first run begins.
+#[derive(Clone, Copy)]
+enum Beginning {
+    Start,
+    End,
+}
+
+impl Settings {
+    fn configured() -> Result<Self, Fault> {
+        let files = Files::configured()?;
+        let once = config("once").map_or(Ok(false), |once| once.boolean())?;
+        let from = config("from").map_or(Ok("start".to_owned()), |from| from.text())?;
+        let from = match from.as_str() {
+            "start" => Beginning::Start,
+            "end" => Beginning::End,
+            other => return Err(Fault::rejected(format!("`from` is {other:?}, not start or end"))),
+        };
+        Ok(Self { files, from, once })
+    }
+}
+
 /// A log that is followed.
 pub struct Lines {
     files: Files,
@@ -59,15 +87,17 @@ impl Receiver for Lines {
     type Row = Line<'static>;
     type Position = Place;
 
+    fn check() -> Result<(), Fault> {
+        Settings::configured().map(drop)
+    }
+
     fn start(position: Option<Place>) -> Result<Self, Fault> {
-        let files = Files::configured()?;
-        let once = config("once").map_or(Ok(false), |once| once.boolean())?;
-        let from = config("from").map_or(Ok("start".to_owned()), |from| from.text())?;
-        let reading = match (&position, from.as_str()) {
+        let Settings { files, from, once } = Settings::configured()?;
+        files.reach()?;
+        let reading = match (&position, from) {
             (Some(place), _) => go_on(&files, place)?,
-            (None, "start") => files.newest()?.map(Reading::from_start),
-            (None, "end") => files.newest()?.map(Reading::from_end).transpose()?,
-            (None, other) => return Err(Fault::rejected(format!("`from` is {other:?}, not start or end"))),
+            (None, Beginning::Start) => files.newest()?.map(Reading::from_start),
+            (None, Beginning::End) => files.newest()?.map(Reading::from_end).transpose()?,
         };
         Ok(Self { files, reading, place: position.unwrap_or_default(), once })
     }

@@ -266,6 +266,38 @@ fn a_log_can_be_followed_from_its_end() {
 }
 
 #[test]
+fn settings_of_which_no_log_can_be_followed_are_refused_before_one_is() {
+    let check = |key: &str, json: &str| {
+        let right = [("path", "\"/var/log/app/app.log\""), ("rotated", "\"app.log-*\""), ("once", "false")];
+        let right = right.into_iter().chain([("from", "\"end\"")]);
+        right.chain([(key, json)]).for_each(|(key, json)| testing::set_config(key, json));
+        Lines::check().err()
+    };
+    let right =
+        [("path", "\"/none/app.log\""), ("rotated", "\"*\""), ("once", "true"), ("from", "\"start\"")];
+    for (key, json) in right {
+        assert_eq!(check(key, json), None, "{key} = {json}");
+    }
+    let wrong = [
+        ("path", "\"\""),
+        ("path", "\"/\""),
+        ("path", "[\"app.log\"]"),
+        ("rotated", "\"app.log\""),
+        ("rotated", "\"app.*.*\""),
+        ("rotated", "\"old/app.log.*\""),
+        ("once", "\"true\""),
+        ("from", "\"middle\""),
+    ];
+    for (key, json) in wrong {
+        let told = check(key, json);
+        assert!(
+            matches!(&told, Some(Fault::Rejected(reason)) if reason.contains(key)),
+            "{key} = {json}: {told:?}"
+        );
+    }
+}
+
+#[test]
 fn compressed_files_and_those_of_other_logs_are_left_alone() {
     let mut world = World::new("one\n");
     world.append_to("other.log.1", "other\n");

@@ -54,8 +54,8 @@ use crate::draft::{Draft, Entry, Group};
 use crate::function::{Function, Plugin};
 use crate::need::GrantKind;
 use crate::stream::Stream;
-use crate::toml::set;
 pub use crate::toml::{Toml, table};
+use crate::toml::{set, set_in};
 
 /// Kinds of functions, and of streams by what makes them.
 pub mod kind {
@@ -167,6 +167,17 @@ impl Application {
         self.key("checkpoint", folder)
     }
 
+    /// For so many of its first batches this version is tried out, where it takes the place of another one while the pipeline
+    /// runs: if it fails, the version before comes back. 20, where it is not said; 0: it is not tried out.
+    pub fn probation(&self, batches: u32) -> &Self {
+        self.upgrade("probation", batches)
+    }
+
+    /// How often it may fail in them, and stay. Never, where it is not said.
+    pub fn max_failures(&self, failures: u32) -> &Self {
+        self.upgrade("max-failures", failures)
+    }
+
     /// Sets a key of the pipeline, as the pipeline file has it.
     pub fn key(&self, key: &str, value: impl Into<Toml>) -> &Self {
         set(&mut self.draft.borrow_mut().settings, key, value.into());
@@ -175,15 +186,8 @@ impl Application {
 
     /// Asks for something that the component's functions may touch. The operator has to allow it.
     pub fn grant<T: Into<String>>(&self, kind: GrantKind, values: impl IntoIterator<Item = T>) -> &Self {
-        let kind = match kind {
-            GrantKind::Network => "network",
-            GrantKind::Http => "http",
-            GrantKind::Read => "read",
-            GrantKind::Write => "write",
-            GrantKind::Environment => "environment",
-        };
         let values: Vec<String> = values.into_iter().map(Into::into).collect();
-        self.own("grant", kind, values.into())
+        self.own("grant", kind.name(), values.into())
     }
 
     /// Limits what a call of the component's functions may use, as in `limit("time", "1s")`.
@@ -271,6 +275,12 @@ impl Application {
         change(&mut self.draft.borrow_mut().entries[index]);
     }
 
+    /// Sets a key of the table that says how this version is tried out.
+    fn upgrade(&self, key: &str, value: u32) -> &Self {
+        set_in(&mut self.draft.borrow_mut().settings, "upgrade", key, value.into());
+        self
+    }
+
     /// Sets a key of one of the tables of the plugin that the component is.
     fn own(&self, of: &str, key: &str, value: Toml) -> &Self {
         let mut draft = self.draft.borrow_mut();
@@ -280,12 +290,7 @@ impl Application {
             draft.entries.push(Entry { name: Some(SELF.to_owned()), ..own });
             draft.entries.len() - 1
         });
-        let keys = &mut draft.entries[index].keys;
-        if let Some((_, Toml::Table(entries))) = keys.iter_mut().find(|(name, _)| name == of) {
-            set(entries, key, value);
-        } else {
-            keys.push((of.to_owned(), table([(key, value)])));
-        }
+        set_in(&mut draft.entries[index].keys, of, key, value);
         self
     }
 }

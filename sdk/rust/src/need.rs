@@ -15,6 +15,20 @@ pub enum GrantKind {
     Environment,
 }
 
+impl GrantKind {
+    /// The key of the pipeline file that grants it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Http => "http",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Environment => "environment",
+        }
+    }
+}
+
 /// Something that the plugin cannot do without. A pipeline that does not grant it is refused before it runs; see
 /// [`export!`](crate::export).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

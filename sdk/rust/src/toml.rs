@@ -62,6 +62,14 @@ pub(crate) fn set(entries: &mut Vec<(String, Toml)>, key: &str, value: Toml) {
     }
 }
 
+/// Sets a key of the table `of` in a table, which is made where there is none.
+pub(crate) fn set_in(entries: &mut Vec<(String, Toml)>, of: &str, key: &str, value: Toml) {
+    match entries.iter_mut().find(|(name, _)| name == of) {
+        Some((_, Toml::Table(inner))) => set(inner, key, value),
+        _ => set(entries, of, table([(key, value)])),
+    }
+}
+
 impl std::fmt::Display for Toml {
     /// As it stands behind `=`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

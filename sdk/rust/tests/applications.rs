@@ -88,6 +88,7 @@ fn text(build: impl FnOnce(&Application)) -> String {
 #[application]
 fn all(app: &Application) {
     app.name("all").batch_interval("1s").checkpoint("checkpoint").key("attempts", 3);
+    app.probation(50).max_failures(3).probation(100);
     app.grant(GrantKind::Http, ["api.example.com"]).config("depth", 2).config("names", ["a", "b"]);
     app.table("customers", "customers.csv").key("refresh", "5m");
     let words = app.socket("127.0.0.1:9999").flat_map(split).named("words").on_error("skip");
@@ -109,6 +110,7 @@ fn every_method_says_what_the_pipeline_file_has() {
 batch-interval = "1s"
 checkpoint = "checkpoint"
 attempts = 3
+upgrade = { probation = 100, max-failures = 3 }
 
 [plugins.self]
 grant = { http = ["api.example.com"] }

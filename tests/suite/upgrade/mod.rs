@@ -6,6 +6,7 @@ mod kept;
 mod losses;
 mod migrating;
 mod migration;
+mod mistakes;
 mod probation;
 mod refusals;
 mod shadow;

@@ -57,9 +57,8 @@ fn settings_of_the_whole_pipeline_take_a_restart() {
 
 #[test]
 fn settings_that_a_plugin_refuses_are_refused_by_an_upgrade_too() {
-    let project = Project::new(PIPELINE);
-    let process = Process::start(&mut project.command("run", &[]));
-    process.wait_for("refusing runs");
+    let project = Project::new(&text(&[PIPELINE, RECENT]));
+    let process = Process::running(&project);
     let posting = r#"
 [plugins.http-post]
 component = "{http-post}"
@@ -68,9 +67,8 @@ config = { url = "ftp://127.0.0.1/", name = "refusing" }
 from = "words"
 plugin = "http-post.post"
 "#;
-    let other = Project::new(&format!("{PIPELINE}{posting}"));
-    let answer = refused(&project, &["--file", other.path("pipeline.toml").to_str().unwrap()]);
-    let told = ["http-post", "`url`", "ftp://127.0.0.1/", "http://"];
-    assert!(told.iter().all(|told| answer.contains(told)), "{answer}");
+    let other = Project::new(&text(&[PIPELINE, RECENT, posting]));
+    let told = project.refused("upgrade", &["--file", other.path("pipeline.toml").to_str().unwrap()]);
+    tells(&told, &["http-post", "`url`", "ftp://127.0.0.1/", "http://"]);
     drop(process);
 }

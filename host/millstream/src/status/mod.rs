@@ -1,5 +1,7 @@
 //! `millstream status`: what a pipeline is doing, or where it was left.
 
+#[cfg(test)]
+mod tests;
 mod usage;
 mod version;
 
@@ -18,6 +20,7 @@ use serde_json::json;
 use crate::control;
 use crate::host_file;
 use crate::load::runtime;
+use crate::printable_line;
 use crate::target::Target;
 use crate::versions::adopted;
 
@@ -81,7 +84,8 @@ fn text(running: Option<u32>, status: &Status, version: Option<&VersionStatus>) 
         (Some(pid), Phase::Stopping) => writeln!(text, "{name}: stopping, process {pid}"),
     };
     written.expect("text can always be written");
-    let mut line = |name: &str, value: String| text += &format!("  {name:<14} {value}\n");
+    // Some of it is what plugins say.
+    let mut line = |name: &str, value: String| text += &format!("  {name:<14} {}\n", printable_line(&value));
     version.iter().flat_map(|version| version.lines()).for_each(|(name, value)| line(name, value));
     line("batches", format!("{} done, {} begun", status.batches, status.queued_batches));
     line("records", format!("{} processed, {} rejected", status.records, status.dead_letters));
@@ -150,15 +154,14 @@ fn receiver_text(running: bool, receiver: &ReceiverStatus) -> String {
     if !running {
         return format!("  source {name}: {} records wait to be processed\n", receiver.queued_records);
     }
+    let state = format!("{:?}", receiver.state).to_lowercase();
     let mut text = format!(
-        "  source {name}: {:?}, {} records received, {} wait ({}, {} of it on disk)",
-        receiver.state,
+        "  source {name}: {state}, {} records received, {} wait ({}, {} of it on disk)",
         receiver.records,
         receiver.queued_records,
         size(receiver.queued_bytes),
         size(receiver.spilled_bytes)
-    )
-    .to_lowercase();
+    );
     if receiver.waiting {
         text += ", held back: the batches are behind";
     }
@@ -169,7 +172,7 @@ fn receiver_text(running: bool, receiver: &ReceiverStatus) -> String {
         text += &format!(", started again {} times", receiver.restarts);
     }
     if let Some(error) = &receiver.error {
-        text += &format!("\n    {error}");
+        text += &format!("\n    {}", printable_line(error));
     }
     text + "\n"
 }

@@ -7,6 +7,7 @@ use millstream_pipeline::Checked;
 
 use crate::grants::{granted, in_words};
 use crate::imports::{OUTSIDE, outside};
+use crate::printable_line;
 use crate::versions::short;
 
 /// What an operator is told of the way from one version to another, a line each.
@@ -44,7 +45,7 @@ pub(crate) fn changes(before: &Checked, after: &Checked) -> Vec<String> {
         }
     }
     // Some of it is what components say of themselves.
-    told.iter().map(|line| line.replace(|c: char| c.is_control(), "\u{fffd}")).collect()
+    told.iter().map(|line| printable_line(line)).collect()
 }
 
 /// What is new, changed and gone among the parts of a kind.

@@ -1,7 +1,9 @@
 //! `millstream upgrade` and `millstream rollback`: other code for a pipeline that runs.
 
 mod adopted;
+mod asker;
 mod changes;
+mod loaded;
 mod returning;
 mod running;
 mod shadow;
@@ -13,7 +15,9 @@ use std::path::{Path, PathBuf, absolute};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use millstream_engine::MigratedTable;
+use millstream_engine::{MigratedTable, Upgraded};
+use millstream_model::BatchTime;
+use millstream_pipeline::PROBATION_MAX;
 use serde::{Deserialize, Serialize};
 
 use crate::allowed::Allowed;
@@ -25,10 +29,12 @@ use crate::run::parse_override;
 use crate::target::Target;
 
 pub(crate) use adopted::{Adopted, Files};
+pub(crate) use asker::Asker;
+pub(crate) use loaded::{Loaded, choose};
 pub(crate) use returning::Returned;
-pub(crate) use running::{Loaded, Running, choose};
+pub(crate) use running::Running;
 pub(crate) use shadow::{ShadowRequest, Shadowed};
-pub(crate) use watch::watch;
+pub(crate) use watch::Watched;
 
 /// What `upgrade` takes.
 #[derive(Args)]
@@ -51,7 +57,7 @@ pub(crate) struct Options {
     #[command(flatten)]
     drops: Drops,
     /// Take it back if it fails within so many batches, whatever the pipeline file says; 0: never
-    #[arg(long, value_name = "BATCHES")]
+    #[arg(long, value_name = "BATCHES", value_parser = clap::value_parser!(u32).range(..=i64::from(PROBATION_MAX)))]
     probation: Option<u32>,
     /// How often it may fail within them
     #[arg(long, value_name = "FAILURES")]
@@ -73,6 +79,9 @@ pub(crate) struct Drops {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Request {
+    /// The pipeline that is meant, by its name.
+    #[serde(default)]
+    pub(crate) pipeline: Option<String>,
     /// Components by plugin, as absolute paths.
     pub(crate) plugins: BTreeMap<String, PathBuf>,
     /// Another pipeline, as an absolute path.
@@ -115,6 +124,21 @@ pub(crate) struct Report {
     pub(crate) migrated: Vec<MigratedTable>,
 }
 
+impl Report {
+    /// What came of an upgrade with these changes, for which a comparison was asked or not.
+    fn new(changes: Vec<String>, upgraded: Upgraded, asked: Option<ShadowRequest>) -> Self {
+        let Upgraded { swapped, shadow, migrated } = upgraded;
+        let after = swapped.and_then(|swapped| swapped.after).map(BatchTime::as_ms);
+        let reassigned = swapped.map_or(0, |swapped| swapped.reassigned);
+        let shadow = shadow.zip(asked).map(|(report, asked)| Shadowed {
+            accepted: asked.accepts(&report),
+            promoted: swapped.is_some(),
+            report,
+        });
+        Self { changes, after, reassigned, shadow, migrated }
+    }
+}
+
 pub(crate) fn upgrade(options: &Options) -> Result<()> {
     if options.plugins.is_empty() && options.file.is_none() {
         let remedy = "say what is new: NAME=COMPONENT, such as text=./text.wasm, or --file FILE";
@@ -123,6 +147,7 @@ pub(crate) fn upgrade(options: &Options) -> Result<()> {
     let found = |path: &Path| absolute(path).with_context(|| format!("finding {}", path.display()));
     let plugins = options.plugins.iter().map(|(name, path)| Ok((name.clone(), found(path)?)));
     let request = Request {
+        pipeline: None,
         plugins: plugins.collect::<Result<_>>()?,
         file: options.file.as_deref().map(found).transpose()?,
         allowed: options.allowed.clone(),
@@ -145,9 +170,11 @@ pub(crate) fn roll_back(target: &Target, drops: &Drops, json: bool) -> Result<()
 fn ask(target: &Target, request: Request, json: bool) -> Result<()> {
     let (name, checkpoint) = target.checkpoint()?;
     if host_file::running(&checkpoint)?.is_none() {
-        bail!("{name} is not running; start it with what is new: millstream run {}", target.file().display());
+        let first = if request.back { "first" } else { "with what is new" };
+        bail!("{name} is not running; start it {first}: millstream run {}", target.file().display());
     }
     let shadow = request.shadow;
+    let request = Request { pipeline: Some(name.clone()), ..request };
     let report = runtime()?.block_on(control::upgrade(&checkpoint, request))?;
     match json {
         true => println!("{}", serde_json::to_string(&report)?),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use millstream_model::Version;
+use millstream_plugins::Cache;
 use tokio::sync::watch;
 
 use super::{Adopted, Files, Loaded};
@@ -25,6 +26,7 @@ pub(super) struct Return {
     pub(super) given: Overrides,
     /// None: no version is written down.
     pub(super) store: Option<Store>,
+    pub(super) compiled: Option<Cache>,
     /// The version that comes back.
     pub(super) to: Arc<Loaded>,
     /// What was written down when it was adopted, if it was.
@@ -68,7 +70,8 @@ impl Return {
     async fn write_down(&self) -> Result<()> {
         let Some(store) = &self.store else { return Ok(()) };
         // Whatever was put in place of them since the upgrade belongs to the version that failed.
-        let files = Files::now(&self.target.read().await?, &self.given)?;
+        let read = self.target.read_with(self.compiled.clone()).await?;
+        let files = Files::now(&read, &self.given)?;
         let before = self.before();
         let adopted = self.adopted.iter().flat_map(|adopted| &adopted.drop_states);
         let drop_states = adopted.chain(&self.drop_states).cloned().collect();

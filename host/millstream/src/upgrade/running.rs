@@ -5,39 +5,35 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use millstream_connectors::{Handover, Screen};
-use millstream_engine::{Code, Upgrade, UpgradeError, Upgraded, Upgrader};
+use millstream_engine::{Code, Upgrade, UpgradeError, Upgrader};
+use millstream_model::Version;
 use millstream_model::pipeline::Probation;
-use millstream_model::{BatchTime, Version};
-use millstream_pipeline::{Checked, SELF};
+use millstream_pipeline::{Checked, Diagnostics, SELF};
 use millstream_platform::{Spare, crash_point};
 use millstream_plugins::Cache;
 use tokio::sync::{Mutex, MutexGuard, watch};
 
+use super::asker::Decision;
 use super::changes::{changes, fixed, wider};
 use super::returning::Return;
-use super::shadow::Shadowed;
-use super::{Adopted, Files, Report, Request, Returned};
-use crate::allowed::Allowed;
-use crate::load::{Overrides, Refused, check_components, check_text};
+use super::{Adopted, Asker, Files, Loaded, Report, Request, Returned, ShadowRequest};
+use crate::load::{Overrides, Refused, check_text, refuse_unknown};
 use crate::status::VersionStatus;
 use crate::target::{Read, Target};
 use crate::versions::Store;
-use crate::wire::{close_unclaimed, names, version, wire};
+use crate::wire::{close_unclaimed, names, wire};
 
 type BoxFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// Of a version that ran before.
 const NO_PROBATION: Probation = Probation { batches: 0, failures_max: 0 };
 
-/// A version of a pipeline, with the files that its components were loaded from.
-pub(crate) struct Loaded {
-    pub(crate) text: String,
-    /// Whether a component carries it.
-    pub(crate) is_carried: bool,
-    pub(crate) overrides: Overrides,
-    pub(crate) checked: Checked,
-    /// What it may use, if a component carries it.
-    pub(crate) allowed: Allowed,
+/// How a version is compared with the one that runs, before it may take its place.
+struct Comparing {
+    shadow: ShadowRequest,
+    /// The version once more.
+    twin: Loaded,
+    asker: Asker,
 }
 
 /// A pipeline that runs, as far as it takes other code.
@@ -60,64 +56,50 @@ pub(crate) struct Running {
     pub(crate) version: watch::Sender<VersionStatus>,
 }
 
-impl Loaded {
-    pub(crate) fn version(&self) -> Version {
-        version(&self.text, &self.checked)
-    }
-
-    /// A version that the checkpoint folder keeps.
-    async fn kept(store: &Store, version: &Version, allowed: Allowed) -> Result<Self> {
-        let (text, checked) = store.checked(version).await?;
-        let is_carried = version.plugins.contains_key(SELF);
-        Ok(Self { text, is_carried, overrides: Overrides::new(), checked, allowed })
-    }
-}
-
 impl Running {
-    /// Goes over to what is asked for.
+    /// Goes over to what is asked for. A comparison is for the asker, and ends where they leave.
     ///
     /// # Errors
     /// The pipeline goes on as it was, and why.
-    pub(crate) async fn upgrade(self: &Arc<Self>, request: Request) -> Result<Report> {
+    pub(crate) async fn upgrade(self: &Arc<Self>, request: Request, asker: Asker) -> Result<Report> {
         let running = Arc::clone(self);
-        beside(async move { running.upgrade_here(request).await }).await
+        beside(async move { running.upgrade_here(request, asker).await }).await
     }
 
-    /// Goes over to the files as they are now.
+    /// Goes over to the files as they are now; nothing comes of it where they are what runs.
     ///
     /// # Errors
     /// The pipeline goes on as it was, and why.
-    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<Report> {
+    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<Option<Report>> {
         let running = Arc::clone(self);
         beside(async move { running.refresh_here().await }).await
     }
 
-    async fn upgrade_here(&self, request: Request) -> Result<Report> {
+    async fn upgrade_here(&self, request: Request, asker: Asker) -> Result<Report> {
         // One after the other.
         let mut current = self.current().await;
-        let (next, twin) = match request.back {
-            true => (self.before(&current).await?, None),
-            false => {
-                let next = self.load(&current, &request).await?;
-                let twin = match request.shadow {
-                    Some(_) => Some(self.load(&current, &request).await?),
-                    None => None,
-                };
-                (next, twin)
-            }
+        refuse_other(&current.checked.pipeline.name, request.pipeline.as_deref())?;
+        let next = match request.back {
+            true => self.before(&current).await?,
+            false => self.load(&current, &request).await?,
         };
-        self.go_over(&mut current, next, &request, twin).await
+        let comparing = match request.shadow {
+            Some(shadow) => {
+                Some(Comparing { shadow, twin: self.twin(&current, &request, &next).await?, asker })
+            }
+            None => None,
+        };
+        self.go_over(&mut current, next, &request, comparing).await
     }
 
-    async fn refresh_here(&self) -> Result<Report> {
+    async fn refresh_here(&self) -> Result<Option<Report>> {
         let mut current = self.current().await;
-        let (read, overrides, allowed) =
-            (self.target.read().await?, self.given.clone(), current.allowed.clone());
-        let compiled = self.compiled.clone();
-        let checked = check_components(&read, &allowed, overrides.clone(), compiled).await?;
-        let is_carried = read.carrier.is_some();
-        let next = Loaded { text: read.text, is_carried, overrides, checked, allowed };
-        self.go_over(&mut current, next, &Request::default(), None).await
+        let (read, given) = (self.files().await?, self.given.clone());
+        let next = Loaded::from_files(&read, given, current.allowed.clone(), self.compiled.clone()).await?;
+        match next.version() == current.version() {
+            true => Ok(None),
+            false => self.go_over(&mut current, next, &Request::default(), None).await.map(Some),
+        }
     }
 
     /// The version that runs.
@@ -130,13 +112,13 @@ impl Running {
     }
 
     /// Goes over to `next`, which is what was asked for. It may ask for what it is granted and what is allowed; the version
-    /// before, for anything at all. Where that is asked for, its `twin` runs beside the stream first.
+    /// before, for anything at all. Where that is asked for, it is compared first.
     async fn go_over(
         &self,
         current: &mut Arc<Loaded>,
         next: Loaded,
         request: &Request,
-        twin: Option<Loaded>,
+        comparing: Option<Comparing>,
     ) -> Result<Report> {
         let (from, to) = (current.version(), next.version());
         if from == to {
@@ -153,18 +135,23 @@ impl Running {
         let changes = changes(&current.checked, &next.checked);
         let concurrent = next.checked.pipeline.concurrent_batches;
         let code = self.wire(&next, concurrent).await?;
-        let shadow = match (request.shadow, &twin) {
-            (Some(asked), Some(twin)) => {
+        let (shadow, asker) = match comparing {
+            Some(Comparing { shadow, twin, asker }) => {
                 twin.checked.states.allow_drops(request.drop_states.iter().cloned());
-                Some(asked.of(self.wire(twin, 1).await?))
+                (Some(shadow.of(self.wire(&twin, 1).await?)), Some(asker))
             }
-            _ => None,
+            None => (None, None),
         };
         let probation = Some(self.probation(current, &next, request)?);
-        let adopt = self.adopt(&next, from.clone(), to.clone(), request).await?;
+        let decision = asker.as_ref().map(|asker| asker.decision.clone());
+        let adopt = self.adopt(&next, from.clone(), to.clone(), request, decision).await?;
         // Connections of sources that differ go to those in their place, or back.
         let (wanted, started) = (self.handover.want(), names(&code.sources));
-        let upgraded = self.upgrader.swap(Upgrade { code, adopt, shadow, probation }).await;
+        let swapping = self.upgrader.swap(Upgrade { code, adopt, shadow, probation });
+        let upgraded = match asker {
+            Some(asker) => asker.stay_for(swapping).await,
+            None => swapping.await,
+        };
         drop(wanted);
         if upgraded.as_ref().is_ok_and(|upgraded| upgraded.swapped.is_some()) {
             close_unclaimed(&self.handover, &next.checked.pipeline, &started);
@@ -182,20 +169,11 @@ impl Running {
                 error.into()
             }
         })?;
-        let Upgraded { swapped, shadow, migrated } = upgraded;
-        if let Some(swapped) = &swapped {
+        if let Some(swapped) = &upgraded.swapped {
             tracing::info!("upgraded: {}", changes.join("; "));
             self.version.send_replace(VersionStatus { runs: to, after: swapped.after, before: Some(from) });
         }
-        let after = swapped.and_then(|swapped| swapped.after).map(BatchTime::as_ms);
-        let reassigned = swapped.map_or(0, |swapped| swapped.reassigned);
-        let promoted = swapped.is_some();
-        let shadow = shadow.zip(request.shadow).map(|(report, asked)| Shadowed {
-            accepted: asked.accepts(&report),
-            promoted,
-            report,
-        });
-        Ok(Report { changes, after, reassigned, shadow, migrated })
+        Ok(Report::new(changes, upgraded, request.shadow))
     }
 
     async fn wire(&self, loaded: &Loaded, concurrent: u32) -> Result<Code> {
@@ -221,6 +199,7 @@ impl Running {
             target: self.target.clone(),
             given: self.given.clone(),
             store: self.store.clone(),
+            compiled: self.compiled.clone(),
             to: Arc::clone(current),
             adopted: earlier.filter(|adopted| adopted.version == from),
             drop_states: added_streams(&current.checked, &next.checked),
@@ -249,39 +228,59 @@ impl Running {
     }
 
     /// Keeps the version `to`, and gives what makes it the pipeline's own.
-    async fn adopt(&self, next: &Loaded, from: Version, to: Version, request: &Request) -> Result<BoxFuture> {
+    async fn adopt(
+        &self,
+        next: &Loaded,
+        from: Version,
+        to: Version,
+        request: &Request,
+        decision: Option<Decision>,
+    ) -> Result<BoxFuture> {
         let store = self.store.clone();
         let adopted = match &store {
             None => None,
             Some(store) => {
                 store.keep(&next.text, &next.checked, &next.overrides)?;
                 crash_point("version-kept");
-                let files = Files::now(&self.target.read().await?, &self.given)?;
+                let files = Files::now(&self.files().await?, &self.given)?;
                 let (allowed, drop_states) = (next.allowed.clone(), request.drop_states.clone());
                 Some(Adopted { version: to, before: Some(from), files, allowed, drop_states })
             }
         };
-        let returned = self.returned.clone();
+        // Also where its asker is gone by then.
+        let (returned, wanted) = (self.returned.clone(), self.handover.want());
         let adopt = async move {
+            let _wanted = wanted;
             if returned.is_there() {
                 let reason = "the version before came back by itself meanwhile: `millstream status` says why";
                 return Err(reason.to_owned());
             }
+            decision.map_or(Ok(()), |decision| decision.make())?;
             let Some((store, adopted)) = store.zip(adopted) else { return Ok(()) };
             store.adopt(&adopted).map_err(|error| format!("{error:#}"))
         };
         Ok(Box::pin(adopt))
     }
 
+    /// `next` once more, with states of its own.
+    async fn twin(&self, current: &Loaded, request: &Request, next: &Loaded) -> Result<Loaded> {
+        let twin = self.load(current, request).await?;
+        match twin.version() == next.version() {
+            true => Ok(twin),
+            false => Err(Refused("a file changed while it was being loaded; try again".to_owned()).into()),
+        }
+    }
+
+    /// What the pipeline was started from, as it is now.
+    async fn files(&self) -> Result<Read> {
+        self.target.read_with(self.compiled.clone()).await
+    }
+
     /// What is asked for; what is not spoken of is as it is.
     async fn load(&self, current: &Loaded, request: &Request) -> Result<Loaded> {
         let read = self.read(current, request).await?;
         let plugins = read.text().parse()?.plugins;
-        let is_known = |name: &String| plugins.iter().any(|plugin| plugin.name.value == *name);
-        if let Some(unknown) = request.plugins.keys().find(|name| !is_known(name)) {
-            let reason = format!("{} has no plugin \"{unknown}\"", read.text().name().display());
-            return Err(Refused(reason).into());
-        }
+        refuse_unknown(&read.text(), &plugins, request.plugins.keys())?;
         let mut overrides = Overrides::new();
         for plugin in &plugins {
             let name = &plugin.name.value;
@@ -311,16 +310,28 @@ impl Running {
         Ok(Loaded { text: read.text, is_carried, overrides, checked, allowed })
     }
 
-    /// The pipeline that is asked for. Paths in it are relative to the folder of the one that it takes the place of.
+    /// The pipeline that is asked for, which may use what it wants. Paths in it are relative to the folder of the one that it
+    /// takes the place of.
     async fn read(&self, current: &Loaded, request: &Request) -> Result<Read> {
-        let Some(file) = &request.file else {
-            let carrier = current.checked.components.get(SELF).map(|component| component.digest().to_owned());
-            return Ok(self.target.with_text(current.text.clone(), carrier.filter(|_| current.is_carried)));
+        let (text, carrier) = match &request.file {
+            None => {
+                let carrier = current.checked.components.get(SELF).filter(|_| current.is_carried);
+                (current.text.clone(), carrier.map(|component| component.digest().to_owned()))
+            }
+            Some(file) => {
+                let Target { checkpoint, .. } = self.target.clone();
+                let target = Target { pipeline: file.clone(), checkpoint };
+                let Read { text, carrier, .. } = target.read_with(self.compiled.clone()).await?;
+                (text, carrier)
+            }
         };
-        let Target { checkpoint, .. } = self.target.clone();
-        let read = Target { pipeline: file.clone(), checkpoint }.read().await?;
-        let read = self.target.with_text(read.text, read.carrier);
-        read.admit(&current.allowed.and(&request.allowed)).map_err(|error| in_place(request, error))?;
+        let read = self.target.with_text(text, carrier);
+        // What was allowed before is for those that are carried, and says nothing of a file in their place.
+        let admitted = match read.carrier {
+            Some(_) => read.admit(&current.allowed.and(&request.allowed)),
+            None => read.admit(&request.allowed),
+        };
+        admitted.map_err(|error| in_place(request, error))?;
         Ok(read)
     }
 
@@ -334,9 +345,21 @@ impl Running {
 }
 
 /// Loads, checks and compiles without a hurry: batches and receivers come first.
-async fn beside(work: impl Future<Output = Result<Report>> + Send + 'static) -> Result<Report> {
+async fn beside<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     let mut work = Spare::start("upgrade", work).context("starting a thread that prepares the upgrade")?;
     work.done().await.context("the upgrade was cut short; the log says why")?
+}
+
+/// Refuses what is meant for another pipeline than the one that runs, as the file says that was named.
+fn refuse_other(running: &str, asked: Option<&str>) -> Result<()> {
+    match asked.filter(|asked| *asked != running) {
+        None => Ok(()),
+        Some(asked) => Err(Refused(format!(
+            "the pipeline that runs on this checkpoint folder is \"{running}\", and not \"{asked}\"; name its own file, or \
+             another folder by --checkpoint"
+        ))
+        .into()),
+    }
 }
 
 /// The streams that a version has and the one before has not: what they keep goes where that one comes back.
@@ -351,33 +374,9 @@ fn added_streams(before: &Checked, next: &Checked) -> Vec<String> {
 /// A refusal of another pipeline file, whose diagnostics speak of the one that it takes the place of.
 fn in_place(request: &Request, error: anyhow::Error) -> anyhow::Error {
     match &request.file {
-        Some(file) => Refused(format!("{}, in the place of {error}", file.display())).into(),
-        None => error,
-    }
-}
-
-/// The version that a pipeline starts with: the one that it was given last while it ran, which is kept, unless its files are
-/// others by now.
-pub(crate) async fn choose(
-    read: &Read,
-    given: &Overrides,
-    allowed: &Allowed,
-    compiled: Option<Cache>,
-    kept: Option<(&Store, &Adopted)>,
-) -> Result<Loaded> {
-    if let Some((store, adopted)) = kept {
-        if adopted.files == Files::now(read, given)? {
-            tracing::info!("goes on with the version that it was upgraded to");
-            let loaded = Loaded::kept(store, &adopted.version, allowed.and(&adopted.allowed)).await?;
-            loaded.checked.states.allow_drops(adopted.drop_states.iter().cloned());
-            return Ok(loaded);
+        Some(file) if error.is::<Diagnostics>() => {
+            Refused(format!("{}, in the place of {error}", file.display())).into()
         }
-        tracing::warn!(
-            "{} or a component of it has changed since the pipeline was upgraded, and is taken instead",
-            read.file.display()
-        );
+        _ => error,
     }
-    let checked = check_components(read, allowed, given.clone(), compiled).await?;
-    let (text, is_carried) = (read.text.clone(), read.carrier.is_some());
-    Ok(Loaded { text, is_carried, overrides: given.clone(), checked, allowed: allowed.clone() })
 }

@@ -8,8 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use millstream_model::pipeline::PluginSpec;
 use millstream_platform::{Clock, SystemClock};
+use millstream_plugins::Cache;
 
 use super::Running;
+use crate::load::Overrides;
+use crate::target::Target;
 use crate::told;
 
 /// How often the files are looked at. A file that is being written is taken when it has stayed the same in between.
@@ -26,42 +29,64 @@ struct Files {
     components: BTreeMap<PathBuf, Stamp>,
 }
 
-/// Lets the pipeline go over to its files whenever they have changed.
-pub(crate) async fn watch(running: Arc<Running>) {
-    let mut taken = look(&running, Files::default()).await;
-    let mut seen = taken.clone();
-    loop {
-        SystemClock.sleep_until(SystemClock.elapsed() + LOOK_EVERY).await;
-        let now = look(&running, seen.clone()).await;
-        if now == seen && now != taken {
-            match running.refresh().await {
-                Ok(report) => tracing::info!("the files have changed: {}", report.changes.join("; ")),
-                Err(error) => tracing::error!("the files have changed, and are not taken: {}", told(&error)),
+/// The files of a pipeline, as they were when it was read.
+pub(crate) struct Watched {
+    target: Target,
+    given: Overrides,
+    compiled: Option<Cache>,
+    taken: Files,
+}
+
+impl Watched {
+    /// The files as they are now; `given` take the place of components that the pipeline file names.
+    pub(crate) async fn look(target: &Target, given: Overrides, compiled: Option<&Cache>) -> Self {
+        let (target, compiled) = (target.clone(), compiled.cloned());
+        let mut watched = Self { target, given, compiled, taken: Files::default() };
+        watched.taken = watched.now(Files::default()).await;
+        watched
+    }
+
+    /// Lets the pipeline go over to its files whenever they have changed.
+    pub(crate) async fn watch(self, running: Arc<Running>) {
+        let (mut taken, mut seen) = (self.taken.clone(), self.taken.clone());
+        loop {
+            SystemClock.sleep_until(SystemClock.elapsed() + LOOK_EVERY).await;
+            let now = self.now(seen.clone()).await;
+            if now == seen && now != taken {
+                take(&running).await;
+                taken.clone_from(&now);
             }
-            taken.clone_from(&now);
+            seen = now;
         }
-        seen = now;
+    }
+
+    /// The files as they are now. Which components there are is found out again only where the pipeline's own file is another
+    /// than it was.
+    async fn now(&self, before: Files) -> Files {
+        let pipeline = stamp(self.target.file());
+        let paths: Vec<PathBuf> = match pipeline.is_some() && pipeline == before.pipeline {
+            true => before.components.into_keys().collect(),
+            false => self.components().await,
+        };
+        Files { pipeline, components: paths.into_iter().map(|path| (path.clone(), stamp(&path))).collect() }
+    }
+
+    /// The components' files; none, of a pipeline that cannot be read.
+    async fn components(&self) -> Vec<PathBuf> {
+        let read = self.target.read_with(self.compiled.clone()).await;
+        let plugins = read.and_then(|read| Ok(read.text().parse()?)).map(|pipeline| pipeline.plugins);
+        let path =
+            |spec: PluginSpec| self.given.get(&spec.name.value).cloned().unwrap_or(spec.component.value);
+        plugins.unwrap_or_default().into_iter().map(path).collect()
     }
 }
 
-/// The files as they are now. Which components there are is found out again only where the pipeline's own file is another
-/// than it was.
-async fn look(running: &Running, before: Files) -> Files {
-    let pipeline = stamp(running.target.file());
-    let paths: Vec<PathBuf> = match pipeline.is_some() && pipeline == before.pipeline {
-        true => before.components.into_keys().collect(),
-        false => components(running).await,
-    };
-    Files { pipeline, components: paths.into_iter().map(|path| (path.clone(), stamp(&path))).collect() }
-}
-
-/// The components' files; none, of a pipeline that cannot be read.
-async fn components(running: &Running) -> Vec<PathBuf> {
-    let read = running.target.read().await.and_then(|read| Ok(read.text().parse()?));
-    let plugins = read.map(|pipeline| pipeline.plugins).unwrap_or_default();
-    let path =
-        |spec: PluginSpec| running.given.get(&spec.name.value).cloned().unwrap_or(spec.component.value);
-    plugins.into_iter().map(path).collect()
+async fn take(running: &Arc<Running>) {
+    match running.refresh().await {
+        Ok(Some(report)) => tracing::info!("the files have changed: {}", report.changes.join("; ")),
+        Ok(None) => tracing::info!("the files have changed, and are what runs"),
+        Err(error) => tracing::error!("the files have changed, and are not taken: {}", told(&error)),
+    }
 }
 
 fn stamp(path: &Path) -> Stamp {

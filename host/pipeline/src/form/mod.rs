@@ -28,7 +28,7 @@ use crate::place::Lines;
 use section::Section;
 
 pub(crate) use case::{CaseDraft, GivenDraft, RowDraft};
-pub use settings::defaults;
+pub use settings::{PROBATION_MAX, defaults};
 
 /// A larger file is refused unread.
 const FILE_BYTES_MAX: usize = 1 << 20;

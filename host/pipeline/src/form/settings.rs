@@ -11,8 +11,8 @@ const BLOCK_INTERVAL_MAX: Duration = Duration::from_millis(200);
 /// More batches at once take more memory and are no faster.
 const CONCURRENT_BATCHES_MAX: u64 = 64;
 const ATTEMPTS_MAX: u64 = 1_000;
-/// A version that is tried out for longer than this takes its memory for longer than it can be of use.
-const PROBATION_MAX: u64 = 1_000_000;
+/// A version that is tried out for more batches than this takes its memory for longer than it can be of use.
+pub const PROBATION_MAX: u32 = 1_000_000;
 
 /// The pipeline of a file that says nothing: no name, nothing in it, and every setting at its default.
 pub fn defaults() -> Pipeline {
@@ -116,8 +116,9 @@ fn within(item: Item<'_>, count: u64, most: u64) -> Option<u32> {
 fn probation(item: Item<'_>) -> Option<Probation> {
     let mut section = item.section("\"upgrade\"".to_owned(), item.place)?;
     let mut settings = Probation::default();
-    let batches =
-        section.optional("probation").and_then(|item| within(item, item.count_or_none()?, PROBATION_MAX));
+    let batches = section
+        .optional("probation")
+        .and_then(|item| within(item, item.count_or_none()?, u64::from(PROBATION_MAX)));
     set(&mut settings.batches, batches);
     set(&mut settings.failures_max, section.optional("max-failures").and_then(Item::count_or_none));
     section.finish();

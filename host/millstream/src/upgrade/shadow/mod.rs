@@ -10,7 +10,7 @@ use clap::Args;
 use millstream_engine::{Code, DifferingRow, Shadow, ShadowReport, Side, SinkDifferences};
 use serde::{Deserialize, Serialize};
 
-use crate::printable;
+use crate::printable_line;
 
 /// What `upgrade` takes of it.
 #[derive(Args)]
@@ -112,7 +112,7 @@ pub(super) fn as_text(report: &ShadowReport) -> String {
             [report.after_ms, report.before_ms].map(|took_ms| took_ms / report.batches as f64);
         lines.push(format!("took {after:.1} ms a batch, before {before:.1} ms"));
     }
-    lines.iter().map(|line| format!("{}\n", printable(&line.replace('\n', " ")))).collect()
+    lines.iter().map(|line| format!("{}\n", printable_line(line))).collect()
 }
 
 fn summary(report: &ShadowReport) -> String {
