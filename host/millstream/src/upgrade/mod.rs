@@ -171,7 +171,11 @@ fn ask(target: &Target, request: Request, json: bool) -> Result<()> {
     let (name, checkpoint) = target.checkpoint()?;
     if host_file::running(&checkpoint)?.is_none() {
         let first = if request.back { "first" } else { "with what is new" };
-        bail!("{name} is not running; start it {first}: millstream run {}", target.file().display());
+        let (folder, file) = (checkpoint.display(), target.file().display());
+        bail!(
+            "{name} is not running on the checkpoint folder {folder}; start it {first}: millstream run {file}, or say by \
+             --checkpoint where it runs"
+        );
     }
     let shadow = request.shadow;
     let request = Request { pipeline: Some(name.clone()), ..request };
