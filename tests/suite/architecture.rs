@@ -9,7 +9,7 @@ use serde_json::Value;
 /// The layers, from the bottom up, with those that each may know.
 const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
-    ("platform", &["model"]),
+    ("platform", &[]),
     ("journal", &["model", "platform"]),
     ("state", &["model", "platform", "journal"]),
     ("query", &["model"]),

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::variant;
 use crate::process::{Process, send};
-use crate::support::{Project, stderr, stdout};
+use crate::support::Project;
 
 const PIPELINE: &str = r#"
 name = "mistaken"
@@ -33,46 +33,28 @@ path = "out"
 format = "text"
 "#;
 
-fn running(project: &Project, options: &[&str]) -> Process {
-    let process = Process::start(&mut project.command("run", options));
-    process.wait_for("mistaken runs");
-    process
-}
-
-/// What is told of a command that is refused.
-fn refused(project: &Project, command: &str, arguments: &[&str]) -> String {
-    let asked = project.run(command, arguments);
-    assert_eq!(asked.status.code(), Some(78), "{command} {arguments:?}: {}", stderr(&asked));
-    stderr(&asked)
-}
-
-fn upgraded(project: &Project, arguments: &[&str]) {
-    let asked = project.run("upgrade", arguments);
-    assert!(asked.status.success(), "{arguments:?}: {}", stderr(&asked));
-}
-
 #[test]
 fn what_is_allowed_to_a_pipeline_file_is_refused_and_in_no_later_upgrades_way() {
     let project = Project::new(PIPELINE);
-    let process = running(&project, &[]);
+    let process = Process::running(&project);
     let text = format!("text={}", variant(&project, "text", 1).display());
-    let told = refused(&project, "upgrade", &[&text, "--allow", "network=127.0.0.1:9"]);
+    let told = project.refused("upgrade", &[&text, "--allow", "network=127.0.0.1:9"]);
     assert!(told.contains("--allow"), "{told}");
     let other = Project::new(&PIPELINE.replace("\"words\"", "\"lines\""));
-    upgraded(&project, &[&text, "--file", other.path("pipeline.toml").to_str().unwrap()]);
+    project.done("upgrade", &[&text, "--file", other.path("pipeline.toml").to_str().unwrap()]);
     drop(process);
 }
 
 #[test]
 fn a_pipeline_of_another_name_changes_nothing_of_the_one_that_runs_on_the_folder() {
     let project = Project::new(PIPELINE);
-    let process = running(&project, &[]);
+    let process = Process::running(&project);
     let text = format!("text={}", variant(&project, "text", 1).display());
-    upgraded(&project, &[&text]);
+    project.done("upgrade", &[&text]);
     project.write_pipeline(&PIPELINE.replace("name = \"mistaken\"", "name = \"another\""));
     let commands: [(&str, &[&str]); 2] = [("upgrade", &[&text]), ("rollback", &[])];
     for (command, arguments) in commands {
-        let told = refused(&project, command, arguments);
+        let told = project.refused(command, arguments);
         assert!(told.contains("\"mistaken\"") && told.contains("\"another\""), "{told}");
     }
     drop(process);
@@ -81,21 +63,21 @@ fn a_pipeline_of_another_name_changes_nothing_of_the_one_that_runs_on_the_folder
 #[test]
 fn an_adopted_version_that_cannot_be_loaded_is_told_with_how_to_start_without_it() {
     let project = Project::new(PIPELINE);
-    let process = running(&project, &[]);
-    upgraded(&project, &[&format!("text={}", variant(&project, "text", 1).display())]);
+    let process = Process::running(&project);
+    project.done("upgrade", &[&format!("text={}", variant(&project, "text", 1).display())]);
     process.signal(Signal::TERM);
     process.end();
     let adopted = project.path("checkpoint/versions/adopted.json");
     let version: Value = serde_json::from_slice(&fs::read(&adopted).unwrap()).unwrap();
     let digest = version["version"]["plugins"]["text"].as_str().unwrap();
     project.write(&format!("checkpoint/versions/{digest}.wasm"), "damaged");
-    let told = refused(&project, "run", &[]);
+    let told = project.refused("run", &[]);
     assert!(told.contains(digest) && told.contains(adopted.to_str().unwrap()), "{told}");
     fs::write(&adopted, "{").unwrap();
-    let told = refused(&project, "run", &[]);
+    let told = project.refused("run", &[]);
     assert!(told.contains(adopted.to_str().unwrap()), "{told}");
     fs::remove_file(&adopted).unwrap();
-    drop(running(&project, &[]));
+    drop(Process::running(&project));
 }
 
 #[test]
@@ -103,7 +85,8 @@ fn files_that_are_written_again_as_they_were_are_no_failure_of_the_watch() {
     let project = Project::new("");
     project.write("text.wasm", fs::read(crate::support::component("text")).unwrap());
     project.write_pipeline(&PIPELINE.replace("{text}", "text.wasm"));
-    let process = running(&project, &["--watch"]);
+    let process = Process::start(&mut project.command("run", &["--watch"]));
+    process.wait_for("mistaken runs");
     project.write("text.wasm", "no component");
     process.wait_for("are not taken");
     project.write("text.wasm", fs::read(crate::support::component("text")).unwrap());
@@ -125,8 +108,7 @@ fn a_supervised_pipeline_starts_again_after_another_program_was_put_in_place_of_
     supervisor.wait_for("mistaken runs");
     project.write("next", "another program");
     fs::rename(project.path("next"), &program).unwrap();
-    let status: Value = serde_json::from_str(&stdout(&project.run("status", &["--json"]))).unwrap();
-    send(status["pid"].as_u64().unwrap().try_into().unwrap(), Signal::KILL);
+    send(project.status()["pid"].as_u64().unwrap().try_into().unwrap(), Signal::KILL);
     supervisor.wait_for("starts again");
     crate::process::until("the pipeline that was started again", || {
         (supervisor.log().matches("mistaken runs").count() == 2).then_some(())
