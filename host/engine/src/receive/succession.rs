@@ -58,6 +58,12 @@ impl Receivers {
         self.retired_by = None;
     }
 
+    /// Whether one of `sources` has a lane that no receiver was on.
+    pub(crate) fn lack_lanes_of(&self, sources: &[SourceBinding]) -> bool {
+        let is_known = |lane: &Lane| self.lanes.iter().any(|receiver| receiver.outlet.lane() == lane);
+        sources.iter().flat_map(SourceBinding::lanes).any(|lane| !is_known(&lane))
+    }
+
     /// Starts the receivers of `sources` that do not run, each behind the one before it on its lane, or where `start`
     /// says, if there was none.
     pub(crate) fn succeed(

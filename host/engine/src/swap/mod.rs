@@ -319,13 +319,15 @@ impl Run {
         Ok(Swapped { after, reassigned })
     }
 
-    /// Starts the receivers of `code` that do not run.
+    /// Starts the receivers of `code` that do not run. The log is asked only for those that are new: it may be being written to.
     pub(crate) async fn succeed(&mut self, code: &Code) -> Result<(), EngineError> {
-        let mut starts = match &self.journal {
-            Some(journal) => journal.log.peek(|ledger| recover::lane_starts(ledger, &journal.wal)).await,
-            None => Default::default(),
-        };
         let receivers = self.receivers.as_mut().expect("receivers are started before others succeed them");
+        let mut starts = match &self.journal {
+            Some(journal) if receivers.lack_lanes_of(&code.sources) => {
+                journal.log.peek(|ledger| recover::lane_starts(ledger, &journal.wal)).await
+            }
+            Some(_) | None => Default::default(),
+        };
         receivers.succeed(&code.sources, |lane| starts.remove(lane).unwrap_or_default())
     }
 
