@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use millstream_model::Lane;
+use millstream_model::{BatchTime, Lane};
 
 use crate::JournalError;
 use crate::entry::{self, Entry, Start};
@@ -32,6 +32,7 @@ pub(crate) fn plan(logs: &[Scanned], wals: &[Scanned]) -> Result<Plan, JournalEr
 
 /// The segments of the batch log that have to change. Behind damage, each segment goes on from what is known by then.
 fn mend_log(segments: &[Scanned]) -> Result<(Mended, Ledger), JournalError> {
+    let committed = last_committed(segments);
     let mut ledger = Ledger::default();
     let mut mended = Vec::new();
     for segment in segments {
@@ -49,7 +50,7 @@ fn mend_log(segments: &[Scanned]) -> Result<(Mended, Ledger), JournalError> {
             match ledger.apply(&record) {
                 Ok(()) => records.push(encode(&record)?),
                 Err(_) => {
-                    ledger.infer(&record);
+                    ledger.infer(&record, committed);
                     records.push(snapshot(&ledger)?);
                     is_changed = true;
                 }
@@ -64,6 +65,16 @@ fn mend_log(segments: &[Scanned]) -> Result<(Mended, Ledger), JournalError> {
         }
     }
     Ok((mended, ledger))
+}
+
+/// The batch that was committed last, as far as commits are left.
+fn last_committed(segments: &[Scanned]) -> Option<BatchTime> {
+    let records = segments.iter().flat_map(|segment| &segment.frames);
+    let time = |record| match record {
+        Record::Commit(commit) => Some(commit.time),
+        _ => None,
+    };
+    records.filter_map(|frame| serde_json::from_slice(&frame.body).ok().and_then(time)).max()
 }
 
 fn snapshot(ledger: &Ledger) -> Result<Body, JournalError> {

@@ -14,7 +14,6 @@ mod random_modules;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::{ArrayRef, BinaryViewArray, RecordBatch};
 use millstream_model::pipeline::{Grant, Limit, Located, Place, PluginSpec};
@@ -24,9 +23,9 @@ use millstream_plugins::{Plugin, PluginError, Sandbox};
 use component::{ANSWER_AT, CALLS_AT, DESCRIPTION_AT, Deed, Guest};
 use image::{Image, Span, Values, column};
 
-/// Limits that are soon reached.
+/// Limits that are soon reached, but for that of time: a busy machine may take long for what is well.
 fn limit() -> Limit {
-    Limit { time: Duration::from_millis(200), memory_bytes: 16 << 20, ..Limit::default() }
+    Limit { memory_bytes: 16 << 20, ..Limit::default() }
 }
 
 fn input() -> Schema {

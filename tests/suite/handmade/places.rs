@@ -1,20 +1,29 @@
 //! Wherever a component runs, it can misbehave: when it starts, describes itself, gives memory, is called, and cleans up.
 
-use super::{Deed, Guest, calls, calls_of_instance, check_broken, counting, limit, load};
+use std::time::Duration;
+
+use millstream_model::pipeline::Limit;
+
+use super::{Deed, Guest, calls, calls_of_instance, check_broken, counting, load};
 
 /// What each deed is told as, where it is one that a limit or the sandbox stops.
 const STOPPED: [(Deed, &str); 5] = [
     (Deed::Trap, "trapped: unreachable code"),
-    (Deed::Loop, "within its limit of 200ms"),
+    (Deed::Loop, "within its limit of 1s"),
     (Deed::Recurse, "trapped: the stack overflowed"),
     (Deed::GrowTable, "needs a table of more elements than its limit of 100000"),
     (Deed::GrowMemory, "needs more memory than its limit of 16 MiB"),
 ];
 
+/// Limits of which that of time is soon reached as well.
+fn limit() -> Limit {
+    Limit { time: Duration::from_secs(1), ..super::limit() }
+}
+
 fn told(deed: Deed, fragment: &str, place: &str) -> String {
     match (deed, place) {
         (Deed::Loop, "start") => fragment.to_owned(),
-        (Deed::Loop, _) => "ran longer than its limit of 200ms".to_owned(),
+        (Deed::Loop, _) => "ran longer than its limit of 1s".to_owned(),
         _ => fragment.to_owned(),
     }
 }

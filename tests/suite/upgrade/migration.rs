@@ -170,6 +170,7 @@ impl Counting {
     }
 }
 
+/// The pipeline with that component, and a line for its limits, whose batches come so often.
 pub(super) fn pipeline(component: &str, limit: &str, interval: &str) -> String {
     PIPELINE.replace("COMPONENT", component).replace("LIMIT", limit).replace("INTERVAL", interval)
 }

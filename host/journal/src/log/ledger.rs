@@ -1,5 +1,7 @@
 //! What the batch log comes to: a pure fold of its records.
 
+mod infer;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -169,38 +171,6 @@ impl Ledger {
             }
         }
         ends
-    }
-
-    /// Takes into account what a record reveals about others before it that are lost: that what it continues was begun,
-    /// and what comes before it in order is done.
-    pub(crate) fn infer(&mut self, record: &Record) {
-        match record {
-            Record::Begin(manifest) if self.last.is_none_or(|last| last < manifest.time) => {
-                // What it takes tells how far the batches before it came; of origins, all others stay known.
-                for input in &manifest.inputs {
-                    let is_same = self.lanes.get(&input.lane).is_some_and(|cut| cut.is_of(&input.records));
-                    if !is_same {
-                        self.lanes.remove(&input.lane);
-                    }
-                }
-                self.begin(manifest);
-            }
-            Record::Commit(commit) => {
-                while self.pending.front().is_some_and(|manifest| manifest.time < commit.time) {
-                    self.pending.pop_front();
-                }
-                self.unpublished = None;
-                if self.pending.front().is_some_and(|manifest| manifest.time == commit.time) {
-                    self.commit(commit);
-                } else {
-                    self.count(commit);
-                    self.last = self.last.max(Some(commit.time));
-                }
-            }
-            Record::Published { .. } => self.unpublished = None,
-            Record::Reassigned { time, version } => self.reassign(*time, version),
-            _ => {}
-        }
     }
 
     fn check_begin(&self, manifest: &Manifest) -> Result<(), LedgerError> {

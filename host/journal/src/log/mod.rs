@@ -31,14 +31,17 @@ pub use ledger::{Cut, Failure, Ledger, Record, Taken};
 
 /// The batch log, and what it comes to.
 ///
-/// After an error other than `Full` and `Contradiction` it refuses everything: what is on disk is known only by opening
-/// the journal again.
+/// After an error other than `Full` and `Contradiction` it refuses everything with that error: what is on disk is known only by
+/// opening the journal again. So whoever writes is told what has failed, also where that was another's write.
 pub struct BatchLog {
     folder: Folder,
     segment_bytes: u64,
     segments_kept: usize,
     ledger: Ledger,
+    /// None, once it has failed.
     tail: Option<Tail>,
+    /// What it has failed with.
+    failure: JournalError,
     wal: Arc<Shared>,
 }
 
@@ -114,7 +117,8 @@ impl BatchLog {
         limits: &Limits,
     ) -> Result<Self, JournalError> {
         let (segment_bytes, segments_kept) = (limits.log_segment_bytes, limits.log_segments_kept);
-        let mut log = Self { folder, segment_bytes, segments_kept, ledger, tail: None, wal };
+        let failure = JournalError::Closed;
+        let mut log = Self { folder, segment_bytes, segments_kept, ledger, tail: None, failure, wal };
         let tail = match number {
             Some(number) => {
                 let bytes = log.folder.length(number).await?;
@@ -131,7 +135,21 @@ impl BatchLog {
         self.ledger.check(&record)?;
         let body = encode(&record)?;
         // Whatever goes wrong between here and the end: there is no tail any more to write to.
-        let mut tail = self.tail.take().ok_or(JournalError::Closed)?;
+        let tail = self.tail.take().ok_or_else(|| self.failure.clone())?;
+        let appended = self.append(tail, &record, body, durable).await;
+        if let (None, Err(error)) = (&self.tail, &appended) {
+            self.failure = error.clone();
+        }
+        appended
+    }
+
+    async fn append(
+        &mut self,
+        mut tail: Tail,
+        record: &Record,
+        body: Body,
+        durable: bool,
+    ) -> Result<(), JournalError> {
         if tail.bytes >= self.segment_bytes {
             tail = self.roll(tail).await?;
         }
@@ -144,7 +162,7 @@ impl BatchLog {
         if durable {
             tail.sync(&self.folder).await?;
         }
-        self.ledger.apply(&record)?;
+        self.ledger.apply(record)?;
         self.tail = Some(tail);
         if durable {
             self.wal.settle(&self.ledger.released());

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use millstream_model::{BatchTime, Payload};
+use millstream_model::{BatchTime, Manifest, Payload, Records};
 use millstream_platform::{Disk, MemoryDisk, Seeded};
 
 use super::{FOLDER, commit, lane, manifest, open};
@@ -112,6 +112,43 @@ async fn a_missing_segment_is_made_up_for_by_a_note_of_what_is_lost() {
         let report = repair(disk, Path::new(FOLDER)).await.unwrap();
         assert!(!matches!(report.verdict, Verdict::Refused(_)), "{missing}: {}", report.verdict);
         records(&memory, limits(1)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_batch_had_taken_whose_beginning_is_lost_is_the_next_ones_unless_it_was_committed() {
+    for (committed, left) in [(0, [(0, 2), (2, 6)].as_slice()), (1, &[(2, 6)]), (2, &[(4, 6)]), (3, &[])] {
+        let memory = MemoryDisk::new();
+        let disk: Arc<dyn Disk> = Arc::new(memory.clone());
+        let mut running = open(&disk, Limits::default()).await.unwrap();
+        for line in LINES {
+            running.receive(&lane("a"), &[line]).await;
+        }
+        for time in 1..=3 {
+            let end = 2 * time as u64;
+            running.batches.begin(manifest(time, &[(&lane("a"), end - 2..end)])).await.unwrap();
+        }
+        for time in 1..=committed {
+            running.batches.commit(commit(time, 2)).await.unwrap();
+            running.batches.published(BatchTime::from_ms(time)).await.unwrap();
+        }
+        running.stop().await.unwrap();
+        let path = Path::new(FOLDER).join("log/00000000000000000001.log");
+        let bytes = memory.read(&path).await.unwrap();
+        let second = b"{\"begin\":{\"time\":2,";
+        let at = bytes.windows(second.len()).position(|window| window == second).unwrap();
+        memory.flip_bit(&path, at as u64 * 8).unwrap();
+        let report = repair(Arc::clone(&disk), Path::new(FOLDER)).await.unwrap();
+        assert!(report.lost.is_empty(), "{committed}: {:?}", report.lost);
+        let running = open(&disk, Limits::default()).await.unwrap();
+        let ledger = running.batches.ledger();
+        let range = |manifest: &Manifest| match &manifest.inputs[0].records {
+            Records::Logged(range) => (range.records.start, range.records.end),
+            Records::Direct(_) => unreachable!(),
+        };
+        assert_eq!(ledger.pending.iter().map(range).collect::<Vec<_>>(), left, "{committed}");
+        assert_eq!(ledger.batches, committed as u64);
+        running.stop().await.unwrap();
     }
 }
 
