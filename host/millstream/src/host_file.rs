@@ -1,15 +1,25 @@
 //! How a running pipeline is found: a lock in its checkpoint folder, and beside it who holds it.
 //!
-//! The lock is the truth: it ends with the process, however that ends. `host.json` only says which process it is.
+//! The lock is the truth: it ends with the process, however that ends. `host.json` only says which process it is. Who runs holds the
+//! lock alone, and who looks whether one does shares it for a moment.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::load::Refused;
+
+#[cfg(test)]
+mod tests;
+
+/// How often a lock is tried that others look at, and how long it is waited for them in between.
+const LOOKS: u32 = 1_000;
+const LOOK: Duration = Duration::from_millis(1);
 
 /// What `host.json` says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,10 +51,9 @@ impl Lock {
     /// Takes the checkpoint folder for this process, unless another process has it.
     pub(crate) fn take_if_free(checkpoint: &Path) -> Result<Option<Self>> {
         let file = open_to_take(checkpoint)?;
-        match file.try_lock() {
-            Ok(()) => Self::hold(checkpoint, file).map(Some),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => bail!("locking {}: {error}", checkpoint.display()),
+        match try_lock(&file).with_context(|| format!("locking {}", checkpoint.display()))? {
+            true => Self::hold(checkpoint, file).map(Some),
+            false => Ok(None),
         }
     }
 
@@ -74,6 +83,25 @@ impl Drop for Lock {
     }
 }
 
+/// Locks the file, unless another process has. Those that only look share the lock for a moment, which is waited for.
+#[allow(clippy::disallowed_methods, reason = "nothing tells that a process has looked")]
+fn try_lock(file: &File) -> io::Result<bool> {
+    for _ in 0..LOOKS {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        match file.try_lock_shared() {
+            Ok(()) => file.unlock()?,
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(false)
+}
+
 /// Who holds a checkpoint folder.
 #[derive(Debug)]
 pub(crate) enum Holder {
@@ -89,7 +117,7 @@ pub(crate) fn holder(checkpoint: &Path) -> Result<Holder> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Holder::Nobody),
         opened => opened.map_err(|error| unopened(checkpoint, &error))?,
     };
-    match file.try_lock() {
+    match file.try_lock_shared() {
         Ok(()) => Ok(Holder::Nobody),
         Err(TryLockError::WouldBlock) => match read(checkpoint) {
             Err(error) if is_missing(&error) => Ok(Holder::Unnamed),

@@ -27,7 +27,7 @@ use crate::status::VersionStatus;
 use crate::supervise::supervise;
 use crate::takeover::{Giving, take_over};
 use crate::target::{Read, Target};
-use crate::upgrade::{Adopted, Drops, Loaded, Returned, Running, Watched, choose};
+use crate::upgrade::{Adopted, Drops, Loaded, Returned, Running, Watched, choose, stamp};
 use crate::versions::Store;
 use crate::wire::{
     close_unclaimed, dead_letters, dead_letters_file, names, policy, state_limits, threads, wire,
@@ -74,10 +74,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     runtime()?.block_on(async {
         let (handle, stop) = listen_for_signals()?;
-        let read = options.target.read().await?;
+        let (unread, read) = (stamp(options.target.file()), options.target.read().await?);
         let (compiled, screen) = (read.compiled(), Screen::stdout(options.json));
         let watched = match options.watch {
-            true => Some(Watched::look(&options.target, options.given(), compiled.as_ref()).await),
+            true => Some(Watched::look(&options.target, unread, options.given(), compiled.as_ref()).await),
             false => None,
         };
         let (folder, handover) = (read.text().parse()?.checkpoint, Handover::default());

@@ -34,7 +34,7 @@ pub(crate) use loaded::{Loaded, choose};
 pub(crate) use returning::Returned;
 pub(crate) use running::Running;
 pub(crate) use shadow::{ShadowRequest, Shadowed};
-pub(crate) use watch::Watched;
+pub(crate) use watch::{Watched, stamp};
 
 /// What `upgrade` takes.
 #[derive(Args)]

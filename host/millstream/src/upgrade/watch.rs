@@ -19,7 +19,7 @@ use crate::told;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// What tells a file from what it was: its length and when it was changed; nothing, where it is not there.
-type Stamp = Option<(u64, SystemTime)>;
+pub(crate) type Stamp = Option<(u64, SystemTime)>;
 
 /// The files that a pipeline is made of.
 #[derive(Clone, Default, PartialEq)]
@@ -38,11 +38,17 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// The files as they are now; `given` take the place of components that the pipeline file names.
-    pub(crate) async fn look(target: &Target, given: Overrides, compiled: Option<&Cache>) -> Self {
+    /// The files as they are now, but for the pipeline's own, which was `read` when it was so; `given` take the place of
+    /// components that it names.
+    pub(crate) async fn look(
+        target: &Target,
+        read: Stamp,
+        given: Overrides,
+        compiled: Option<&Cache>,
+    ) -> Self {
         let (target, compiled) = (target.clone(), compiled.cloned());
         let mut watched = Self { target, given, compiled, taken: Files::default() };
-        watched.taken = watched.now(Files::default()).await;
+        watched.taken = Files { pipeline: read, ..watched.now(Files::default()).await };
         watched
     }
 
@@ -89,7 +95,8 @@ async fn take(running: &Arc<Running>) {
     }
 }
 
-fn stamp(path: &Path) -> Stamp {
+/// What tells the file from what it was, as it is now.
+pub(crate) fn stamp(path: &Path) -> Stamp {
     let about = fs::metadata(path).ok()?;
     Some((about.len(), about.modified().ok()?))
 }
