@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Error, Result};
 use millstream_model::pipeline::{Grant, Limit, Located, Place, PluginSpec};
 use millstream_plugins::{Cache, Child, Compiler, Plugin, Sandbox};
+
+use crate::state::median;
 
 const ROUNDS: usize = 21;
 
@@ -48,15 +50,9 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// The median, in ms.
-fn median(mut times: Vec<Duration>) -> f64 {
-    times.sort();
-    times[times.len() / 2].as_secs_f64() * 1e3
-}
-
-/// Everything from the file on, the component's own start and description included.
+/// Everything from the file on, the component's own start and description included; in ms.
 #[allow(clippy::disallowed_methods, reason = "a bench measures real time")]
-async fn load(sandbox: &Sandbox, component: &Path) -> Result<Duration> {
+async fn load(sandbox: &Sandbox, component: &Path) -> Result<f64> {
     let spec = PluginSpec {
         name: Located { value: "plugin".to_owned(), place: Place::default() },
         component: Located { value: component.to_owned(), place: Place::default() },
@@ -66,14 +62,14 @@ async fn load(sandbox: &Sandbox, component: &Path) -> Result<Duration> {
     };
     let begun = Instant::now();
     drop(Plugin::load(sandbox, &spec).await?);
-    Ok(begun.elapsed())
+    Ok(begun.elapsed().as_secs_f64() * 1e3)
 }
 
-/// The component's bytes to code that can be run, its SHA-256 included.
+/// The component's bytes to code that can be run, its SHA-256 included; in ms.
 #[allow(clippy::disallowed_methods, reason = "a bench measures real time")]
-async fn load_code(sandbox: &Sandbox, component: &Path) -> Result<Duration> {
+async fn load_code(sandbox: &Sandbox, component: &Path) -> Result<f64> {
     let bytes = fs::read(component)?;
     let begun = Instant::now();
     drop(sandbox.compile(&bytes, &Limit::default()).await.map_err(Error::msg)?);
-    Ok(begun.elapsed())
+    Ok(begun.elapsed().as_secs_f64() * 1e3)
 }

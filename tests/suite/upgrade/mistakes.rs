@@ -6,32 +6,10 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use super::losses::PIPELINE;
 use super::variant;
 use crate::process::{Process, send};
 use crate::support::Project;
-
-const PIPELINE: &str = r#"
-name = "mistaken"
-batch-interval = "50ms"
-checkpoint = "checkpoint"
-
-[plugins.text]
-component = "{text}"
-
-[sources.lines]
-type = "files"
-path = "in/*.txt"
-
-[streams.words]
-from = "lines"
-flat-map = "text.split-words"
-
-[sinks.out]
-from = "words"
-type = "files"
-path = "out"
-format = "text"
-"#;
 
 #[test]
 fn what_is_allowed_to_a_pipeline_file_is_refused_and_in_no_later_upgrades_way() {
@@ -40,7 +18,7 @@ fn what_is_allowed_to_a_pipeline_file_is_refused_and_in_no_later_upgrades_way() 
     let text = format!("text={}", variant(&project, "text", 1).display());
     let told = project.refused("upgrade", &[&text, "--allow", "network=127.0.0.1:9"]);
     assert!(told.contains("--allow"), "{told}");
-    let other = Project::new(&PIPELINE.replace("\"words\"", "\"lines\""));
+    let other = Project::new(&PIPELINE.replace("from = \"words\"", "from = \"lines\""));
     project.done("upgrade", &[&text, "--file", other.path("pipeline.toml").to_str().unwrap()]);
     drop(process);
 }
@@ -51,11 +29,11 @@ fn a_pipeline_of_another_name_changes_nothing_of_the_one_that_runs_on_the_folder
     let process = Process::running(&project);
     let text = format!("text={}", variant(&project, "text", 1).display());
     project.done("upgrade", &[&text]);
-    project.write_pipeline(&PIPELINE.replace("name = \"mistaken\"", "name = \"another\""));
+    project.write_pipeline(&PIPELINE.replace("name = \"losses\"", "name = \"another\""));
     let commands: [(&str, &[&str]); 2] = [("upgrade", &[&text]), ("rollback", &[])];
     for (command, arguments) in commands {
         let told = project.refused(command, arguments);
-        assert!(told.contains("\"mistaken\"") && told.contains("\"another\""), "{told}");
+        assert!(told.contains("\"losses\"") && told.contains("\"another\""), "{told}");
     }
     drop(process);
 }
@@ -86,7 +64,7 @@ fn files_that_are_written_again_as_they_were_are_no_failure_of_the_watch() {
     project.write("text.wasm", fs::read(crate::support::component("text")).unwrap());
     project.write_pipeline(&PIPELINE.replace("{text}", "text.wasm"));
     let process = Process::start(&mut project.command("run", &["--watch"]));
-    process.wait_for("mistaken runs");
+    process.wait_for("losses runs");
     project.write("text.wasm", "no component");
     process.wait_for("are not taken");
     project.write("text.wasm", fs::read(crate::support::component("text")).unwrap());
@@ -105,13 +83,13 @@ fn a_supervised_pipeline_starts_again_after_another_program_was_put_in_place_of_
     command.env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command.arg("run").arg(project.path("pipeline.toml")).arg("--supervise");
     let supervisor = Process::start(&mut command);
-    supervisor.wait_for("mistaken runs");
+    supervisor.wait_for("losses runs");
     project.write("next", "another program");
     fs::rename(project.path("next"), &program).unwrap();
     send(project.status()["pid"].as_u64().unwrap().try_into().unwrap(), Signal::KILL);
     supervisor.wait_for("starts again");
     crate::process::until("the pipeline that was started again", || {
-        (supervisor.log().matches("mistaken runs").count() == 2).then_some(())
+        (supervisor.log().matches("losses runs").count() == 2).then_some(())
     });
     supervisor.signal(Signal::TERM);
     let (status, log) = supervisor.end();
