@@ -212,14 +212,20 @@ async fn receivers_go_back_behind_those_that_took_their_place() {
     }
 }
 
-#[tokio::test]
-async fn a_version_comes_back_to_its_states_though_there_is_nothing_in_those_of_the_one_that_failed() {
+/// A pipeline that has done a batch, with a version on probation that dropped its states; and whether that is taken back.
+async fn forgetful() -> (Lab, Life, Arc<AtomicBool>) {
     let mut lab = Lab::durable().on_error(OnError::DeadLetter);
     lab.keeps = tally(1);
     let mut life = lab.running().await;
     batch(&lab, &mut life, "a\n", 1).await;
     forget(&mut lab);
     let is_back = upgrade(&mut lab, &life, 20, 0).await;
+    (lab, life, is_back)
+}
+
+#[tokio::test]
+async fn a_version_comes_back_to_its_states_though_there_is_nothing_in_those_of_the_one_that_failed() {
+    let (mut lab, mut life, is_back) = forgetful().await;
     batch(&lab, &mut life, "crash\n", 2).await;
     assert!(is_back.load(Ordering::SeqCst));
     batch(&lab, &mut life, "b\n", 3).await;
@@ -273,12 +279,7 @@ async fn a_stop_on_the_way_back_leaves_the_version_before() {
 
 #[tokio::test]
 async fn a_stop_at_once_does_not_wait_for_a_version_that_comes_back() {
-    let mut lab = Lab::durable().on_error(OnError::DeadLetter);
-    lab.keeps = tally(1);
-    let mut life = lab.running().await;
-    batch(&lab, &mut life, "a\n", 1).await;
-    forget(&mut lab);
-    let is_back = upgrade(&mut lab, &life, 20, 0).await;
+    let (lab, mut life, is_back) = forgetful().await;
     // The version before does not come to its end with this one.
     lab.counting.gate.send_replace(true);
     batch(&lab, &mut life, "wait\n", 2).await;

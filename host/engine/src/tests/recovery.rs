@@ -119,15 +119,21 @@ impl crate::Source for Silent {
     }
 }
 
-#[tokio::test]
-async fn a_batch_is_finished_by_the_code_that_began_it() {
-    let mut lab = Lab::durable();
-    leave_pending(&lab, "wait\n").await;
+/// Lets the next start be of another version, with the code of this one kept.
+async fn replace(lab: &mut Lab) -> Arc<Kept> {
     lab.counting.gate.send_replace(true);
     let code = lab.code(Arc::new(Silent)).await;
     let kept = Arc::new(Kept { asked: Mutex::default(), code: Mutex::new(Some(code)) });
     lab.versions = Mutex::new(Some(Arc::clone(&kept) as Arc<dyn Versions>));
     lab.version = version("next");
+    kept
+}
+
+#[tokio::test]
+async fn a_batch_is_finished_by_the_code_that_began_it() {
+    let mut lab = Lab::durable();
+    leave_pending(&lab, "wait\n").await;
+    let kept = replace(&mut lab).await;
     lab.running().await.stop().await.unwrap();
     assert_eq!(*kept.asked.lock().unwrap(), ["this"]);
     assert_eq!(lab.kept.rows(), ["wait"]);
@@ -144,11 +150,7 @@ async fn code_that_began_several_batches_is_loaded_once() {
         until(|| life.board.read().queued_batches == batches).await;
     }
     lab.kill(life).await;
-    lab.counting.gate.send_replace(true);
-    let code = lab.code(Arc::new(Silent)).await;
-    let kept = Arc::new(Kept { asked: Mutex::default(), code: Mutex::new(Some(code)) });
-    lab.versions = Mutex::new(Some(Arc::clone(&kept) as Arc<dyn Versions>));
-    lab.version = version("next");
+    let kept = replace(&mut lab).await;
     lab.running().await.stop().await.unwrap();
     assert_eq!(*kept.asked.lock().unwrap(), ["this"]);
     assert_eq!(lab.kept.rows(), ["wait", "b"]);
